@@ -1,0 +1,133 @@
+//! One try at handing a delivery to a target.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{Headers, Timestamp, bytes_json};
+
+/// Why an attempt was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// The delivery had just arrived.
+    Forward,
+    /// Somebody asked for it again.
+    Replay,
+}
+
+impl Cause {
+    /// `forward` or `replay`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::Forward => "forward",
+            Cause::Replay => "replay",
+        }
+    }
+}
+
+/// What kept a target from answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// Nothing accepted the connection.
+    Connect,
+    /// The name could not be resolved.
+    Resolve,
+    /// TLS to the target failed.
+    Tls,
+    /// The time limit passed.
+    Timeout,
+    /// The target closed the connection before its answer was complete.
+    Closed,
+    /// What the target sent is not HTTP.
+    Garbage,
+    /// The agent stopped, or its store failed, before an answer came.
+    Interrupted,
+    /// A kind that a newer version wrote.
+    Other,
+}
+
+impl ErrorKind {
+    /// The kind as it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Connect => "connect",
+            ErrorKind::Resolve => "resolve",
+            ErrorKind::Tls => "tls",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Closed => "closed",
+            ErrorKind::Garbage => "garbage",
+            ErrorKind::Interrupted => "interrupted",
+            ErrorKind::Other => "other",
+        }
+    }
+}
+
+/// A failure to get an answer: a kind for programs, a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptError {
+    /// What kind of failure.
+    pub kind: ErrorKind,
+    /// One sentence that names the target and what happened.
+    pub message: String,
+}
+
+impl fmt::Display for AttemptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// One try at handing a delivery to a target, with what came of it: a status, or an error, or (garbage after a status line) both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When the attempt began.
+    pub at: Timestamp,
+    /// The URL it was sent to.
+    pub target: String,
+    /// Why it was made.
+    pub cause: Cause,
+    /// Whether the copy that was sent carried a new signature, made for the path that the handler sees.
+    #[serde(default)]
+    pub resigned: bool,
+    /// The status of the target's answer.
+    pub status: Option<u16>,
+    /// What kept the target from answering.
+    pub error: Option<AttemptError>,
+    /// From the first byte sent (connecting included) to the last byte of the answer, in milliseconds with microseconds as decimals.
+    #[serde(rename = "duration_ms", with = "millis")]
+    pub duration: std::time::Duration,
+    /// The answer's header lines as sent.
+    pub response_headers: Headers,
+    /// The answer's body, at most the agent's limit of it.
+    #[serde(with = "bytes_json")]
+    pub response_body: Bytes,
+    /// Whether the answer's body was longer than what is kept.
+    #[serde(default)]
+    pub response_truncated: bool,
+}
+
+impl Attempt {
+    /// Whether the target answered 2xx.
+    pub fn succeeded(&self) -> bool {
+        self.error.is_none() && self.status.is_some_and(|s| (200..300).contains(&s))
+    }
+}
+
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        // f64 holds microseconds exactly for the next 285 years.
+        s.serialize_f64(d.as_micros() as f64 / 1000.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        let ms = f64::deserialize(d)?;
+        Duration::try_from_secs_f64(ms / 1000.0).map_err(serde::de::Error::custom)
+    }
+}
