@@ -1,1 +1,32 @@
-//! head
+//! The public relay of healthie-tunnel, as a library: `healthie-relay` is a doormat before it, and tests and the demo run it in their own process.
+//!
+//! A delivery's way through it: `accept` takes the connection, `tls` its encryption, `http` records the request exactly as sent and keeps hyper to
+//! what was admitted, `route` tells what it is for, `ingest` makes the delivery and puts it into the spool or hands it to `hub`, whose `session`s
+//! send it down to agents, and `respond` turns what came of it into the answer. `registry` and `tokens` know whose tunnel it is.
+//!
+//! The relay knows no signature's secret, verifies nothing and logs no body.
+
+mod accept;
+mod cli;
+mod config;
+mod http;
+mod hub;
+mod ids;
+mod ingest;
+mod registry;
+mod relay;
+mod respond;
+mod route;
+mod session;
+mod shared;
+mod stream;
+mod tls;
+mod tokens;
+
+pub use cli::run;
+pub use config::{Config, Https, Limits};
+pub use registry::{AnswerMode, Registry, RegistryError, Snapshot, TokenRecord, TunnelSettings, WhenAway};
+pub use relay::{Addresses, Relay, StartError};
+pub use tls::TlsError;
+pub use tokens::{Token, TokenId};
+pub use tunnel_spool::Limits as SpoolLimits;

@@ -1,3 +1,5 @@
-//! head
+//! The doormat of `healthie-relay`: everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    healthie_relay::run()
+}

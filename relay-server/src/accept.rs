@@ -1,0 +1,107 @@
+//! From a listener to connections: accept fast, do everything else in the connection's own task and under time limits.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use crate::http::connection::{self, Connection};
+use crate::shared::{Shared, became_true};
+use crate::stream::Stream;
+
+/// Tasks that a stop waits for.
+#[derive(Clone)]
+pub(crate) struct Tasks {
+    alive: watch::Sender<()>,
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Tasks {
+        Tasks { alive: watch::Sender::new(()) }
+    }
+
+    /// Runs a task that is waited for.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let alive = self.alive.subscribe();
+        tokio::spawn(async move {
+            task.await;
+            drop(alive);
+        });
+    }
+
+    /// Returns when all are done.
+    pub(crate) async fn wait(&self) {
+        self.alive.closed().await;
+    }
+}
+
+/// What a listener needs to serve its connections.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// One permit for each connection.
+    pub(crate) permits: Arc<Semaphore>,
+    /// Set when connections are to end after the request in hand.
+    pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) connections: Tasks,
+    pub(crate) sessions: Tasks,
+}
+
+/// Accepts until draining begins.
+pub(crate) async fn listen(listener: TcpListener, door: Door) {
+    let mut draining = door.draining.clone();
+    loop {
+        // A permit first: beyond the limit, connections wait in the kernel and cost nothing here.
+        let permit = tokio::select! {
+            permit = Arc::clone(&door.permits).acquire_owned() => permit,
+            () = became_true(&mut draining) => return,
+        };
+        let Ok(permit) = permit else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = became_true(&mut draining) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let door_of_this = door.clone();
+                door.connections.spawn(async move {
+                    serve(stream, peer.ip(), door_of_this).await;
+                    drop(permit);
+                });
+            }
+            Err(e) => {
+                // Out of file descriptors, mostly: it passes, and trying at once again would only burn the processor.
+                warn!(error = %e, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, source_ip: std::net::IpAddr, door: Door) {
+    let _ = stream.set_nodelay(true);
+    let limits = &door.shared.config.limits;
+    let connection =
+        Arc::new(Connection { shared: Arc::clone(&door.shared), source_ip, sessions: door.sessions.clone() });
+    let Some(tls) = &door.tls else {
+        return connection::serve_http1(Stream::Plain(stream), connection, door.draining).await;
+    };
+    match tokio::time::timeout(limits.tls_time, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let stream = Stream::Tls(Box::new(stream));
+            if http2 {
+                connection::serve_http2(stream, connection, door.draining).await;
+            } else {
+                connection::serve_http1(stream, connection, door.draining).await;
+            }
+        }
+        Ok(Err(e)) => debug!(%source_ip, error = %e, "TLS was not set up"),
+        Err(_) => debug!(%source_ip, "TLS took too long to set up"),
+    }
+}

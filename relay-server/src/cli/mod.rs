@@ -1,0 +1,94 @@
+//! The command line of `healthie-relay`. Each command has a file; none has logic of its own.
+//!
+//! Exit codes: 0 done, 1 a negative answer (no such tunnel, it exists already), 2 wrong use, 3 something that is needed cannot be reached.
+
+mod serve;
+mod token;
+mod tunnel;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::registry::RegistryError;
+use crate::relay::StartError;
+
+/// Takes webhook deliveries from the internet and sends them to the machines of developers.
+#[derive(Parser)]
+#[command(name = "healthie-relay", version, propagate_version = true, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Listen for deliveries and agents
+    Serve(serve::Serve),
+    /// Add, list and remove tunnels
+    #[command(subcommand)]
+    Tunnel(tunnel::Tunnel),
+    /// Create, list and revoke the tokens that agents prove themselves with
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+}
+
+/// The folder that everything is kept in.
+#[derive(Args)]
+struct Data {
+    /// Folder that holds tunnels, tokens and the spool; made if it is not there
+    #[arg(long, value_name = "DIR", env = "HEALTHIE_RELAY_DATA")]
+    data: PathBuf,
+}
+
+/// Why a command failed, as it is told and as the exit code says it.
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn usage(message: impl Into<String>) -> Failure {
+        Failure { code: 2, message: message.into() }
+    }
+}
+
+impl From<RegistryError> for Failure {
+    fn from(e: RegistryError) -> Failure {
+        let code = match e {
+            RegistryError::TunnelExists(_) | RegistryError::NoTunnel(_) | RegistryError::NoToken(_) => 1,
+            _ => 3,
+        };
+        Failure { code, message: e.to_string() }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(e: StartError) -> Failure {
+        let code = if matches!(e, StartError::Config(_)) { 2 } else { 3 };
+        Failure { code, message: e.to_string() }
+    }
+}
+
+/// Prints to stdout. A reader that went away early (`| head`) is not an error.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Runs the program with the process's arguments.
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Tunnel(tunnel) => tunnel.run(),
+        Command::Token(token) => token.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr().lock(), "healthie-relay: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}

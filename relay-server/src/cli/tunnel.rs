@@ -1,0 +1,84 @@
+//! `healthie-relay tunnel add|list|remove`
+
+use clap::Subcommand;
+use tunnel_delivery::TunnelName;
+
+use super::{Data, Failure, print};
+use crate::registry::{AnswerMode, Registry, TunnelSettings, WhenAway};
+use crate::session::wall_clock;
+
+#[derive(Subcommand)]
+pub(super) enum Tunnel {
+    /// Add a tunnel
+    Add {
+        /// Its name: the first label of its host name, or what follows /t/
+        name: TunnelName,
+        /// What the sender of a delivery is answered
+        #[arg(long, value_enum, default_value_t)]
+        answer: AnswerMode,
+        /// What a passthrough tunnel does when no agent is connected
+        #[arg(long, value_enum, default_value_t)]
+        when_away: WhenAway,
+        /// How long a sender waits for the handler in passthrough, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
+        answer_within: u64,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// List tunnels
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Remove a tunnel, its tokens and what it has spooled
+    Remove {
+        /// Its name
+        name: TunnelName,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+impl Tunnel {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self {
+            Tunnel::Add { name, answer, when_away, answer_within, data } => {
+                let settings = TunnelSettings {
+                    when_away,
+                    answer_within_ms: answer_within * 1000,
+                    ..TunnelSettings::new(answer, wall_clock())
+                };
+                Registry::open(&data.data)?.add_tunnel(name, settings)?;
+            }
+            Tunnel::List { json, data } => {
+                let all = Registry::open(&data.data)?.snapshot();
+                if json {
+                    let list: Vec<_> = all
+                        .tunnels
+                        .iter()
+                        .map(|(name, t)| {
+                            serde_json::json!({
+                                "name": name, "answer": t.answer, "when_away": t.when_away, "answer_within_ms": t.answer_within_ms,
+                                "created_at": t.created_at,
+                            })
+                        })
+                        .collect();
+                    print(&format!("{}\n", serde_json::Value::from(list)));
+                } else {
+                    for (name, t) in &all.tunnels {
+                        let answer = match t.answer {
+                            AnswerMode::Ack => "ack",
+                            AnswerMode::Passthrough => "passthrough",
+                        };
+                        print(&format!("{name}\t{answer}\t{}\n", t.created_at));
+                    }
+                }
+            }
+            Tunnel::Remove { name, data } => Registry::open(&data.data)?.remove_tunnel(&name)?,
+        }
+        Ok(())
+    }
+}

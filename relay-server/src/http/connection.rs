@@ -1,0 +1,222 @@
+//! One connection of the public: hyper serves it, the recorder tells what was really sent, and each request goes where it belongs.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Lost, TunnelName};
+use tunnel_spool::Spool as _;
+
+use super::head::{Framing, Head, HeadLimits, Refusal};
+use super::recorder::{Heads, Recorder};
+use crate::accept::Tasks;
+use crate::ingest;
+use crate::respond::{self, Answer, Problem};
+use crate::route::{Route, route};
+use crate::session::{self, Caller};
+use crate::shared::{Shared, became_true};
+use crate::stream::Stream;
+
+/// What the requests of one connection have in common.
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) source_ip: IpAddr,
+    /// Where sessions are counted, so that a stop can wait for them.
+    pub(crate) sessions: Tasks,
+}
+
+/// Serves HTTP/1 until the connection ends, or until the request in hand is answered once `draining` is set.
+pub(crate) async fn serve_http1(stream: Stream, connection: Arc<Connection>, mut draining: watch::Receiver<bool>) {
+    let limits = &connection.shared.config.limits;
+    let heads = Heads::default();
+    let recorder =
+        Recorder::new(stream, HeadLimits { bytes: limits.head_bytes, lines: limits.head_lines }, heads.clone());
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(16 << 10);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (head, connection) = (heads.next(), Arc::clone(&connection));
+        async move { Ok::<_, Infallible>(answer(head, request, &connection).await) }
+    });
+    let serving = http.serve_connection(recorder, service).with_upgrades();
+    tokio::pin!(serving);
+    tokio::select! {
+        // How a stranger's connection ends is nobody's concern: it was answered, or it went away.
+        _ = &mut serving => {}
+        () = became_true(&mut draining) => {
+            serving.as_mut().graceful_shutdown();
+            let _ = serving.await;
+        }
+    }
+}
+
+/// Serves HTTP/2 likewise. It has no lines to record: names come in lower case, and the library groups those of one name; both is said in the record.
+pub(crate) async fn serve_http2(stream: Stream, connection: Arc<Connection>, mut draining: watch::Receiver<bool>) {
+    let limits = &connection.shared.config.limits;
+    let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(100)
+        .keep_alive_interval(limits.head_time)
+        .keep_alive_timeout(limits.head_time);
+    let service = service_fn(|request: Request<Incoming>| {
+        let connection = Arc::clone(&connection);
+        async move { Ok::<_, Infallible>(answer(Some(head_of_http2(&request)), request, &connection).await) }
+    });
+    let serving = http.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    tokio::select! {
+        _ = &mut serving => {}
+        () = became_true(&mut draining) => {
+            serving.as_mut().graceful_shutdown();
+            let _ = serving.await;
+        }
+    }
+}
+
+fn head_of_http2(request: &Request<Incoming>) -> Result<Head, Refusal> {
+    let malformed = |why| move |_| Refusal::Malformed(why);
+    let target = request.uri().path_and_query().map_or("/", |t| t.as_str());
+    let mut headers = Headers::default();
+    if let Some(authority) = request.uri().authority() {
+        headers.push("host", authority.as_str().to_owned());
+    }
+    headers.0.extend(
+        request
+            .headers()
+            .iter()
+            .map(|(name, value)| HeaderLine::new(name.as_str().to_owned(), value.as_bytes().to_vec())),
+    );
+    Ok(Head {
+        method: request
+            .method()
+            .as_str()
+            .parse()
+            .map_err(|_| Refusal::Malformed("The method is not an HTTP method."))?,
+        target: target.parse().map_err(malformed("The path is not visible ASCII that begins with '/'."))?,
+        version: HttpVersion::Http2,
+        headers,
+        body: Framing::Length(0),
+        upgrade: false,
+    })
+}
+
+async fn answer(
+    head: Option<Result<Head, Refusal>>,
+    request: Request<Incoming>,
+    connection: &Arc<Connection>,
+) -> Answer {
+    let head = match head {
+        Some(Ok(head)) => head,
+        Some(Err(refusal)) => return Problem::Head(refusal).answer(None),
+        // hyper answers only what the recorder made; without a record there is no request.
+        None => return Problem::Head(Refusal::Malformed("The request could not be read.")).answer(None),
+    };
+    let shared = &connection.shared;
+    match route(head.headers.get("host"), &head.target, shared.domain.as_ref()) {
+        Route::Tunnel { name, prefix_len } => {
+            let mut lost = Vec::new();
+            if head.version == HttpVersion::Http2 {
+                lost.push(Lost::HeaderOrder);
+            }
+            if head.body == Framing::Chunked {
+                lost.push(Lost::ChunkBoundaries);
+            }
+            let delivery = ingest::Request {
+                tunnel: name,
+                prefix_len,
+                source_ip: connection.source_ip,
+                method: head.method,
+                target: head.target,
+                http_version: head.version,
+                headers: head.headers,
+                lost,
+            };
+            ingest::take(delivery, request.into_body(), shared).await
+        }
+        Route::Agent(tunnel) => agent(head, request, tunnel, connection).await,
+        Route::Nothing => Problem::NotFound.answer(None),
+        Route::Health | Route::Ready | Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => {
+            Problem::Method("GET").answer(None)
+        }
+        Route::Health => respond::json(StatusCode::OK, &serde_json::json!({ "status": "alive" }), None),
+        Route::Ready => ready(shared),
+        Route::Root => respond::json(
+            StatusCode::OK,
+            &serde_json::json!({ "message": "This is a healthie-relay: it takes webhooks for developers' machines. There is nothing to see here." }),
+            None,
+        ),
+    }
+}
+
+fn ready(shared: &Shared) -> Answer {
+    let problem = if shared.is_stopping() {
+        Some("stopping".to_owned())
+    } else {
+        shared.spool.usable().err().map(|e| e.to_string())
+    };
+    match problem {
+        None => respond::json(StatusCode::OK, &serde_json::json!({ "status": "ready" }), None),
+        Some(why) => respond::json(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &serde_json::json!({ "status": "not ready", "message": why }),
+            None,
+        ),
+    }
+}
+
+/// Opens a session, if the token is good for it.
+async fn agent(
+    head: Head,
+    request: Request<Incoming>,
+    tunnel: Option<TunnelName>,
+    connection: &Arc<Connection>,
+) -> Answer {
+    let shared = &connection.shared;
+    if shared.is_stopping() {
+        return Problem::Stopping.answer(None);
+    }
+    let token = head
+        .headers
+        .get(AUTHORIZATION.as_str())
+        .and_then(|v| std::str::from_utf8(v).ok())
+        .and_then(|v| v.strip_prefix("Bearer "));
+    let known = match token {
+        Some(token) => shared.tunnel_of(token.trim()).await,
+        None => None,
+    };
+    let Some((token, its_tunnel)) = known.filter(|(_, its)| tunnel.as_ref().is_none_or(|wanted| wanted == its)) else {
+        return Problem::Unauthorized.answer(None);
+    };
+    let key = head.headers.get("sec-websocket-key").filter(|key| key.len() == 24);
+    let version = head.headers.get("sec-websocket-version");
+    let (Some(key), Some(b"13"), true, "GET") = (key, version, head.upgrade, head.method.as_str()) else {
+        return Problem::UpgradeRequired.answer(None);
+    };
+    let accept = derive_accept_key(key);
+    let host = head.headers.get("host").and_then(|h| std::str::from_utf8(h).ok());
+    let caller = Caller { public_urls: shared.public_urls(&its_tunnel, host), tunnel: its_tunnel, token };
+    let (shared, end) = (Arc::clone(shared), shared.end_sessions.subscribe());
+    let upgrade = hyper::upgrade::on(request);
+    connection.sessions.spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let Ok(parts) = upgraded.downcast::<Recorder<Stream>>() else { return };
+        let (stream, buffered) = parts.io.into_parts();
+        let read = [&parts.read_buf[..], &buffered[..]].concat();
+        session::serve(stream, read, caller, shared, end).await;
+    });
+    let mut answer = Response::new(http_body_util::Full::default());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("upgrade"));
+    answer.headers_mut().insert(hyper::header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&accept) {
+        answer.headers_mut().insert("sec-websocket-accept", accept);
+    }
+    answer
+}

@@ -1,0 +1,230 @@
+//! Which agents are there, tunnel by tunnel, and how a delivery or a word reaches them. It knows deliveries and frames' contents, not sockets.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tunnel_delivery::{Delivery, DeviceName, TunnelName};
+use tunnel_protocol::{AnswerBody, AnswerFailure};
+
+use crate::tokens::TokenId;
+
+/// How many deliveries may wait for a session's task to pick them up; more than that and the agent counts as busy.
+const OFFERS: usize = 256;
+
+/// A delivery for a live agent whose answer goes back to the sender.
+pub(crate) struct Offer {
+    pub(crate) delivery: Arc<Delivery>,
+    /// When the sender's patience ends.
+    pub(crate) until: Instant,
+    /// Dropped unanswered where the session ends first.
+    pub(crate) reply: oneshot::Sender<Result<AnswerBody, AnswerFailure>>,
+}
+
+/// What a session's task is told from outside.
+pub(crate) enum ToSession {
+    /// Hand this over.
+    Offer(Offer),
+    /// End, and tell the agent why.
+    Leave(String),
+}
+
+/// Why no agent took an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoTaker {
+    /// None is connected.
+    Away,
+    /// All that are have too much to do.
+    Busy,
+}
+
+struct Live {
+    id: u64,
+    device: DeviceName,
+    token: TokenId,
+    to: mpsc::Sender<ToSession>,
+    wake: Arc<Notify>,
+}
+
+/// The agents of one tunnel.
+#[derive(Default)]
+struct Agents {
+    /// Oldest first.
+    live: Mutex<Vec<Live>>,
+    /// How many devices the spool keeps a place for.
+    devices: AtomicUsize,
+}
+
+impl Agents {
+    fn live(&self) -> MutexGuard<'_, Vec<Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All live sessions.
+#[derive(Default)]
+pub(crate) struct Hub {
+    tunnels: Mutex<HashMap<TunnelName, Arc<Agents>>>,
+    next_id: AtomicU64,
+}
+
+/// A session's place in the hub; leaving is dropping it.
+pub(crate) struct Seat {
+    id: u64,
+    agents: Arc<Agents>,
+    /// What the session is told.
+    pub(crate) told: mpsc::Receiver<ToSession>,
+    /// Rings when the spool has something new.
+    pub(crate) wake: Arc<Notify>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.agents.live().retain(|live| live.id != self.id);
+    }
+}
+
+impl Hub {
+    fn agents(&self, tunnel: &TunnelName) -> Arc<Agents> {
+        let mut tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
+        match tunnels.get(tunnel) {
+            Some(agents) => Arc::clone(agents),
+            None => Arc::clone(tunnels.entry(tunnel.clone()).or_default()),
+        }
+    }
+
+    /// Seats an agent, unless the tunnel has `most` already. One that sits there under the same device name is told to go.
+    pub(crate) fn seat(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId, most: usize) -> Option<Seat> {
+        let agents = self.agents(tunnel);
+        let (to, told) = mpsc::channel(OFFERS);
+        let wake = Arc::new(Notify::new());
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut live = agents.live();
+            live.retain(|old| {
+                let same = old.device == *device;
+                if same {
+                    let _ = old.to.try_send(ToSession::Leave(format!("another agent connected as device {device}")));
+                }
+                !same
+            });
+            if live.len() >= most {
+                return None;
+            }
+            live.push(Live { id, device: device.clone(), token: token.clone(), to, wake: Arc::clone(&wake) });
+        }
+        Some(Seat { id, agents, told, wake })
+    }
+
+    /// Tells the hub how many devices of a tunnel the spool keeps a place for.
+    pub(crate) fn note_devices(&self, tunnel: &TunnelName, devices: usize) {
+        self.agents(tunnel).devices.store(devices, Ordering::Relaxed);
+    }
+
+    /// Whether devices other than the one that answers wait for what comes: then it must be spooled for them.
+    pub(crate) fn has_other_devices(&self, tunnel: &TunnelName) -> bool {
+        self.agents(tunnel).devices.load(Ordering::Relaxed) > 1
+    }
+
+    /// Tells all agents of a tunnel that the spool has something new.
+    pub(crate) fn wake(&self, tunnel: &TunnelName) {
+        for live in self.agents(tunnel).live().iter() {
+            live.wake.notify_one();
+        }
+    }
+
+    /// Offers a delivery to the agent that connected last; to the one before it if that one is busy, and so on. The newest, because a session
+    /// whose laptop just went to sleep is older than the one that replaced it.
+    pub(crate) fn offer(&self, tunnel: &TunnelName, offer: Offer) -> Result<(), NoTaker> {
+        let agents = self.agents(tunnel);
+        let live = agents.live();
+        let mut offer = ToSession::Offer(offer);
+        let mut why = NoTaker::Away;
+        for agent in live.iter().rev() {
+            match agent.to.try_send(offer) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::TrySendError::Full(back)) => {
+                    why = NoTaker::Busy;
+                    offer = back;
+                }
+                Err(mpsc::error::TrySendError::Closed(back)) => offer = back,
+            }
+        }
+        Err(why)
+    }
+
+    /// Ends the sessions for which `gone` says why.
+    pub(crate) fn dismiss(&self, gone: impl Fn(&TunnelName, &TokenId) -> Option<String>) {
+        let tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
+        for (tunnel, agents) in tunnels.iter() {
+            for live in agents.live().iter() {
+                if let Some(why) = gone(tunnel, &live.token) {
+                    let _ = live.to.try_send(ToSession::Leave(why));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::TokenId;
+
+    fn offer() -> (Offer, oneshot::Receiver<Result<AnswerBody, AnswerFailure>>) {
+        let (reply, answer) = oneshot::channel();
+        let delivery = Delivery {
+            id: tunnel_delivery::DeliveryId::from_bytes([0; 16]),
+            received_at: tunnel_delivery::Timestamp::default(),
+            tunnel: "team".parse().unwrap(),
+            source_ip: [127, 0, 0, 1].into(),
+            environment: tunnel_delivery::Environment::Unknown,
+            method: "POST".parse().unwrap(),
+            target: "/".parse().unwrap(),
+            prefix_len: 0,
+            http_version: tunnel_delivery::HttpVersion::Http11,
+            headers: tunnel_delivery::Headers::default(),
+            body: bytes::Bytes::new(),
+            lost: Vec::new(),
+        };
+        (Offer { delivery: Arc::new(delivery), until: Instant::now(), reply }, answer)
+    }
+
+    fn names() -> (TunnelName, DeviceName, DeviceName, TokenId) {
+        ("team".parse().unwrap(), "a".parse().unwrap(), "b".parse().unwrap(), TokenId::parse("0123456789ab").unwrap())
+    }
+
+    #[test]
+    fn the_newest_agent_answers_and_a_busy_one_is_passed_over() {
+        let (team, a, b, token) = names();
+        let hub = Hub::default();
+        assert_eq!(hub.offer(&team, offer().0), Err(NoTaker::Away));
+        let mut first = hub.seat(&team, &a, &token, 9).unwrap();
+        let mut second = hub.seat(&team, &b, &token, 9).unwrap();
+        for _ in 0..OFFERS {
+            hub.offer(&team, offer().0).unwrap();
+        }
+        assert!(first.told.try_recv().is_err() && second.told.try_recv().is_ok());
+        hub.offer(&team, offer().0).unwrap();
+        hub.offer(&team, offer().0).unwrap();
+        assert!(first.told.try_recv().is_ok());
+        drop(second);
+        hub.offer(&team, offer().0).unwrap();
+        drop(first);
+        assert_eq!(hub.offer(&team, offer().0), Err(NoTaker::Away));
+    }
+
+    #[test]
+    fn a_device_has_one_seat_and_a_tunnel_so_many() {
+        let (team, a, b, token) = names();
+        let hub = Hub::default();
+        let mut old = hub.seat(&team, &a, &token, 1).unwrap();
+        let _new = hub.seat(&team, &a, &token, 1).unwrap();
+        assert!(matches!(old.told.try_recv(), Ok(ToSession::Leave(_))));
+        assert!(hub.seat(&team, &b, &token, 1).is_none());
+        drop(old);
+        hub.offer(&team, offer().0).unwrap();
+    }
+}

@@ -1,0 +1,255 @@
+//! A running relay: opened, reachable, and stopped in the right order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+use tunnel_spool::{Spool as _, SpoolError};
+
+use crate::accept::{Door, Tasks, listen};
+use crate::config::Config;
+use crate::hub::Hub;
+use crate::ids::Ids;
+use crate::registry::{Registry, RegistryError};
+use crate::route::Domain;
+use crate::shared::{Ports, Shared, Store};
+use crate::tls::{self, TlsError};
+
+/// How often the registry's file is looked at for changes by `tunnel` and `token`.
+const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
+/// How often deliveries that are too old are dropped.
+const EXPIRE: Duration = Duration::from_secs(60);
+
+/// Why a relay does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration makes no sense.
+    #[error("{0}")]
+    Config(String),
+    /// Tunnels and tokens cannot be read.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The spool cannot be opened.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file of the data folder cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Where a running relay listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Plain HTTP.
+    pub http: Vec<SocketAddr>,
+    /// HTTPS.
+    pub https: Option<SocketAddr>,
+}
+
+/// A running relay. Stop it with [`Relay::stop`]; merely dropped, its tasks end with the runtime.
+pub struct Relay {
+    shared: Arc<Shared>,
+    addresses: Addresses,
+    drain: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<()>>,
+    upkeep: JoinHandle<()>,
+    connections: Tasks,
+    sessions: Tasks,
+}
+
+async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+    let bound = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
+    Ok((listener, bound))
+}
+
+impl Relay {
+    /// Opens the data folder, listens, and serves from then on.
+    ///
+    /// # Errors
+    /// Anything that would keep the relay from doing its work; nothing is left running.
+    pub async fn start(config: Config) -> Result<Relay, StartError> {
+        if let Some(problem) = config.problem() {
+            return Err(StartError::Config(problem));
+        }
+        let acceptor = config.https.as_ref().map(|h| tls::acceptor(&h.cert, &h.key)).transpose()?;
+        let opening = config.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&opening)).await;
+        let (registry, spool, stream) =
+            opened.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))??;
+        let mut plain = Vec::new();
+        for addr in &config.http {
+            plain.push(bind(*addr).await?);
+        }
+        let secure = match &config.https {
+            Some(https) => Some(bind(https.addr).await?),
+            None => None,
+        };
+        let addresses = Addresses {
+            http: plain.iter().map(|(_, addr)| *addr).collect(),
+            https: secure.as_ref().map(|(_, addr)| *addr),
+        };
+        let ports =
+            Ports { http: addresses.http.first().map(SocketAddr::port), https: addresses.https.map(|a| a.port()) };
+        let shared = Arc::new(Shared {
+            domain: config.domain.as_deref().and_then(Domain::new),
+            registry,
+            spool,
+            hub: Hub::default(),
+            ids: Ids::default(),
+            stream,
+            stopping: AtomicBool::new(false),
+            end_sessions: watch::Sender::new(false),
+            ports,
+            config,
+        });
+        let drain = watch::Sender::new(false);
+        let (connections, sessions) = (Tasks::new(), Tasks::new());
+        let door = Door {
+            shared: Arc::clone(&shared),
+            tls: None,
+            permits: Arc::new(Semaphore::new(shared.config.limits.connections)),
+            draining: drain.subscribe(),
+            connections: connections.clone(),
+            sessions: sessions.clone(),
+        };
+        let mut listeners = Vec::new();
+        for (listener, _) in plain {
+            listeners.push(tokio::spawn(listen(listener, door.clone())));
+        }
+        if let Some((listener, _)) = secure {
+            listeners.push(tokio::spawn(listen(listener, Door { tls: acceptor, ..door.clone() })));
+        }
+        // Told to whoever started it only once connections are really accepted.
+        write_addresses(&shared.config.data, &addresses)?;
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
+        Ok(Relay { shared, addresses, drain, listeners, upkeep, connections, sessions })
+    }
+
+    /// Where it listens; a port 0 of the configuration is a real one here.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Tunnels and tokens; changes take effect at once.
+    pub fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    /// Stops: no new connections, requests in hand are answered, agents are told, the spool is flushed.
+    pub async fn stop(self) {
+        let Relay { shared, drain, listeners, upkeep, connections, sessions, .. } = self;
+        shared.stopping.store(true, Ordering::Relaxed);
+        drain.send_replace(true);
+        for listener in listeners {
+            let _ = listener.await;
+        }
+        // Agents stay until here: the senders in hand may be waiting for their answers.
+        if tokio::time::timeout(shared.config.limits.drain, connections.wait()).await.is_err() {
+            warn!("some requests were still not answered when the time to stop had come");
+        }
+        shared.end_sessions.send_replace(true);
+        if tokio::time::timeout(Duration::from_secs(5), sessions.wait()).await.is_err() {
+            warn!("some agents did not go when told to");
+        }
+        upkeep.abort();
+        if let Err(e) = shared.spool.flush().await {
+            error!(error = %e, "the spool could not be flushed; what was answered is in it all the same");
+        }
+        let _ = std::fs::remove_file(shared.config.data.join("addresses.json"));
+        info!("stopped");
+    }
+}
+
+type Opened = (Registry, Store, Bytes);
+
+fn open(config: &Config) -> Result<Opened, StartError> {
+    let registry = Registry::open(&config.data)?;
+    let dir = config.data.join("spool");
+    let spool = Store::open(&dir, config.spool)?;
+    let stream = stream_id(&dir.join("stream-id"))?;
+    Ok((registry, spool, stream))
+}
+
+/// The stream's name lives beside the spool, so that a spool that is begun anew is another stream.
+fn stream_id(path: &Path) -> Result<Bytes, StartError> {
+    let io = |source| StartError::Write { path: path.to_owned(), source };
+    match std::fs::read(path) {
+        Ok(id) if id.len() == 16 => return Ok(id.into()),
+        Ok(_) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(io(e)),
+    }
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|e| StartError::Config(format!("the system gave no random bytes: {e}")))?;
+    std::fs::write(path, id).map_err(io)?;
+    Ok(Bytes::copy_from_slice(&id))
+}
+
+fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), StartError> {
+    let text = serde_json::json!({
+        "http": addresses.http.first(),
+        "https": addresses.https,
+        "pid": std::process::id(),
+    })
+    .to_string();
+    // Whoever waits for the file must never see half of it.
+    let (new, path) = (data.join("addresses.json.new"), data.join("addresses.json"));
+    std::fs::write(&new, text)
+        .and_then(|()| std::fs::rename(&new, &path))
+        .map_err(|source| StartError::Write { path, source })
+}
+
+/// What is to be done from time to time.
+async fn upkeep(shared: Arc<Shared>) {
+    let mut registry = tokio::time::interval(LOOK_AT_REGISTRY);
+    let mut expire = tokio::time::interval(EXPIRE);
+    let mut known: Vec<_> = shared.registry.snapshot().tunnels.keys().cloned().collect();
+    loop {
+        tokio::select! {
+            _ = registry.tick() => {
+                shared.reload().await;
+                let now: Vec<_> = shared.registry.snapshot().tunnels.keys().cloned().collect();
+                for gone in known.iter().filter(|name| !now.contains(name)) {
+                    info!(tunnel = %gone, "tunnel removed; what it had spooled is dropped");
+                    if let Err(e) = shared.spool.drop_tunnel(gone).await {
+                        warn!(tunnel = %gone, error = %e, "what the tunnel had spooled could not be dropped");
+                    }
+                }
+                known = now;
+            }
+            _ = expire.tick() => match shared.spool.expire(shared.now()).await {
+                Ok(dropped) => {
+                    for run in dropped {
+                        warn!(tunnel = %run.tunnel, from = %run.from, upto = %run.upto, count = run.count(), bytes = run.bytes, why = %run.why,
+                            "deliveries were dropped before every agent had them");
+                    }
+                }
+                Err(e) => warn!(error = %e, "old deliveries could not be dropped"),
+            },
+        }
+    }
+}

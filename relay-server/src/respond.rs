@@ -1,0 +1,314 @@
+//! What the relay answers by itself: the only place where errors become HTTP.
+//!
+//! Each answer has a short JSON body, `{"error": CODE, "message": SENTENCE}`, for whoever reads the sender's log. None is ever a redirect.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, Response, StatusCode};
+use tunnel_delivery::DeliveryId;
+use tunnel_protocol::{AnswerBody, AnswerFailure};
+use tunnel_spool::SpoolError;
+
+use crate::http::head::Refusal;
+
+/// The body type of every answer.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// Names the delivery in the answer to its sender, so that both sides' logs can be matched.
+const DELIVERY_HEADER: HeaderName = HeaderName::from_static("healthie-tunnel-delivery");
+
+/// Why a request is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// The head was refused before routing.
+    Head(Refusal),
+    /// No such tunnel, page or endpoint. The same for a name that never was and for one that is somebody else's.
+    NotFound,
+    /// The body is longer than the limit.
+    TooLarge { limit: u64 },
+    /// The body did not come in time.
+    BodyTimeout,
+    /// The body broke off or is not framed rightly.
+    BadBody,
+    /// The token is missing, unknown, revoked or of another tunnel.
+    Unauthorized,
+    /// A session can only be opened by a WebSocket upgrade.
+    UpgradeRequired,
+    /// The endpoint knows only other methods.
+    Method(&'static str),
+    /// The spool cannot take the delivery now.
+    Spool { temporary: bool },
+    /// Passthrough, and no agent is connected.
+    NoAgent,
+    /// Passthrough, and the agent has more on its hands than it takes.
+    AgentBusy,
+    /// Passthrough, and the handler did not answer in time.
+    Timeout,
+    /// Passthrough, and the agent went away before the answer.
+    AgentGone,
+    /// Passthrough, and the agent tells why there is no answer.
+    Handler(AnswerFailure),
+    /// The relay is stopping.
+    Stopping,
+}
+
+struct Said {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    retry_after: Option<u32>,
+}
+
+impl Problem {
+    pub(crate) fn of_spool(error: &SpoolError) -> Problem {
+        match error {
+            SpoolError::TooLarge { limit, .. } => Problem::TooLarge { limit: *limit },
+            other => Problem::Spool { temporary: other.is_temporary() },
+        }
+    }
+
+    /// A short name for logs and metrics; it is also the code in the answer's body.
+    pub(crate) fn code(&self) -> &'static str {
+        self.said().code
+    }
+
+    fn said(&self) -> Said {
+        use StatusCode as S;
+        let say = |status, code, message: &str| Said { status, code, message: message.to_owned(), retry_after: None };
+        let again = |after, said: Said| Said { retry_after: Some(after), ..said };
+        match self {
+            Problem::Head(Refusal::TooLarge) => say(
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "The request's head is longer, or has more lines, than this relay takes.",
+            ),
+            Problem::Head(Refusal::Version) => {
+                say(S::HTTP_VERSION_NOT_SUPPORTED, "http-version", "This is neither HTTP/1.1 nor HTTP/1.0.")
+            }
+            Problem::Head(Refusal::Malformed(why)) => say(S::BAD_REQUEST, "malformed-request", why),
+            Problem::NotFound => say(
+                S::NOT_FOUND,
+                "not-found",
+                "There is nothing here. If this was meant for a tunnel: there is none of that name.",
+            ),
+            Problem::TooLarge { limit } => say(
+                S::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                &format!("The body is longer than the {limit} bytes this relay takes."),
+            ),
+            Problem::BodyTimeout => say(S::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time."),
+            Problem::BadBody => say(S::BAD_REQUEST, "bad-body", "The body broke off or its framing is wrong."),
+            Problem::Unauthorized => {
+                say(S::UNAUTHORIZED, "bad-token", "The token is missing, unknown, revoked, or not for this tunnel.")
+            }
+            Problem::UpgradeRequired => {
+                say(S::UPGRADE_REQUIRED, "websocket-only", "Agents connect here by WebSocket (version 13).")
+            }
+            Problem::Method(allowed) => {
+                say(S::METHOD_NOT_ALLOWED, "method", &format!("Only {allowed} is answered here."))
+            }
+            Problem::Spool { temporary: true } => again(
+                30,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "spool-full",
+                    "The relay cannot store the delivery just now; send it again later.",
+                ),
+            ),
+            Problem::Spool { temporary: false } => again(
+                60,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "spool-failed",
+                    "The relay cannot store deliveries; its operator must look at it. Send it again later.",
+                ),
+            ),
+            Problem::NoAgent => again(
+                30,
+                say(S::SERVICE_UNAVAILABLE, "no-agent", "No agent is connected to this tunnel; send it again later."),
+            ),
+            Problem::AgentBusy => again(
+                5,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "agent-busy",
+                    "The tunnel's agent has more to do than it takes; send it again later.",
+                ),
+            ),
+            Problem::Timeout => {
+                say(S::GATEWAY_TIMEOUT, "handler-timeout", "The handler behind the tunnel did not answer in time.")
+            }
+            Problem::AgentGone => {
+                say(S::BAD_GATEWAY, "agent-gone", "The tunnel's agent went away before the handler's answer came.")
+            }
+            Problem::Handler(AnswerFailure::Unreachable) => {
+                say(S::BAD_GATEWAY, "handler-unreachable", "Nothing accepts connections where the agent forwards to.")
+            }
+            Problem::Handler(AnswerFailure::Timeout) => {
+                say(S::GATEWAY_TIMEOUT, "handler-timeout", "The handler behind the tunnel did not answer in time.")
+            }
+            Problem::Handler(AnswerFailure::Broken) => say(
+                S::BAD_GATEWAY,
+                "handler-broken",
+                "The handler behind the tunnel closed the connection or did not answer in HTTP.",
+            ),
+            Problem::Handler(AnswerFailure::NotStored) => again(
+                30,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "agent-not-stored",
+                    "The tunnel's agent could not store the delivery; send it again later.",
+                ),
+            ),
+            Problem::Handler(AnswerFailure::NotForwarded) => say(
+                S::BAD_GATEWAY,
+                "not-forwarded",
+                "The tunnel's agent is told not to forward this delivery; it was stored.",
+            ),
+            Problem::Handler(AnswerFailure::Other(_)) => {
+                say(S::BAD_GATEWAY, "agent-error", "The tunnel's agent reports an error that this relay does not know.")
+            }
+            Problem::Stopping => {
+                again(5, say(S::SERVICE_UNAVAILABLE, "stopping", "The relay is restarting; send it again in a moment."))
+            }
+        }
+    }
+
+    /// The answer to the sender. `id` is the delivery's, where it got one.
+    pub(crate) fn answer(&self, id: Option<DeliveryId>) -> Answer {
+        let said = self.said();
+        let mut answer = json(said.status, &serde_json::json!({ "error": said.code, "message": said.message }), id);
+        if let Some(seconds) = said.retry_after {
+            answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        if let Problem::Method(allowed) = self {
+            answer.headers_mut().insert(hyper::header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        if matches!(self, Problem::UpgradeRequired) {
+            answer.headers_mut().insert(hyper::header::UPGRADE, HeaderValue::from_static("websocket"));
+            answer.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
+        }
+        // What could not be read to its end cannot be followed by another request.
+        if matches!(self, Problem::Head(_) | Problem::TooLarge { .. } | Problem::BodyTimeout | Problem::BadBody) {
+            answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+}
+
+/// A small JSON answer.
+pub(crate) fn json(status: StatusCode, body: &serde_json::Value, id: Option<DeliveryId>) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    name_delivery(answer.headers_mut(), id);
+    answer
+}
+
+/// The answer to a delivery that is durably spooled.
+pub(crate) fn accepted(id: DeliveryId) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from_static(b"{\"received\":true}")));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    name_delivery(answer.headers_mut(), Some(id));
+    answer
+}
+
+fn name_delivery(headers: &mut HeaderMap, id: Option<DeliveryId>) {
+    if let Some(id) = id
+        && let Ok(value) = HeaderValue::from_str(&id.to_string())
+    {
+        headers.insert(DELIVERY_HEADER, value);
+    }
+}
+
+/// The handler's own answer. Lines of the connection are left out; two are added, so that a page that comes from a laptop through the relay's name
+/// cannot run as one of the relay's.
+pub(crate) fn handlers(answer: AnswerBody, id: DeliveryId) -> Answer {
+    const OF_THE_CONNECTION: [&str; 8] = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+    ];
+    let mut out = Response::new(Full::new(answer.body));
+    *out.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let headers = out.headers_mut();
+    for line in &answer.headers {
+        let name = HeaderName::from_bytes(&line.name);
+        let value = HeaderValue::from_maybe_shared(line.value.clone());
+        if let (Ok(name), Ok(value)) = (name, value)
+            && !OF_THE_CONNECTION.contains(&name.as_str())
+        {
+            headers.append(name, value);
+        }
+    }
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert("content-security-policy", HeaderValue::from_static("sandbox"));
+    headers.remove(CONTENT_LENGTH);
+    name_delivery(headers, Some(id));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tunnel_delivery::Headers;
+
+    #[test]
+    fn no_answer_of_ours_is_a_redirect_and_all_can_be_read_by_programs() {
+        let all = [
+            Problem::Head(Refusal::TooLarge),
+            Problem::Head(Refusal::Version),
+            Problem::Head(Refusal::Malformed("x")),
+            Problem::NotFound,
+            Problem::TooLarge { limit: 1 },
+            Problem::BodyTimeout,
+            Problem::BadBody,
+            Problem::Unauthorized,
+            Problem::UpgradeRequired,
+            Problem::Method("GET"),
+            Problem::Spool { temporary: true },
+            Problem::Spool { temporary: false },
+            Problem::NoAgent,
+            Problem::AgentBusy,
+            Problem::Timeout,
+            Problem::AgentGone,
+            Problem::Handler(AnswerFailure::Other(9)),
+            Problem::Stopping,
+        ];
+        for problem in all {
+            let answer = problem.answer(None);
+            assert!(answer.status().is_client_error() || answer.status().is_server_error(), "{problem:?}");
+            assert_eq!(answer.headers()[CONTENT_TYPE], "application/json");
+            // Healthie tries again after a 5xx; where that is right it is told when.
+            let temporary = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
+            assert_eq!(answer.headers().contains_key(RETRY_AFTER), temporary, "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_handler_s_answer_keeps_its_lines_and_loses_the_connection_s() {
+        let mut headers = Headers::default();
+        for (name, value) in [
+            ("Content-Type", "text/html"),
+            ("Set-Cookie", "a"),
+            ("set-cookie", "b"),
+            ("Connection", "close"),
+            ("bad name", "x"),
+        ] {
+            headers.push(name, value);
+        }
+        let id = DeliveryId::from_bytes([1; 16]);
+        let out = handlers(AnswerBody { status: 418, headers, body_len: 2, body: "hi".into() }, id);
+        assert_eq!(out.status(), 418);
+        assert_eq!(out.headers().get_all("set-cookie").iter().count(), 2);
+        assert!(!out.headers().contains_key("connection"));
+        assert_eq!(out.headers()["content-security-policy"], "sandbox");
+        assert_eq!(out.headers()["healthie-tunnel-delivery"], id.to_string());
+    }
+}

@@ -1,0 +1,324 @@
+//! What one session has sent and what became of it: numbers, window, places, answers. Pure; the sockets are in `session`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tunnel_delivery::Delivery;
+use tunnel_protocol::{
+    Answer, AnswerBody, AnswerFailure, Assembler, Chunk, ChunkError, INLINE_BODY, Incoming, Outbox, ToAgent, Window,
+};
+use tunnel_spool::Seq;
+
+use crate::hub::Offer;
+
+type Reply = oneshot::Sender<Result<AnswerBody, AnswerFailure>>;
+
+/// The most answers whose bodies may be coming in chunks at once.
+const ANSWERS_UNDER_WAY: usize = 64;
+
+/// The most offers that may wait for the window to open; an agent that is so far behind is busy.
+const OFFERS_WAITING: usize = 1024;
+
+/// The agent broke the protocol; the session ends.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Breach {
+    /// A number that was never sent, or is done with.
+    #[error("the agent took number {0}, which is not on its way")]
+    NotOnItsWay(u64),
+    /// An answer to a delivery that wanted none.
+    #[error("the agent answered number {0}, which wants no answer")]
+    NoAnswerWanted(u64),
+    /// An answer's body is longer than the relay takes.
+    #[error("the agent sends an answer of {0} bytes")]
+    AnswerTooLong(u64),
+    /// Chunks out of order and the like.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+}
+
+struct OnItsWay {
+    len: u64,
+    seq: Option<Seq>,
+    reply: Option<Reply>,
+}
+
+/// The books of one session.
+pub(crate) struct Ledger {
+    next_n: u64,
+    window: Window,
+    on_their_way: BTreeMap<u64, OnItsWay>,
+    /// Places that are on their way; what lies below the least of them is taken.
+    places: BTreeSet<Seq>,
+    /// The last place that was sent.
+    sent: Seq,
+    /// The last place that was reported as taken.
+    reported: Seq,
+    waiting: VecDeque<Offer>,
+    answers: Assembler<(u64, AnswerBody)>,
+    max_answer: u64,
+    /// What goes to the agent next.
+    pub(crate) outbox: Outbox<ToAgent>,
+}
+
+impl Ledger {
+    /// Empty books of a session whose device has everything up to `after`.
+    pub(crate) fn new(window: Window, after: Seq, max_answer: u64) -> Ledger {
+        Ledger {
+            next_n: 1,
+            window,
+            on_their_way: BTreeMap::new(),
+            places: BTreeSet::new(),
+            sent: after,
+            reported: after,
+            waiting: VecDeque::new(),
+            answers: Assembler::new(ANSWERS_UNDER_WAY),
+            max_answer,
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// The last place that was sent: what follows it comes next.
+    pub(crate) fn sent(&self) -> Seq {
+        self.sent
+    }
+
+    /// Whether the window lets a body of `len` bytes pass and nobody with a waiting sender stands before it.
+    pub(crate) fn has_room(&self, len: u64) -> bool {
+        self.waiting.is_empty() && self.window.allows(len)
+    }
+
+    /// Puts a spooled delivery into the outbox. The caller has asked [`Ledger::has_room`].
+    pub(crate) fn send(&mut self, seq: Seq, delivery: &Arc<Delivery>) {
+        self.sent = seq;
+        self.places.insert(seq);
+        self.post(delivery, Some(seq), None, None);
+    }
+
+    /// A place that cannot be sent: it counts as taken once everything before it is.
+    pub(crate) fn pass_over(&mut self, seq: Seq) {
+        self.sent = seq;
+    }
+
+    /// Takes an offer: it goes out as soon as the window lets it. An offer beyond what may wait is refused by dropping it.
+    pub(crate) fn offer(&mut self, offer: Offer, now: Instant) {
+        if self.waiting.len() < OFFERS_WAITING {
+            self.waiting.push_back(offer);
+        }
+        self.send_waiting(now);
+    }
+
+    fn send_waiting(&mut self, now: Instant) {
+        while let Some(first) = self.waiting.front() {
+            // Its sender has its answer already: the time is up, or the connection is gone.
+            if first.until <= now || first.reply.is_closed() {
+                self.waiting.pop_front();
+                continue;
+            }
+            if !self.window.allows(first.delivery.body.len() as u64) {
+                return;
+            }
+            if let Some(offer) = self.waiting.pop_front() {
+                self.post(&offer.delivery, None, Some(offer.until.saturating_duration_since(now)), Some(offer.reply));
+            }
+        }
+    }
+
+    fn post(
+        &mut self,
+        delivery: &Arc<Delivery>,
+        seq: Option<Seq>,
+        answer_within: Option<Duration>,
+        reply: Option<Reply>,
+    ) {
+        let n = self.next_n;
+        self.next_n += 1;
+        let len = delivery.body.len() as u64;
+        let incoming =
+            Incoming { n, seq: seq.map(|s| s.0), answer_within, body_len: len, delivery: Arc::clone(delivery) };
+        let frame = ToAgent::Delivery(incoming).encode();
+        if delivery.body.len() <= INLINE_BODY {
+            self.outbox.whole(frame);
+        } else {
+            self.outbox.with_body(frame, n, delivery.body.clone());
+        }
+        self.window.sent(len);
+        self.on_their_way.insert(n, OnItsWay { len, seq, reply });
+    }
+
+    fn take(&mut self, n: u64) -> Result<Option<Reply>, Breach> {
+        let done = self.on_their_way.remove(&n).ok_or(Breach::NotOnItsWay(n))?;
+        self.window.taken(done.len);
+        if let Some(seq) = done.seq {
+            self.places.remove(&seq);
+        }
+        Ok(done.reply)
+    }
+
+    /// The agent has these durably.
+    pub(crate) fn taken(&mut self, numbers: &[u64], now: Instant) -> Result<(), Breach> {
+        for &n in numbers {
+            // Where an answer was wanted none will come: dropping the reply says so.
+            drop(self.take(n)?);
+        }
+        self.send_waiting(now);
+        Ok(())
+    }
+
+    /// The agent has this one durably, and answers its sender. A body that is not there yet follows in chunks.
+    pub(crate) fn answer(&mut self, answer: Answer, now: Instant) -> Result<(), Breach> {
+        let n = answer.n;
+        match self.on_their_way.get(&n) {
+            None => return Err(Breach::NotOnItsWay(n)),
+            Some(OnItsWay { reply: None, .. }) => return Err(Breach::NoAnswerWanted(n)),
+            Some(_) => {}
+        }
+        match answer.outcome {
+            Ok(body) if body.body_len > self.max_answer => return Err(Breach::AnswerTooLong(body.body_len)),
+            Ok(body) if body.body_len != body.body.len() as u64 => {
+                self.answers.begin(n, body.body_len, (n, body))?;
+                return Ok(());
+            }
+            outcome => self.finish(n, outcome)?,
+        }
+        self.send_waiting(now);
+        Ok(())
+    }
+
+    /// A piece of an answer's body.
+    pub(crate) fn chunk(&mut self, chunk: Chunk, now: Instant) -> Result<(), Breach> {
+        if let Some(whole) = self.answers.chunk(chunk)? {
+            let (n, head) = whole.head;
+            self.finish(n, Ok(AnswerBody { body: whole.body, ..head }))?;
+            self.send_waiting(now);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, n: u64, outcome: Result<AnswerBody, AnswerFailure>) -> Result<(), Breach> {
+        if let Some(reply) = self.take(n)? {
+            // The sender may have gone; the agent has the delivery and its own record of the answer all the same.
+            let _ = reply.send(outcome);
+        }
+        Ok(())
+    }
+
+    /// The place up to which everything is taken, if that has moved since it was last asked for.
+    pub(crate) fn newly_taken(&mut self) -> Option<Seq> {
+        let upto = self.places.first().map_or(self.sent, |first| first.prev());
+        (upto > self.reported).then(|| {
+            self.reported = upto;
+            upto
+        })
+    }
+
+    /// How many deliveries are on their way.
+    pub(crate) fn on_their_way(&self) -> u32 {
+        self.window.on_their_way()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion, Timestamp};
+
+    fn delivery(len: usize) -> Arc<Delivery> {
+        Arc::new(Delivery {
+            id: DeliveryId::from_bytes([0; 16]),
+            received_at: Timestamp::default(),
+            tunnel: "team".parse().unwrap(),
+            source_ip: [127, 0, 0, 1].into(),
+            environment: Environment::Unknown,
+            method: "POST".parse().unwrap(),
+            target: "/".parse().unwrap(),
+            prefix_len: 0,
+            http_version: HttpVersion::Http11,
+            headers: Headers::default(),
+            body: Bytes::from(vec![b'x'; len]),
+            lost: Vec::new(),
+        })
+    }
+
+    fn sent(ledger: &mut Ledger) -> Vec<String> {
+        let frames = std::iter::from_fn(|| ledger.outbox.pop());
+        frames
+            .map(|f| match ToAgent::decode(f).unwrap() {
+                ToAgent::Delivery(d) => format!("{}:{:?}", d.n, d.seq),
+                ToAgent::Chunk(c) => format!("chunk of {}", c.n),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn offer(len: usize, until: Instant) -> (Offer, oneshot::Receiver<Result<AnswerBody, AnswerFailure>>) {
+        let (reply, answer) = oneshot::channel();
+        (Offer { delivery: delivery(len), until, reply }, answer)
+    }
+
+    #[test]
+    fn the_place_moves_only_over_what_is_taken_without_a_hole() {
+        let mut l = Ledger::new(Window::new(9, 999), Seq(4), 99);
+        for seq in 5..8 {
+            l.send(Seq(seq), &delivery(1));
+        }
+        let now = Instant::now();
+        assert_eq!(sent(&mut l), ["1:Some(5)", "2:Some(6)", "3:Some(7)"]);
+        l.taken(&[2, 3], now).unwrap();
+        assert_eq!(l.newly_taken(), None);
+        l.taken(&[1], now).unwrap();
+        assert_eq!(l.newly_taken(), Some(Seq(7)));
+        assert_eq!(l.newly_taken(), None);
+        assert_eq!(l.taken(&[1], now), Err(Breach::NotOnItsWay(1)));
+    }
+
+    #[test]
+    fn waiting_senders_go_before_the_backlog_and_within_the_window() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(9);
+        let mut l = Ledger::new(Window::new(1, 999), Seq(0), 99);
+        l.send(Seq(1), &delivery(1));
+        let (first, mut first_answer) = offer(1, later);
+        let (late, _late_answer) = offer(1, now + Duration::from_secs(1));
+        l.offer(first, now);
+        l.offer(late, now);
+        assert_eq!(sent(&mut l), ["1:Some(1)"]);
+        assert!(!l.has_room(0));
+        l.taken(&[1], now).unwrap();
+        assert_eq!(sent(&mut l), ["2:None"]);
+        let body = AnswerBody { status: 200, headers: Headers::default(), body_len: 2, body: "ok".into() };
+        l.answer(Answer { n: 2, outcome: Ok(body.clone()) }, now + Duration::from_secs(2)).unwrap();
+        assert_eq!(first_answer.try_recv(), Ok(Ok(body)));
+        assert_eq!(sent(&mut l), [""; 0], "the sender of the second one had given up");
+        assert!(l.has_room(0));
+    }
+
+    #[test]
+    fn answers_come_whole_or_in_chunks_but_only_where_wanted() {
+        let now = Instant::now();
+        let mut l = Ledger::new(Window::new(9, 9999), Seq(0), 10);
+        l.send(Seq(1), &delivery(1));
+        let (o, mut answer) = offer(1, now + Duration::from_secs(1));
+        l.offer(o, now);
+        let head = AnswerBody { status: 200, headers: Headers::default(), body_len: 4, body: Bytes::new() };
+        assert_eq!(l.answer(Answer { n: 1, outcome: Ok(head.clone()) }, now), Err(Breach::NoAnswerWanted(1)));
+        let long = AnswerBody { body_len: 11, ..head.clone() };
+        assert_eq!(l.answer(Answer { n: 2, outcome: Ok(long) }, now), Err(Breach::AnswerTooLong(11)));
+        l.answer(Answer { n: 2, outcome: Ok(head) }, now).unwrap();
+        l.chunk(Chunk { n: 2, offset: 0, data: "ab".into() }, now).unwrap();
+        assert!(answer.try_recv().is_err());
+        l.chunk(Chunk { n: 2, offset: 2, data: "cd".into() }, now).unwrap();
+        assert_eq!(answer.try_recv().unwrap().unwrap().body, "abcd");
+        assert_eq!(l.on_their_way(), 1);
+    }
+
+    #[test]
+    fn a_long_body_follows_its_head() {
+        let mut l = Ledger::new(Window::new(9, 9 << 20), Seq(0), 10);
+        l.send(Seq(1), &delivery(INLINE_BODY + 1));
+        l.send(Seq(2), &delivery(INLINE_BODY));
+        assert_eq!(sent(&mut l), ["1:Some(1)", "chunk of 1", "2:Some(2)", "chunk of 1"]);
+    }
+}

@@ -1,0 +1,323 @@
+//! One agent's session: its hello, then deliveries down and answers up until one side goes.
+//!
+//! The books are `ledger`'s, the socket is `pump`'s; this is what wakes them. It knows nothing of HTTP.
+
+pub(crate) mod ledger;
+pub(crate) mod pump;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{debug, info, warn};
+use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
+use tunnel_protocol::{
+    Beat, Gap, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, Outbox, Refusal, Refused, Start, ToAgent, ToRelay,
+    VERSION_MAX, VERSION_MIN, Welcome, Window, choose_version,
+};
+use tunnel_spool::{ReadLimit, Seq, Spool as _, SpoolError};
+
+use crate::hub::{Seat, ToSession};
+use crate::registry::AnswerMode;
+use crate::shared::{Shared, became_true};
+use crate::tokens::TokenId;
+use ledger::Ledger;
+use pump::{Ended, Pump};
+
+/// How much is taken from the spool at a time.
+const READ: ReadLimit = ReadLimit { count: 128, bytes: 1 << 20 };
+
+/// Who wants a session; the token was checked.
+pub(crate) struct Caller {
+    pub(crate) tunnel: TunnelName,
+    pub(crate) token: TokenId,
+    pub(crate) public_urls: Vec<String>,
+}
+
+/// What a session's end is told as.
+#[derive(Debug)]
+enum End {
+    /// The agent went.
+    Agent(String),
+    /// The relay ends it, and tells the agent why.
+    Relay(String),
+}
+
+/// Serves one agent until it goes or has to.
+pub(crate) async fn serve<S>(
+    stream: S,
+    read: Vec<u8>,
+    caller: Caller,
+    shared: Arc<Shared>,
+    mut stopping: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut pump = Pump::server(stream, read).await;
+    let Some(hello) = hello(&mut pump).await else { return };
+    let Some(mut session) = Session::open(&mut pump, hello, &caller, shared).await else { return };
+    info!(tunnel = %caller.tunnel, device = %session.device, after = %session.ledger.sent(), "agent connected");
+    let end = session.run(&mut pump, &mut stopping).await;
+    let why = match &end {
+        End::Agent(why) => why.clone(),
+        End::Relay(why) => {
+            session.ledger.outbox.urgent(ToAgent::Goodbye(why.clone()).encode());
+            let _ =
+                tokio::time::timeout(std::time::Duration::from_secs(2), pump.drain(&mut session.ledger.outbox)).await;
+            why.clone()
+        }
+    };
+    info!(tunnel = %caller.tunnel, device = %session.device, on_their_way = session.ledger.on_their_way(), why, "agent gone");
+    drop(session);
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), pump.close()).await;
+}
+
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, code: Refusal, message: String) {
+    let mut outbox = Outbox::<ToAgent>::default();
+    outbox.whole(ToAgent::Refused(Refused { code, message }).encode());
+    let _ = tokio::time::timeout(HELLO_TIMEOUT, pump.drain(&mut outbox)).await;
+}
+
+async fn hello<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>) -> Option<Hello> {
+    let frame = tokio::time::timeout(HELLO_TIMEOUT, pump.next(&mut Outbox::<ToAgent>::default())).await.ok()?.ok()?;
+    match ToRelay::decode(frame) {
+        Ok(ToRelay::Hello(hello)) => Some(hello),
+        Ok(_) => {
+            refuse(pump, Refusal::BadHello, "the first frame must be a hello".into()).await;
+            None
+        }
+        Err(e) => {
+            refuse(pump, Refusal::BadHello, e.to_string()).await;
+            None
+        }
+    }
+}
+
+type Backlog = Result<Vec<(Seq, Arc<Delivery>)>, SpoolError>;
+
+struct Session {
+    tunnel: TunnelName,
+    device: DeviceName,
+    shared: Arc<Shared>,
+    seat: Seat,
+    ledger: Ledger,
+    heartbeat: Heartbeat,
+    /// Read from the spool and not sent yet.
+    backlog: VecDeque<(Seq, Arc<Delivery>)>,
+    /// A read of the spool that is under way.
+    reading: Option<JoinHandle<Backlog>>,
+}
+
+impl Session {
+    async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+        pump: &mut Pump<S>,
+        hello: Hello,
+        caller: &Caller,
+        shared: Arc<Shared>,
+    ) -> Option<Session> {
+        let limits = &shared.config.limits;
+        let Some(version) = choose_version((VERSION_MIN, VERSION_MAX), hello.versions) else {
+            let message = format!(
+                "this relay speaks versions {VERSION_MIN} to {VERSION_MAX} of the protocol and the agent {} to {}: update the older of the two",
+                hello.versions.0, hello.versions.1
+            );
+            refuse(pump, Refusal::Version, message).await;
+            return None;
+        };
+        let Some(settings) = shared.registry.snapshot().tunnels.get(&caller.tunnel).cloned() else {
+            refuse(pump, Refusal::Unavailable, format!("tunnel {} was removed", caller.tunnel)).await;
+            return None;
+        };
+        let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.token, limits.agents_per_tunnel) else {
+            let message = format!(
+                "tunnel {} has {} agents, as many as this relay allows",
+                caller.tunnel, limits.agents_per_tunnel
+            );
+            refuse(pump, Refusal::TooMany, message).await;
+            return None;
+        };
+        let start = match hello.start {
+            Start::Now => tunnel_spool::Start::Now,
+            Start::Beginning => tunnel_spool::Start::Beginning,
+            Start::At(at) => tunnel_spool::Start::At(at),
+        };
+        let place = match shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await {
+            Ok(place) => place,
+            Err(e) => {
+                warn!(tunnel = %caller.tunnel, device = %hello.device, error = %e, "an agent could not be seated");
+                refuse(pump, Refusal::Unavailable, e.to_string()).await;
+                return None;
+            }
+        };
+        let mut after = place.after;
+        if let Some(resume) = hello.resume
+            && resume.stream == shared.stream
+            && Seq(resume.after) > after
+            && Seq(resume.after) <= shared.spool.last(&caller.tunnel)
+        {
+            after = Seq(resume.after);
+            shared.spool.taken(&caller.tunnel, &hello.device, after);
+        }
+        let devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
+        shared.hub.note_devices(&caller.tunnel, devices.len());
+        let waiting = shared.spool.last(&caller.tunnel).0.saturating_sub(after.0);
+        let mut ledger =
+            Ledger::new(Window::new(hello.window_deliveries, hello.window_bytes), after, limits.body.max(1 << 20));
+        ledger.outbox.urgent(
+            ToAgent::Welcome(Welcome {
+                version,
+                tunnel: caller.tunnel.clone(),
+                answer_mode: match settings.answer {
+                    AnswerMode::Ack => tunnel_protocol::AnswerMode::Ack,
+                    AnswerMode::Passthrough => tunnel_protocol::AnswerMode::Passthrough,
+                },
+                public_urls: caller.public_urls.clone(),
+                max_body: limits.body,
+                heartbeat: limits.heartbeat,
+                dead_after: limits.dead_after,
+                stream: shared.stream.clone(),
+                after: after.0,
+                waiting,
+                software: concat!("healthie-relay ", env!("CARGO_PKG_VERSION")).into(),
+            })
+            .encode(),
+        );
+        if let Some(gap) = place.gap {
+            warn!(tunnel = %caller.tunnel, device = %hello.device, from = %gap.from, upto = %gap.upto, why = %gap.why, "an agent is told of a gap");
+            let reason = match gap.why {
+                tunnel_spool::Why::Age => GapReason::Age,
+                tunnel_spool::Why::Size => GapReason::Size,
+            };
+            ledger
+                .outbox
+                .whole(ToAgent::Gap(Gap { from: gap.from.0, upto: gap.upto.0, count: gap.count(), reason }).encode());
+        }
+        Some(Session {
+            tunnel: caller.tunnel.clone(),
+            device: hello.device,
+            heartbeat: Heartbeat::new(Instant::now(), limits.heartbeat, limits.dead_after),
+            shared,
+            seat,
+            ledger,
+            backlog: VecDeque::new(),
+            reading: None,
+        })
+    }
+
+    async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        pump: &mut Pump<S>,
+        stopping: &mut watch::Receiver<bool>,
+    ) -> End {
+        let beat = tokio::time::sleep(std::time::Duration::ZERO);
+        tokio::pin!(beat);
+        loop {
+            if let Err(end) = self.fill() {
+                return end;
+            }
+            tokio::select! {
+                frame = pump.next(&mut self.ledger.outbox) => match frame {
+                    Ok(frame) => {
+                        if let Err(end) = self.frame(frame) {
+                            return end;
+                        }
+                    }
+                    Err(Ended::Closed) => return End::Agent("the connection ended".into()),
+                    Err(e) => return End::Agent(e.to_string()),
+                },
+                told = self.seat.told.recv() => {
+                    let mut told = told;
+                    while let Some(word) = told {
+                        match word {
+                            ToSession::Offer(offer) => self.ledger.offer(offer, Instant::now()),
+                            ToSession::Leave(why) => return End::Relay(why),
+                        }
+                        told = self.seat.told.try_recv().ok();
+                    }
+                }
+                () = self.seat.wake.notified() => {}
+                read = async { match &mut self.reading { Some(reading) => reading.await, None => std::future::pending().await } } => {
+                    self.reading = None;
+                    match read {
+                        Ok(Ok(deliveries)) => self.backlog.extend(deliveries),
+                        Ok(Err(SpoolError::Unreadable { seq, reason, .. })) => {
+                            // One damaged record must not keep back all that follow; it is said, here and to the agent.
+                            warn!(tunnel = %self.tunnel, %seq, reason, "a spooled delivery cannot be read and is passed over");
+                            self.pass_over(seq);
+                        }
+                        Ok(Err(e)) => return End::Relay(e.to_string()),
+                        Err(e) => return End::Relay(format!("reading the spool failed: {e}")),
+                    }
+                }
+                () = &mut beat => match self.heartbeat.look(Instant::now()) {
+                    Beat::Dead => return End::Agent("nothing was heard for too long".into()),
+                    Beat::Ping(n) => self.ledger.outbox.urgent(ToAgent::Ping(n).encode()),
+                    Beat::Wait(at) => beat.as_mut().reset(at.into()),
+                },
+                () = became_true(stopping) => return End::Relay("the relay is stopping".into()),
+            }
+        }
+    }
+
+    /// Sends from the backlog as far as the window goes, and sees to it that there is one.
+    fn fill(&mut self) -> Result<(), End> {
+        loop {
+            while let Some((seq, delivery)) = self.backlog.front() {
+                if !self.ledger.has_room(delivery.body.len() as u64) {
+                    return Ok(());
+                }
+                self.ledger.send(*seq, delivery);
+                self.backlog.pop_front();
+            }
+            if self.reading.is_some() || !self.ledger.has_room(0) {
+                return Ok(());
+            }
+            match self.shared.spool.recent(&self.tunnel, self.ledger.sent(), READ) {
+                Some(next) if next.is_empty() => return Ok(()),
+                Some(next) => self.backlog.extend(next),
+                None => {
+                    let (shared, tunnel, after) = (Arc::clone(&self.shared), self.tunnel.clone(), self.ledger.sent());
+                    self.reading = Some(tokio::task::spawn_blocking(move || shared.spool.read(&tunnel, after, READ)));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn pass_over(&mut self, seq: Seq) {
+        let gap = Gap { from: seq.0, upto: seq.0, count: 1, reason: GapReason::Other(100) };
+        self.ledger.outbox.whole(ToAgent::Gap(gap).encode());
+        self.ledger.pass_over(seq);
+    }
+
+    fn frame(&mut self, frame: Bytes) -> Result<(), End> {
+        let now = Instant::now();
+        self.heartbeat.heard(now);
+        let breach = |e: ledger::Breach| End::Relay(e.to_string());
+        match ToRelay::decode(frame).map_err(|e| End::Relay(e.to_string()))? {
+            ToRelay::Taken(numbers) => self.ledger.taken(&numbers, now).map_err(breach)?,
+            ToRelay::Answer(answer) => self.ledger.answer(answer, now).map_err(breach)?,
+            ToRelay::Chunk(chunk) => self.ledger.chunk(chunk, now).map_err(breach)?,
+            ToRelay::Ping(n) => self.ledger.outbox.urgent(ToAgent::Pong(n).encode()),
+            ToRelay::Pong(_) => {}
+            ToRelay::Goodbye(why) => return Err(End::Agent(why)),
+            ToRelay::Hello(_) => return Err(End::Relay("a second hello".into())),
+            ToRelay::Unknown => {
+                debug!(tunnel = %self.tunnel, device = %self.device, "a frame of a newer agent was skipped")
+            }
+        }
+        if let Some(upto) = self.ledger.newly_taken() {
+            self.shared.spool.taken(&self.tunnel, &self.device, upto);
+        }
+        Ok(())
+    }
+}
+
+/// The wall clock as the spool and the ids want it.
+pub(crate) fn wall_clock() -> Timestamp {
+    Timestamp::from_system(std::time::SystemTime::now())
+}
