@@ -1,1 +1,122 @@
-//! (head to be written)
+//! What the relay has accepted and not every agent has taken yet.
+//!
+//! A tunnel's deliveries form one stream. Each gets its place ([`Seq`]) when it is durably on the disk, and stays until every device
+//! of the tunnel has taken it or it is too old. Each device has its own place in the stream. What is dropped before a device has
+//! taken it is counted, and told to that device as a [`Gap`] with its bounds: nothing goes missing silently.
+//!
+//! [`Spool`] is the promise; [`RedbSpool`] keeps it on one machine. This room knows nothing of HTTP, sockets and frames. Points in
+//! time come in as arguments; the only clock here decides when lazy work is written.
+
+mod batch;
+mod disk;
+mod error;
+mod format;
+mod place;
+mod recent;
+mod record;
+mod redb_spool;
+mod state;
+mod writer;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
+
+pub use error::SpoolError;
+pub use place::{Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Seq, Start, Stats, Why};
+pub use redb_spool::RedbSpool;
+
+/// Devices that a tunnel may have.
+pub const MAX_DEVICES: usize = 64;
+
+/// The largest delivery, as stored, that can be spooled, in bytes. The relay's own limit on bodies is far lower.
+pub const MAX_DELIVERY: usize = 64 << 20;
+
+/// Keeps deliveries until every device of their tunnel has taken them.
+///
+/// The futures may be dropped at any time: what was asked for may then have been done all the same.
+pub trait Spool: Send + Sync + 'static {
+    /// Whether the spool is at work at all; for health checks. It does not say that there is room.
+    ///
+    /// # Errors
+    /// `Failed`, for good.
+    fn usable(&self) -> Result<(), SpoolError>;
+
+    /// Adds a delivery to its tunnel's stream. It is durable when this returns its place.
+    ///
+    /// # Errors
+    /// `Busy`, `TunnelFull` and `DiskFull` pass by themselves; `TooLarge` does not; after `Failed` nothing is accepted any more. In
+    /// every case but a `Failed` in the middle of a commit, the delivery is not in the spool.
+    fn append(&self, delivery: Arc<Delivery>) -> impl Future<Output = Result<Seq, SpoolError>> + Send;
+
+    /// What follows `after` if that is known without touching the disk, which for a live agent it mostly is. Nothing means that it
+    /// takes a [`Spool::read`]; an empty list, that there is nothing to come yet.
+    fn recent(&self, tunnel: &TunnelName, after: Seq, limit: ReadLimit) -> Option<Vec<(Seq, Arc<Delivery>)>>;
+
+    /// What follows `after`, in order. Blocks on the disk. Where the first is not `after + 1`, what lies between was dropped; the gap
+    /// is in [`Spool::devices`].
+    ///
+    /// # Errors
+    /// `Unreadable` where the very next delivery is damaged, `Failed` where storage is.
+    fn read(&self, tunnel: &TunnelName, after: Seq, limit: ReadLimit) -> Result<Vec<(Seq, Arc<Delivery>)>, SpoolError>;
+
+    /// The place of a device in its tunnel's stream. A new device is registered durably, at `start`; from then on the tunnel keeps
+    /// what it has not taken.
+    ///
+    /// # Errors
+    /// `TooManyDevices`, `Busy`, `Failed`.
+    fn join(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Place, SpoolError>> + Send;
+
+    /// Notes that a device durably has everything up to and including `upto`. Never waits; it is on the disk some 200 ms later. A
+    /// crash before that hands the deliveries over a second time, which the agent recognises by their ids.
+    fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq);
+
+    /// Removes a device: nothing is kept for it any more. Whether there was one.
+    ///
+    /// # Errors
+    /// `Busy`, `Failed`.
+    fn forget(&self, tunnel: &TunnelName, device: &DeviceName)
+    -> impl Future<Output = Result<bool, SpoolError>> + Send;
+
+    /// Removes everything of a tunnel but the memory of its last place: a later tunnel of that name goes on counting.
+    ///
+    /// # Errors
+    /// `Busy`, `Failed`.
+    fn drop_tunnel(&self, tunnel: &TunnelName) -> impl Future<Output = Result<(), SpoolError>> + Send;
+
+    /// The devices of a tunnel.
+    ///
+    /// # Errors
+    /// `Failed`.
+    fn devices(&self, tunnel: &TunnelName) -> Result<Vec<DevicePlace>, SpoolError>;
+
+    /// The place of a tunnel's last delivery; 0 before the first.
+    fn last(&self, tunnel: &TunnelName) -> Seq;
+
+    /// Figures of a tunnel. Blocks on the disk.
+    ///
+    /// # Errors
+    /// `Failed`.
+    fn stats(&self, tunnel: &TunnelName) -> Result<Stats, SpoolError>;
+
+    /// Drops what is too old, and what exceeds a limit that was lowered; tells what some device, or the first one to come, now misses.
+    /// To be called every minute or so.
+    ///
+    /// # Errors
+    /// `Busy`, `Failed`.
+    fn expire(&self, now: Timestamp) -> impl Future<Output = Result<Vec<Dropped>, SpoolError>> + Send;
+
+    /// Makes everything noted by [`Spool::taken`] so far durable, and deletes what all have taken (10,000 deliveries at most in one
+    /// go; the rest follows by itself).
+    ///
+    /// # Errors
+    /// `Busy`, `Failed`.
+    fn flush(&self) -> impl Future<Output = Result<(), SpoolError>> + Send;
+}

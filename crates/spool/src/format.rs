@@ -1,0 +1,381 @@
+//! How deliveries and tunnels look on the disk. This is not the wire format: the two change independently.
+//!
+//! A delivery's value is `version (1 byte) | received_at (8 bytes, big-endian microseconds) | length of the head (4 bytes,
+//! big-endian) | head (protobuf) | body`. The time stands apart so that ages are read without decoding, and the body so that it is
+//! copied once. A tunnel's value is `version (1 byte) | protobuf`. Fields are only ever added; a number once used keeps its meaning.
+//! The tunnel's name is not in the delivery: its key begins with the tunnel's number.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bytes::Bytes;
+use prost::Message;
+use tunnel_delivery::{
+    Delivery, DeliveryId, Environment, HeaderLine, Headers, HttpVersion, Lost, Timestamp, TunnelName,
+};
+
+use crate::record::{Device, Record};
+use crate::{Gap, Seq, Why};
+
+const VERSION: u8 = 1;
+const FIXED: usize = 1 + 8 + 4;
+
+/// Why stored bytes cannot be read. A sentence for [`crate::SpoolError`].
+type Reason = String;
+
+#[derive(Clone, PartialEq, Message)]
+struct Head {
+    #[prost(bytes = "bytes", tag = "1")]
+    id: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    source_ip: Bytes,
+    #[prost(uint32, tag = "3")]
+    environment: u32,
+    #[prost(string, tag = "4")]
+    method: String,
+    #[prost(string, tag = "5")]
+    target: String,
+    #[prost(uint64, tag = "6")]
+    prefix_len: u64,
+    #[prost(uint32, tag = "7")]
+    http_version: u32,
+    #[prost(message, repeated, tag = "8")]
+    headers: Vec<Line>,
+    #[prost(uint32, repeated, tag = "9")]
+    lost: Vec<u32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Line {
+    #[prost(bytes = "bytes", tag = "1")]
+    name: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    value: Bytes,
+}
+
+/// A delivery ready to be written: everything but the body copied once, the body shared with the delivery.
+pub(crate) struct Encoded {
+    front: Vec<u8>,
+    body: Bytes,
+}
+
+impl Encoded {
+    pub(crate) fn len(&self) -> usize {
+        self.front.len() + self.body.len()
+    }
+
+    /// Writes the value; `out` must be [`Encoded::len`] bytes long.
+    pub(crate) fn write_to(&self, out: &mut [u8]) {
+        let (front, body) = out.split_at_mut(self.front.len());
+        front.copy_from_slice(&self.front);
+        body.copy_from_slice(&self.body);
+    }
+}
+
+pub(crate) fn encode(delivery: &Delivery) -> Encoded {
+    let head = Head {
+        id: Bytes::copy_from_slice(delivery.id.as_bytes()),
+        source_ip: match delivery.source_ip {
+            IpAddr::V4(ip) => Bytes::copy_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => Bytes::copy_from_slice(&ip.octets()),
+        },
+        environment: match delivery.environment {
+            Environment::Unknown => 0,
+            Environment::Staging => 1,
+            Environment::Production => 2,
+        },
+        method: delivery.method.as_str().to_owned(),
+        target: delivery.target.as_str().to_owned(),
+        prefix_len: delivery.prefix_len as u64,
+        http_version: match delivery.http_version {
+            HttpVersion::Http10 => 10,
+            HttpVersion::Http11 => 11,
+            HttpVersion::Http2 => 20,
+        },
+        headers: delivery
+            .headers
+            .iter()
+            .map(|line| Line { name: line.name.clone(), value: line.value.clone() })
+            .collect(),
+        lost: delivery
+            .lost
+            .iter()
+            .map(|lost| match lost {
+                Lost::HeaderOrder => 1,
+                Lost::ChunkBoundaries => 2,
+                Lost::Trailers => 3,
+            })
+            .collect(),
+    };
+    let head_len = head.encoded_len();
+    let mut front = Vec::with_capacity(FIXED + head_len);
+    front.push(VERSION);
+    front.extend_from_slice(&delivery.received_at.as_micros().to_be_bytes());
+    // A head of 4 GiB cannot come in: the queue refuses it long before (MAX_DELIVERY), so a saturated length is never stored.
+    front.extend_from_slice(&u32::try_from(head_len).unwrap_or(u32::MAX).to_be_bytes());
+    head.encode_raw(&mut front);
+    Encoded { front, body: delivery.body.clone() }
+}
+
+/// When a stored delivery was received, without decoding it.
+pub(crate) fn received_at(value: &[u8]) -> Result<Timestamp, Reason> {
+    match value {
+        [VERSION, rest @ ..] => rest
+            .first_chunk::<8>()
+            .map(|micros| Timestamp::from_micros(i64::from_be_bytes(*micros)))
+            .ok_or_else(|| "it ends before its time".to_owned()),
+        [other, ..] => Err(format!("its format {other} is not known")),
+        [] => Err("it is empty".to_owned()),
+    }
+}
+
+pub(crate) fn decode(tunnel: &TunnelName, value: &[u8]) -> Result<Delivery, Reason> {
+    let received_at = received_at(value)?;
+    let head_len = value.get(9..FIXED).and_then(|len| len.first_chunk::<4>()).ok_or("it ends before its head")?;
+    let head_len = u32::from_be_bytes(*head_len) as usize;
+    // One copy of the whole value; the headers and the body are slices of it.
+    let mut body = Bytes::copy_from_slice(&value[FIXED..]);
+    if head_len > body.len() {
+        return Err("it ends within its head".to_owned());
+    }
+    let head = Head::decode(body.split_to(head_len)).map_err(|e| format!("its head: {e}"))?;
+    Ok(Delivery {
+        id: DeliveryId::from_slice(&head.id).ok_or("its id is not 16 bytes long")?,
+        received_at,
+        tunnel: tunnel.clone(),
+        source_ip: if let Ok(v4) = <[u8; 4]>::try_from(&*head.source_ip) {
+            Ipv4Addr::from(v4).into()
+        } else if let Ok(v6) = <[u8; 16]>::try_from(&*head.source_ip) {
+            Ipv6Addr::from(v6).into()
+        } else {
+            return Err("its source address is neither 4 nor 16 bytes long".to_owned());
+        },
+        environment: match head.environment {
+            1 => Environment::Staging,
+            2 => Environment::Production,
+            _ => Environment::Unknown,
+        },
+        method: head.method.parse().map_err(|e| format!("{e}"))?,
+        target: head.target.parse().map_err(|e| format!("{e}"))?,
+        prefix_len: usize::try_from(head.prefix_len).map_err(|_| "its prefix is too long")?,
+        http_version: match head.http_version {
+            10 => HttpVersion::Http10,
+            11 => HttpVersion::Http11,
+            20 => HttpVersion::Http2,
+            other => return Err(format!("its HTTP version {other} is not known")),
+        },
+        headers: Headers(head.headers.into_iter().map(|l| HeaderLine { name: l.name, value: l.value }).collect()),
+        body,
+        lost: head
+            .lost
+            .into_iter()
+            .map(|lost| match lost {
+                1 => Ok(Lost::HeaderOrder),
+                2 => Ok(Lost::ChunkBoundaries),
+                3 => Ok(Lost::Trailers),
+                other => Err(format!("what it lost, {other}, is not known")),
+            })
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TunnelMessage {
+    #[prost(uint32, tag = "1")]
+    id: u32,
+    #[prost(uint64, tag = "2")]
+    first: u64,
+    #[prost(uint64, tag = "3")]
+    next: u64,
+    #[prost(uint64, tag = "4")]
+    bytes: u64,
+    #[prost(uint64, tag = "5")]
+    dropped_age: u64,
+    #[prost(uint64, tag = "6")]
+    dropped_size: u64,
+    #[prost(message, optional, tag = "7")]
+    gap: Option<GapMessage>,
+    #[prost(message, repeated, tag = "8")]
+    devices: Vec<DeviceMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeviceMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint64, tag = "2")]
+    after: u64,
+    #[prost(message, optional, tag = "3")]
+    gap: Option<GapMessage>,
+    #[prost(int64, tag = "4")]
+    joined: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct GapMessage {
+    #[prost(uint64, tag = "1")]
+    from: u64,
+    #[prost(uint64, tag = "2")]
+    upto: u64,
+    #[prost(uint32, tag = "3")]
+    why: u32,
+}
+
+impl From<Gap> for GapMessage {
+    fn from(gap: Gap) -> GapMessage {
+        let why = match gap.why {
+            Why::Age => 1,
+            Why::Size => 2,
+        };
+        GapMessage { from: gap.from.0, upto: gap.upto.0, why }
+    }
+}
+
+impl From<GapMessage> for Gap {
+    fn from(gap: GapMessage) -> Gap {
+        Gap { from: Seq(gap.from), upto: Seq(gap.upto), why: if gap.why == 2 { Why::Size } else { Why::Age } }
+    }
+}
+
+pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
+    let message = TunnelMessage {
+        id: record.id,
+        first: record.first.0,
+        next: record.next.0,
+        bytes: record.bytes,
+        dropped_age: record.dropped_age,
+        dropped_size: record.dropped_size,
+        gap: record.gap.map(GapMessage::from),
+        devices: record
+            .devices
+            .iter()
+            .map(|d| DeviceMessage {
+                name: d.name.as_str().to_owned(),
+                after: d.after.0,
+                gap: d.gap.map(GapMessage::from),
+                joined: d.joined.as_micros(),
+            })
+            .collect(),
+    };
+    let mut out = Vec::with_capacity(1 + message.encoded_len());
+    out.push(VERSION);
+    message.encode_raw(&mut out);
+    out
+}
+
+pub(crate) fn decode_record(value: &[u8]) -> Result<Record, Reason> {
+    let message = match value {
+        [VERSION, rest @ ..] => TunnelMessage::decode(rest).map_err(|e| e.to_string())?,
+        [other, ..] => return Err(format!("its format {other} is not known")),
+        [] => return Err("it is empty".to_owned()),
+    };
+    if message.first == 0 || message.first > message.next {
+        return Err(format!("its bounds {} and {} make no sense", message.first, message.next));
+    }
+    let device = |d: DeviceMessage| {
+        if d.after >= message.next {
+            return Err(format!("its device {} stands at {} of {}", d.name, d.after, message.next - 1));
+        }
+        Ok(Device {
+            name: d.name.parse().map_err(|e| format!("{e}"))?,
+            after: Seq(d.after),
+            gap: d.gap.map(Gap::from),
+            joined: Timestamp::from_micros(d.joined),
+        })
+    };
+    Ok(Record {
+        id: message.id,
+        first: Seq(message.first),
+        next: Seq(message.next),
+        bytes: message.bytes,
+        dropped_age: message.dropped_age,
+        dropped_size: message.dropped_size,
+        gap: message.gap.map(Gap::from),
+        devices: message.devices.into_iter().map(device).collect::<Result<_, _>>()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn any_delivery() -> impl Strategy<Value = Delivery> {
+        let line = (vec(any::<u8>(), 0..30), vec(any::<u8>(), 0..60)).prop_map(|(n, v)| HeaderLine::new(n, v));
+        let lost = proptest::sample::subsequence(vec![Lost::HeaderOrder, Lost::ChunkBoundaries, Lost::Trailers], 0..=3);
+        let version = prop_oneof![Just(HttpVersion::Http10), Just(HttpVersion::Http11), Just(HttpVersion::Http2)];
+        let environment =
+            prop_oneof![Just(Environment::Staging), Just(Environment::Production), Just(Environment::Unknown)];
+        (
+            (any::<[u8; 16]>(), any::<i64>(), any::<IpAddr>(), environment, "[A-Za-z!-]{1,10}"),
+            ("/[!\"$-~]{0,60}", any::<u32>(), version, vec(line, 0..10), vec(any::<u8>(), 0..3000), lost),
+        )
+            .prop_map(
+                |((id, at, source_ip, environment, method), (target, prefix, http_version, lines, body, lost))| {
+                    Delivery {
+                        id: DeliveryId::from_bytes(id),
+                        received_at: Timestamp::from_micros(at),
+                        tunnel: "team".parse().unwrap(),
+                        source_ip,
+                        environment,
+                        method: method.parse().unwrap(),
+                        target: target.parse().unwrap(),
+                        prefix_len: prefix as usize,
+                        http_version,
+                        headers: Headers(lines),
+                        body: body.into(),
+                        lost,
+                    }
+                },
+            )
+    }
+
+    fn value_of(delivery: &Delivery) -> Vec<u8> {
+        let encoded = encode(delivery);
+        let mut value = vec![0; encoded.len()];
+        encoded.write_to(&mut value);
+        value
+    }
+
+    proptest! {
+        #[test]
+        fn deliveries_go_round_byte_for_byte(delivery in any_delivery()) {
+            let value = value_of(&delivery);
+            prop_assert_eq!(received_at(&value).unwrap(), delivery.received_at);
+            prop_assert_eq!(decode(&delivery.tunnel, &value).unwrap(), delivery);
+        }
+
+        #[test]
+        fn what_is_cut_off_before_the_body_is_refused(delivery in any_delivery(), at in any::<proptest::sample::Index>()) {
+            let value = value_of(&delivery);
+            let cut = at.index(value.len() - delivery.body.len());
+            prop_assert!(decode(&delivery.tunnel, &value[..cut]).is_err());
+        }
+
+        #[test]
+        fn garbage_is_an_error_and_not_a_panic(mut value in vec(any::<u8>(), 0..200)) {
+            let tunnel: TunnelName = "team".parse().unwrap();
+            let _ = decode(&tunnel, &value);
+            let _ = decode_record(&value);
+            if let Some(first) = value.first_mut() {
+                *first = VERSION;
+            }
+            if let Some(len) = value.get_mut(9..11) {
+                len.fill(0); // a head length that has a chance to fit
+            }
+            let _ = decode(&tunnel, &value);
+            let _ = decode_record(&value);
+        }
+
+        #[test]
+        fn records_go_round(first in 1u64..50, waiting in 0u64..50, bytes: u64, dropped: (u64, u64), at: i64, gap: Option<(u64, u64, bool)>) {
+            let gap = gap.map(|(from, upto, age)| Gap { from: Seq(from), upto: Seq(upto), why: if age { Why::Age } else { Why::Size } });
+            let device = |name: &str, after| Device { name: name.parse().unwrap(), after: Seq(after), gap, joined: Timestamp::from_micros(at) };
+            let record = Record {
+                id: 7, first: Seq(first), next: Seq(first + waiting), bytes, dropped_age: dropped.0, dropped_size: dropped.1, gap,
+                devices: vec![device("a", 0), device("b", first - 1)],
+            };
+            prop_assert_eq!(decode_record(&encode_record(&record)).unwrap(), record);
+        }
+    }
+}

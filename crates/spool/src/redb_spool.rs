@@ -1,0 +1,247 @@
+//! The spool on redb: the handle that callers hold. It encodes, queues and reads; writing is the writer's (writer.rs).
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use redb::{Database, ReadableDatabase as _};
+use tokio::sync::oneshot;
+use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
+
+use crate::state::{Answer, Append, Order, Shared};
+use crate::writer::Writer;
+use crate::{
+    Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Seq, Spool, SpoolError, Start, Stats, disk, format,
+};
+
+/// A spool in one redb file with one writer thread. Cheap to clone; the last clone to go commits what is lazy and closes the file.
+#[derive(Clone)]
+pub struct RedbSpool(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    db: Arc<RwLock<Database>>,
+    dir: PathBuf,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has said so to everybody who waited.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for RedbSpool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedbSpool").field("dir", &self.0.dir).finish_non_exhaustive()
+    }
+}
+
+impl RedbSpool {
+    /// Opens the spool in the folder `dir`, making both where they are missing. Blocks: a spool that was not closed is checked from
+    /// end to end first.
+    ///
+    /// # Errors
+    /// `Held` if somebody has it open, `Damaged` and `NewerFormat` if it cannot be understood, `Open` if the folder cannot be used.
+    pub fn open(dir: &Path, limits: Limits) -> Result<RedbSpool, SpoolError> {
+        let disk::Opened { db, tunnels } = disk::open(dir)?;
+        let next_id = tunnels.values().map(|t| t.id).max().unwrap_or(0) + 1;
+        let shared = Arc::new(Shared::new(tunnels, limits));
+        let db = Arc::new(RwLock::new(db));
+        let writer = Writer { shared: Arc::clone(&shared), db: Arc::clone(&db), dir: dir.to_owned(), next_id };
+        let thread = std::thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|e| SpoolError::Open { path: dir.to_owned(), reason: e.to_string() })?;
+        Ok(RedbSpool(Arc::new(Handle { shared, db, dir: dir.to_owned(), writer: Some(thread) })))
+    }
+
+    /// What was appended and committed since it was opened.
+    pub fn counters(&self) -> Counters {
+        self.0.shared.counters()
+    }
+
+    /// The file that holds everything.
+    pub fn file(&self) -> PathBuf {
+        disk::file(&self.0.dir)
+    }
+
+    async fn ask<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, SpoolError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.shared.queue_order(order(answer))?;
+        self.answer(answered).await
+    }
+
+    async fn answer<T>(&self, answered: oneshot::Receiver<Result<T, SpoolError>>) -> Result<T, SpoolError> {
+        match answered.await {
+            Ok(answer) => answer,
+            // Only a writer that ended drops an answer, and it says why before.
+            Err(_) => match self.0.shared.lock().usable() {
+                Err(error) => Err(error),
+                Ok(()) => Err(SpoolError::Failed { reason: Arc::from("its writer ended") }),
+            },
+        }
+    }
+
+    /// The number and bounds of a tunnel: (number, first there, next to come).
+    fn bounds(&self, tunnel: &TunnelName) -> Result<Option<(u32, Seq, Seq)>, SpoolError> {
+        let state = self.0.shared.lock();
+        state.usable()?;
+        Ok(state.tunnels.get(tunnel).map(|t| (t.record.id, t.record.needed_from(), t.record.next)))
+    }
+
+    /// Calls `each` for the stored deliveries from `from` to before `next` until it says stop.
+    fn scan(
+        &self,
+        id: u32,
+        from: Seq,
+        next: Seq,
+        mut each: impl FnMut(Seq, &[u8]) -> Result<bool, SpoolError>,
+    ) -> Result<(), SpoolError> {
+        let failed = |e: redb::Error| SpoolError::Failed { reason: Arc::from(e.to_string()) };
+        let db = self.0.db.read().unwrap_or_else(PoisonError::into_inner);
+        let txn = db.begin_read().map_err(|e| failed(e.into()))?;
+        let table = txn.open_table(disk::DELIVERIES).map_err(|e| failed(e.into()))?;
+        for entry in table.range((id, from.0)..(id, next.0)).map_err(|e| failed(e.into()))? {
+            let (key, value) = entry.map_err(|e| failed(e.into()))?;
+            if !each(Seq(key.value().1), value.value())? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Spool for RedbSpool {
+    fn usable(&self) -> Result<(), SpoolError> {
+        self.0.shared.lock().usable()
+    }
+
+    async fn append(&self, delivery: Arc<Delivery>) -> Result<Seq, SpoolError> {
+        let encoded = format::encode(&delivery);
+        let (answer, answered) = oneshot::channel();
+        self.0.shared.queue_append(Append { delivery, encoded, answer })?;
+        self.answer(answered).await
+    }
+
+    fn recent(&self, tunnel: &TunnelName, after: Seq, limit: ReadLimit) -> Option<Vec<(Seq, Arc<Delivery>)>> {
+        let state = self.0.shared.lock();
+        state.usable().ok()?;
+        match state.tunnels.get(tunnel) {
+            Some(known) if after < known.record.last() => state.recent.read(known.record.id, after, limit),
+            _ => Some(Vec::new()),
+        }
+    }
+
+    fn read(&self, tunnel: &TunnelName, after: Seq, limit: ReadLimit) -> Result<Vec<(Seq, Arc<Delivery>)>, SpoolError> {
+        if let Some(recent) = self.recent(tunnel, after, limit) {
+            return Ok(recent);
+        }
+        let mut out = Vec::new();
+        let Some((id, _, next)) = self.bounds(tunnel)? else { return Ok(out) };
+        let mut bytes = 0usize;
+        self.scan(id, after.next(), next, |seq, value| {
+            bytes = bytes.saturating_add(value.len());
+            if !out.is_empty() && (bytes > limit.bytes || out.len() >= limit.count) {
+                return Ok(false);
+            }
+            let delivery = format::decode(tunnel, value).map_err(|reason| SpoolError::Unreadable {
+                tunnel: tunnel.clone(),
+                seq,
+                reason,
+            })?;
+            out.push((seq, Arc::new(delivery)));
+            Ok(true)
+        })
+        .or_else(|error| match error {
+            // What came before it is whole; the next read begins with it and tells.
+            SpoolError::Unreadable { .. } if !out.is_empty() => Ok(()),
+            other => Err(other),
+        })?;
+        Ok(out)
+    }
+
+    async fn join(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Place, SpoolError> {
+        if let Some(place) = self.0.shared.rejoin(tunnel, device, now)? {
+            return Ok(place);
+        }
+        let (tunnel, device) = (tunnel.clone(), device.clone());
+        self.ask(|answer| Order::Join { tunnel, device, start, now, answer }).await
+    }
+
+    fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {
+        self.0.shared.taken(tunnel, device, upto);
+    }
+
+    async fn forget(&self, tunnel: &TunnelName, device: &DeviceName) -> Result<bool, SpoolError> {
+        let (tunnel, device) = (tunnel.clone(), device.clone());
+        self.ask(|answer| Order::Forget { tunnel, device, answer }).await
+    }
+
+    async fn drop_tunnel(&self, tunnel: &TunnelName) -> Result<(), SpoolError> {
+        while self.ask(|answer| Order::DropTunnel { tunnel: tunnel.clone(), answer }).await? {}
+        Ok(())
+    }
+
+    fn devices(&self, tunnel: &TunnelName) -> Result<Vec<DevicePlace>, SpoolError> {
+        let state = self.0.shared.lock();
+        state.usable()?;
+        Ok(state.tunnels.get(tunnel).map(|t| t.record.device_places()).unwrap_or_default())
+    }
+
+    fn last(&self, tunnel: &TunnelName) -> Seq {
+        self.0.shared.lock().tunnels.get(tunnel).map_or(Seq::ZERO, |t| t.record.last())
+    }
+
+    fn stats(&self, tunnel: &TunnelName) -> Result<Stats, SpoolError> {
+        let Some((id, from, next)) = self.bounds(tunnel)? else { return Ok(Stats::default()) };
+        let mut oldest = None;
+        self.scan(id, from, next, |_, value| {
+            oldest = format::received_at(value).ok();
+            Ok(false)
+        })?;
+        let state = self.0.shared.lock();
+        let Some(record) = state.tunnels.get(tunnel).map(|t| &t.record) else { return Ok(Stats::default()) };
+        Ok(Stats {
+            waiting: record.waiting(),
+            bytes: record.bytes,
+            oldest,
+            dropped_age: record.dropped_age,
+            dropped_size: record.dropped_size,
+        })
+    }
+
+    async fn expire(&self, now: Timestamp) -> Result<Vec<Dropped>, SpoolError> {
+        let mut all: Vec<Dropped> = Vec::new();
+        loop {
+            let (dropped, more) = self.ask(|answer| Order::Expire { now, answer }).await?;
+            for next in dropped {
+                match all
+                    .iter_mut()
+                    .find(|d| d.tunnel == next.tunnel && d.why == next.why && d.upto.next() == next.from)
+                {
+                    Some(run) => {
+                        run.upto = next.upto;
+                        run.bytes += next.bytes;
+                    }
+                    None => all.push(next),
+                }
+            }
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn flush(&self) -> Result<(), SpoolError> {
+        self.ask(|answer| Order::Flush { answer }).await
+    }
+}

@@ -1,0 +1,206 @@
+//! The one thread that writes: it takes all that waits, writes it in one transaction, syncs once, and only then answers.
+//!
+//! What a batch does to the deliveries and records is in batch.rs; here is when there is one, and what comes after it.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use redb::Database;
+
+use crate::batch::{Batch, Draft};
+use crate::state::{Order, Shared, State, Tunnel};
+use crate::{SpoolError, disk};
+
+/// How long what devices have taken may wait for a commit, so that commits of deliveries can carry it.
+const LAZY: Duration = Duration::from_millis(200);
+/// How often the disk's free space is looked at, while there is something to write or the disk is full.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The least time between two compactions: one takes some ten commits' time, and a file that is needed again would only grow again.
+const REST: Duration = Duration::from_secs(10);
+
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    /// Locked by readers too; by itself only for compacting, which must be alone.
+    pub(crate) db: Arc<RwLock<Database>>,
+    pub(crate) dir: PathBuf,
+    /// The number that the next new tunnel gets.
+    pub(crate) next_id: u32,
+}
+
+/// Tells everybody that nobody writes any more, however the thread ends.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let reason = if std::thread::panicking() { "its writer panicked" } else { "it was closed" };
+        self.0.lock().fail(&Arc::from(reason));
+    }
+}
+
+impl Writer {
+    /// Writes until the spool is closed or storage fails.
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let _end = End(&shared);
+        self.look_at_disk();
+        let mut looked = Instant::now();
+        let mut compacted = None;
+        loop {
+            let Some(mut batch) = self.wait(looked) else { return };
+            if looked.elapsed() >= LOOK {
+                self.look_at_disk();
+                looked = Instant::now();
+            }
+            let full = shared.lock().disk_full;
+            if let Some(free) = full {
+                for append in batch.refuse_appends() {
+                    let error = SpoolError::DiskFull { free, reserve: shared.limits.min_free_bytes };
+                    drop(append.answer.send(Err(error)));
+                }
+            }
+            let deletes = batch.lazy || full.is_some();
+            let mut done = {
+                let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+                batch.write(&db, &shared.limits, &mut self.next_id)
+            };
+            let batch = match &done {
+                Ok(()) => {
+                    self.finish(batch);
+                    None
+                }
+                Err(_) => Some(batch),
+            };
+            let rested = compacted.is_none_or(|at: Instant| at.elapsed() >= REST);
+            if done.is_ok()
+                && deletes
+                && rested
+                && disk::is_mostly_empty(&self.dir, shared.live_bytes(), full.is_some())
+            {
+                compacted = Some(Instant::now());
+                done = disk::compact(&mut self.db.write().unwrap_or_else(PoisonError::into_inner), &self.dir);
+            }
+            if let Err(error) = done {
+                tracing::error!(%error, "the spool has stopped: its storage failed");
+                shared.lock().fail(&Arc::from(error.to_string()));
+                // Only now may those who wait in it find their answer gone: they look up the reason.
+                drop(batch);
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do; none when the spool is closed and all is written.
+    fn wait(&self, looked: Instant) -> Option<Batch> {
+        let mut state = self.shared.lock();
+        loop {
+            let now = Instant::now();
+            let flush = state.closing || state.orders.iter().any(|o| matches!(o, Order::Flush { .. }));
+            let lazy_at = state.lazy_since.map(|since| if flush { now } else { since + LAZY });
+            let lazy = lazy_at.is_some_and(|at| at <= now);
+            if lazy || !state.appends.is_empty() || !state.orders.is_empty() {
+                return Some(take(&mut state, lazy));
+            }
+            if state.closing {
+                return None;
+            }
+            let look_at = state.disk_full.map(|_| looked + LOOK);
+            if look_at.is_some_and(|at| at <= now) {
+                return Some(take(&mut state, lazy)); // empty: only the disk is looked at
+            }
+            state.writer_sleeps = true;
+            let alarm = lazy_at.into_iter().chain(look_at).min();
+            let wake = &self.shared.wake;
+            state = match alarm {
+                Some(at) => match wake.wait_timeout(state, at - now) {
+                    Ok((state, _)) => state,
+                    Err(poisoned) => poisoned.into_inner().0,
+                },
+                None => wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+            state.writer_sleeps = false;
+        }
+    }
+
+    fn look_at_disk(&self) {
+        let reserve = self.shared.limits.min_free_bytes;
+        // A file system that cannot tell how full it is, is taken to have room: a full one then fails the commit.
+        let full = disk::free_bytes(&self.dir).ok().filter(|free| *free < reserve);
+        let before = std::mem::replace(&mut self.shared.lock().disk_full, full);
+        match (before, full) {
+            (None, Some(free)) => {
+                tracing::warn!(free, reserve, "the spool's disk is nearly full: deliveries are refused");
+            }
+            (Some(_), None) => tracing::info!("the spool's disk has room again"),
+            _ => {}
+        }
+    }
+
+    /// Makes a committed batch visible and answers everybody in it.
+    fn finish(&self, batch: Batch) {
+        let Batch { drafts, lazy, overdue, answers, committed, .. } = batch;
+        let mut appended = 0;
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        for (name, draft) in drafts {
+            let Draft { mut record, fresh, touched, written, queued, .. } = draft;
+            if let Some(tunnel) = state.tunnels.get_mut(&name) {
+                tunnel.queued = tunnel.queued.saturating_sub(queued);
+            }
+            if !touched {
+                continue;
+            }
+            let tunnel = state.tunnels.entry(name.clone()).or_insert_with(|| Tunnel::new(record.clone()));
+            // Devices may have gone on while the batch was written.
+            let mut moved = false;
+            for device in tunnel.record.devices.iter().filter(|d| !fresh.contains(&d.name)) {
+                moved |= record.taken(&device.name, device.after);
+                moved |= record.came(&device.name, device.joined);
+            }
+            tunnel.record = record;
+            let was_lazy = tunnel.lazy;
+            tunnel.lazy = moved || tunnel.record.needed_from() > tunnel.record.first || (was_lazy && !lazy);
+            if tunnel.lazy && (lazy || !was_lazy) {
+                state.lazy.push(name);
+            }
+            appended += written.len() as u64;
+            let record = &tunnel.record;
+            if record.devices.is_empty() {
+                // Nobody is there to read it, and what is kept must end with the last delivery.
+                state.recent.forget_upto(record.id, record.last());
+                continue;
+            }
+            for (seq, delivery, bytes) in written {
+                state.recent.push(record.id, seq, delivery, bytes);
+            }
+            state.recent.forget_upto(record.id, record.needed_from().prev());
+        }
+        if lazy {
+            state.lazy_since = None;
+        }
+        if !state.lazy.is_empty() && state.lazy_since.is_none() {
+            let now = Instant::now();
+            state.lazy_since = if overdue { now.checked_sub(LAZY) } else { None }.or(Some(now));
+        }
+        drop(guard);
+        self.shared.appended.fetch_add(appended, Ordering::Relaxed);
+        self.shared.commits.fetch_add(u64::from(committed), Ordering::Relaxed);
+        for answer in answers {
+            answer.send();
+        }
+    }
+}
+
+/// Takes the queue, and copies of the records that it may change.
+fn take(state: &mut State, lazy: bool) -> Batch {
+    let (appends, orders) = state.take_queue();
+    let lazy_names = if lazy { std::mem::take(&mut state.lazy) } else { Vec::new() };
+    let mut batch = Batch::new(appends, orders, lazy);
+    for (name, queued) in batch.names(lazy_names, &state.tunnels) {
+        let known = state.tunnels.get(&name).map(|tunnel| tunnel.record.clone());
+        batch.draft(name, known, queued);
+    }
+    batch
+}
