@@ -8,15 +8,21 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use super::head::{self, Framing, Head, HeadLimits, REFUSED_FOR_HYPER, Refusal};
 
 /// How much is read from the socket at a time. Most deliveries fit, head and body.
 const READ: usize = 4096;
+
+/// How long, and how many bytes, to go on reading after an answer that did not wait for the end of its request.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 << 20;
 
 /// The heads that passed and were not picked up yet: hyper may read one request ahead. In the order of the requests.
 #[derive(Clone, Default)]
@@ -54,11 +60,18 @@ pub(crate) struct Recorder<S> {
     buf: BytesMut,
     /// What hyper is to read first.
     made: Bytes,
+    /// Closing, but what is still coming is read and thrown away first.
+    lingering: Option<Linger>,
+}
+
+struct Linger {
+    until: Pin<Box<Sleep>>,
+    left: usize,
 }
 
 impl<S> Recorder<S> {
     pub(crate) fn new(inner: S, limits: HeadLimits, heads: Heads) -> Recorder<S> {
-        Recorder { inner, limits, heads, state: State::Head, buf: BytesMut::new(), made: Bytes::new() }
+        Recorder { inner, limits, heads, state: State::Head, buf: BytesMut::new(), made: Bytes::new(), lingering: None }
     }
 
     /// The socket again, with what had been read from it and not handed on.
@@ -168,7 +181,7 @@ impl<S> Recorder<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> hyper::rt::Write for Recorder<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Recorder<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
@@ -178,7 +191,30 @@ impl<S: AsyncWrite + Unpin> hyper::rt::Write for Recorder<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            // A request that was read to its end leaves nothing that could come.
+            if matches!(this.state, State::Head) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let linger =
+            this.lingering.get_or_insert_with(|| Linger { until: Box::pin(sleep(LINGER)), left: LINGER_BYTES });
+        // Closing a socket with unread bytes resets the connection, and the reset can overtake the answer: a sender whose body is too long
+        // would see a broken connection instead of 413 (RFC 9112, section 9.6).
+        let mut scrap = [0; READ];
+        while linger.left > 0 && linger.until.as_mut().poll(cx).is_pending() {
+            let mut space = ReadBuf::new(&mut scrap);
+            match Pin::new(&mut this.inner).poll_read(cx, &mut space) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !space.filled().is_empty() => {
+                    linger.left = linger.left.saturating_sub(space.filled().len())
+                }
+                Poll::Ready(_) => break,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn is_write_vectored(&self) -> bool {
