@@ -64,7 +64,7 @@ pub struct Limits {
 
 impl Default for Limits {
     /// 1 MiB of body, 32 KiB of head in 100 lines, 30 s each for head and body, 10 s for TLS, 10,000 connections, 32 agents for each tunnel, a
-    /// heartbeat of 5 s and dead after 12 s, 20 s to drain.
+    /// heartbeat of 3 s and dead after 8 s, 20 s to drain.
     fn default() -> Limits {
         Limits {
             body: 1 << 20,
@@ -75,8 +75,8 @@ impl Default for Limits {
             tls_time: Duration::from_secs(10),
             connections: 10_000,
             agents_per_tunnel: 32,
-            heartbeat: Duration::from_secs(5),
-            dead_after: Duration::from_secs(12),
+            heartbeat: Duration::from_secs(3),
+            dead_after: Duration::from_secs(8),
             drain: Duration::from_secs(20),
         }
     }

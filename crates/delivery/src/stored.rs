@@ -49,12 +49,16 @@ pub enum AnswerClass {
     /// Waits to be forwarded.
     Queued,
     /// The target answered 2xx.
+    #[serde(rename = "2xx")]
     Success,
     /// The target answered 3xx.
+    #[serde(rename = "3xx")]
     Redirect,
     /// The target answered 4xx.
+    #[serde(rename = "4xx")]
     Refused,
     /// The target answered 5xx.
+    #[serde(rename = "5xx")]
     Failed,
     /// The target did not answer.
     Error,
@@ -311,6 +315,13 @@ mod tests {
         assert_eq!(json["attempts"][0]["cause"], "forward");
         assert_eq!(json["lost"][0], "chunk-boundaries");
         assert_eq!(serde_json::from_value::<Stored>(json).unwrap(), stored);
+    }
+
+    #[test]
+    fn classes_are_printed_as_filters_name_them() {
+        for class in AnswerClass::ALL {
+            assert_eq!(serde_json::to_value(class).unwrap(), class.as_str());
+        }
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub(crate) async fn serve_http1(stream: Stream, connection: Arc<Connection>, mut
     let recorder =
         Recorder::new(stream, HeadLimits { bytes: limits.head_bytes, lines: limits.head_lines }, heads.clone());
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(16 << 10);
+    // A sender that closes its writing side once the request is out still waits for the answer.
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(16 << 10).half_close(true);
     let service = service_fn(|request: Request<Incoming>| {
         let (head, connection) = (heads.next(), Arc::clone(&connection));
         async move { Ok::<_, Infallible>(answer(head, request, &connection).await) }
