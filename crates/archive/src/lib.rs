@@ -1,1 +1,37 @@
-//! (head to be written)
+//! What the agent keeps: deliveries exactly as they came, the attempts to hand them over, what the developer said about them, and
+//! the indexes that make lists cheap.
+//!
+//! [`Archive`] is a cheap handle. Writes go through one thread, which takes everything that waits, makes one atomic change of it,
+//! brings that to the disk with one sync and then answers everybody (group commit): whoever has been answered will find the record
+//! after a kill or a power cut. Reads run beside it and block; call them from a thread that may.
+//!
+//! How a record lies in the store: `record`, `attempt` and `codes` (encoding), `keys` (which keys there are), `piece` (no value above
+//! 4 KiB), `shelf` and `postings` (records and indexes in blocks), `ledger` (which keys one operation changes). `engine` is the only
+//! file that knows which storage engine this is.
+//!
+//! This room knows nothing of network and interface, and does not ask what time it is: every time it stores came in
+//! with a record.
+
+mod archive;
+mod attempt;
+mod codes;
+mod engine;
+mod error;
+mod folder;
+mod keys;
+mod ledger;
+mod pending;
+mod piece;
+mod postings;
+mod query;
+mod queue;
+mod reader;
+mod record;
+mod shelf;
+mod space;
+mod writer;
+
+pub use archive::{Archive, Options, Stats};
+pub use error::ArchiveError;
+pub use ledger::{Inserted, Intake};
+pub use query::{Cursor, EventPattern, Order, Page, Query};

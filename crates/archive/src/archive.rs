@@ -1,0 +1,262 @@
+//! The handle: what the rest of the agent sees of the archive.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tunnel_delivery::{Attempt, DeliveryId, Stored};
+
+use crate::engine::Engine;
+use crate::error::ArchiveError;
+use crate::folder::Folder;
+use crate::ledger::{Counters, Inserted, Intake};
+use crate::query::{Page, Query};
+use crate::queue::{Queue, Work};
+use crate::reader::{self, ReadError};
+use crate::space::Space;
+use crate::{pending, writer};
+
+/// How the archive is kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// About how much memory the storage engine may use to keep pages at hand, in bytes.
+    pub cache_bytes: u64,
+    /// The size of the reserve file, which is given up to finish what has begun when the disk fills up; 0 for none.
+    pub reserve_bytes: u64,
+    /// Nothing new is written while fewer bytes than this are free.
+    pub min_free_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { cache_bytes: 2 << 20, reserve_bytes: 8 << 20, min_free_bytes: 64 << 20 }
+    }
+}
+
+/// Figures about the whole archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// How many deliveries are stored.
+    pub deliveries: u64,
+    /// How many attempts are stored.
+    pub attempts: u64,
+    /// The length of all stored bodies together, in bytes.
+    pub body_bytes: u64,
+    /// The length of the store's file, in bytes.
+    pub disk_bytes: u64,
+}
+
+/// The archive, open. Clones share it; it is closed by [`Archive::close`] or when the last clone is dropped.
+///
+/// The async functions return when what they did is on the disk. If one is dropped before it returns, its work may still be done.
+/// The others read, and block while they do.
+#[derive(Clone)]
+pub struct Archive {
+    handle: Arc<Handle>,
+}
+
+/// Ends the writer when the last clone goes.
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// What the handles and the writer share.
+pub(crate) struct Shared {
+    /// `None` once it is closed. Read-locked while it is used, so that closing waits for that.
+    pub(crate) engine: RwLock<Option<Engine>>,
+    pub(crate) queue: Queue,
+    pub(crate) counters: Mutex<Counters>,
+    dir: PathBuf,
+    ended: (Mutex<bool>, Condvar),
+}
+
+impl Archive {
+    /// Opens the archive in this folder, or creates it. Blocks; opening again after a kill reads what was written since the last open.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Held`] if somebody has it open, [`ArchiveError::Damaged`] if it cannot be read, [`ArchiveError::Newer`] if a
+    /// newer program wrote it, [`ArchiveError::DiskFull`], [`ArchiveError::Io`].
+    pub fn open(dir: &Path, options: Options) -> Result<Archive, ArchiveError> {
+        let folder = Folder::open(dir)?;
+        let space = Space::new(dir, options.reserve_bytes, options.min_free_bytes);
+        // Opening writes too: the end of a torn segment, a table of pages.
+        space.make_room(1 << 20);
+        Space::new(dir, 0, 0).check(1 << 20)?;
+        let opened = Engine::open(&folder.store(), options.cache_bytes).and_then(|engine| {
+            let swept = pending::sweep(&engine)?;
+            if swept > 0 {
+                tracing::info!(swept, "removed what was being written when the program ended");
+            }
+            let counters = Counters::load(&engine)?;
+            Ok((engine, counters))
+        });
+        let (engine, counters) = opened.map_err(|fault| match fault.damaged {
+            true => folder.damaged(fault.detail),
+            false => ArchiveError::Failed { detail: fault.detail },
+        })?;
+        folder.check_closed(&counters)?;
+        space.lay_up();
+        let shared = Arc::new(Shared {
+            engine: RwLock::new(Some(engine)),
+            queue: Queue::new(),
+            counters: Mutex::new(counters),
+            dir: dir.to_owned(),
+            ended: (Mutex::new(false), Condvar::new()),
+        });
+        let writers = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("archive".into())
+            .spawn(move || writer::run(&writers, folder, &space))
+            .map_err(crate::folder::io("start the writer of", dir))?;
+        Ok(Archive { handle: Arc::new(Handle { shared }) })
+    }
+
+    /// Stores a delivery. Returns when it is on the disk.
+    ///
+    /// # Errors
+    /// [`ArchiveError::DiskFull`], [`ArchiveError::TooLarge`]; [`ArchiveError::Failed`] and [`ArchiveError::Closed`] for good.
+    pub async fn insert(&self, intake: Intake) -> Result<Inserted, ArchiveError> {
+        self.ask(|reply| Work::Insert(Box::new(intake), reply)).await
+    }
+
+    /// Stores an attempt at a delivery and returns its number, from 1, when it is on the disk.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Unknown`] besides those of [`Archive::insert`].
+    pub async fn record(&self, id: DeliveryId, attempt: Attempt) -> Result<u32, ArchiveError> {
+        self.ask(|reply| Work::Record(id, Box::new(attempt), Some(reply))).await
+    }
+
+    /// Stores an attempt with the next batch, within some 10 ms when the disk keeps up, and does not wait for it. If it cannot be
+    /// stored then, a warning is logged.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Busy`] if the queue is full; [`ArchiveError::Failed`], [`ArchiveError::Closed`].
+    pub fn record_soon(&self, id: DeliveryId, attempt: Attempt) -> Result<(), ArchiveError> {
+        self.shared().queue.try_push(Work::Record(id, Box::new(attempt), None))
+    }
+
+    /// Pins a delivery, so that it is kept whatever its age, or lets it go.
+    ///
+    /// # Errors
+    /// As [`Archive::record`].
+    pub async fn set_pinned(&self, id: DeliveryId, pinned: bool) -> Result<(), ArchiveError> {
+        self.ask(|reply| Work::SetPinned(id, pinned, reply)).await
+    }
+
+    /// Writes a note about a delivery in place of the one it has, or removes it. At most 64 KiB.
+    ///
+    /// # Errors
+    /// As [`Archive::record`].
+    pub async fn set_note(&self, id: DeliveryId, note: Option<String>) -> Result<(), ArchiveError> {
+        self.ask(|reply| Work::SetNote(id, note, reply)).await
+    }
+
+    /// The delivery with this id and everything that belongs to it. Blocks.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Damaged`], [`ArchiveError::Failed`], [`ArchiveError::Closed`].
+    pub fn get(&self, id: DeliveryId) -> Result<Option<Stored>, ArchiveError> {
+        self.read(|engine| reader::stored(engine, id))
+    }
+
+    /// A page of a list. Blocks. What is stored or changes while a list is read may or may not be in it.
+    ///
+    /// # Errors
+    /// As [`Archive::get`].
+    pub fn list(&self, query: &Query) -> Result<Page, ArchiveError> {
+        self.read(|engine| reader::list(engine, query))
+    }
+
+    /// Up to ten ids that a person may mean: `latest`, an id, or the beginning or end of one (the latest 100,000 are compared with
+    /// an end). Empty if there is none, or if the text is no such thing. Blocks.
+    ///
+    /// # Errors
+    /// As [`Archive::get`].
+    pub fn find(&self, text: &str) -> Result<Vec<DeliveryId>, ArchiveError> {
+        self.read(|engine| reader::find(engine, text, 10, 100_000))
+    }
+
+    /// Figures about the whole archive. Cheap.
+    pub fn stats(&self) -> Stats {
+        let c = *self.shared().counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let engine = self.shared().engine.read().unwrap_or_else(PoisonError::into_inner);
+        Stats {
+            deliveries: c.deliveries,
+            attempts: c.attempts,
+            body_bytes: c.body_bytes,
+            disk_bytes: engine.as_ref().map_or(0, Engine::disk_bytes),
+        }
+    }
+
+    /// Takes nothing more, writes what waits, closes the store and lets the folder go. Other clones get [`ArchiveError::Closed`].
+    ///
+    /// # Errors
+    /// [`ArchiveError::Failed`] if the store had failed.
+    pub async fn close(self) -> Result<(), ArchiveError> {
+        self.shared().queue.end(ArchiveError::Closed);
+        let shared = Arc::clone(self.shared());
+        // The only way for this to fail is that the runtime ends, and then nobody waits.
+        let _ = tokio::task::spawn_blocking(move || shared.wait_ended(Duration::from_secs(60))).await;
+        match self.shared().queue.ended() {
+            ArchiveError::Closed => Ok(()),
+            error => Err(error),
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    async fn ask<T>(
+        &self,
+        work: impl FnOnce(oneshot::Sender<Result<T, ArchiveError>>) -> Work,
+    ) -> Result<T, ArchiveError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared().queue.push(work(reply)).await?;
+        match answer.await {
+            Ok(answer) => answer,
+            // The writer ended without an answer.
+            Err(_) => Err(self.shared().queue.ended()),
+        }
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Engine) -> Result<T, ReadError>) -> Result<T, ArchiveError> {
+        let shared = self.shared();
+        let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(engine) = &*engine else { return Err(shared.queue.ended()) };
+        let damaged = |detail: String| ArchiveError::Damaged { dir: shared.dir.clone(), detail };
+        read(engine).map_err(|error| match error {
+            ReadError::Fault(fault) if fault.damaged => damaged(fault.detail),
+            ReadError::Fault(fault) => ArchiveError::Failed { detail: fault.detail },
+            ReadError::Unreadable(what) => damaged(format!("unreadable {}", what.0)),
+        })
+    }
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Archive").field("dir", &self.shared().dir).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn set_ended(&self) {
+        *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ended.1.notify_all();
+    }
+
+    fn wait_ended(&self, limit: Duration) {
+        let ended = self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.ended.1.wait_timeout_while(ended, limit, |ended| !*ended);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.queue.end(ArchiveError::Closed);
+        // The folder is free when this returns. A store that hangs must not take its owner with it.
+        self.shared.wait_ended(Duration::from_secs(10));
+    }
+}

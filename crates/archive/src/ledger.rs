@@ -1,0 +1,324 @@
+//! What each operation changes: the keys of a delivery and of its indexes, put into one batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+use tunnel_delivery::{
+    Answer, AnswerClass, Attempt, Delivery, DeliveryId, DuplicateOf, Event, Summary, Timestamp, Verdict,
+};
+
+use crate::engine::{Engine, Fault};
+use crate::error::ArchiveError;
+use crate::keys;
+use crate::pending::{BYTES_MAX, Kv, Pending};
+use crate::piece::Piece;
+use crate::postings::{self, Walk};
+use crate::query::Order;
+use crate::reader;
+use crate::record::{self, Entry, Unreadable};
+
+/// A delivery as it comes in.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// The request as sent.
+    pub delivery: Arc<Delivery>,
+    /// SHA-256 of its body.
+    pub body_sha256: [u8; 32],
+    /// What the body says happened.
+    pub event: Option<Event>,
+    /// What is known about its signature.
+    pub signature: Verdict,
+    /// Whether it waits to be forwarded.
+    pub queued: bool,
+}
+
+/// What came of storing a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It was not there before.
+    New {
+        /// The earlier delivery it seems to repeat.
+        duplicate_of: Option<DuplicateOf>,
+    },
+    /// A delivery with this id was there already. Nothing was changed.
+    AlreadyThere,
+}
+
+/// A repeat is looked for this far back. Healthie retries for about three days.
+const REPEAT_WITHIN: Duration = Duration::from_secs(4 * 24 * 3600);
+
+/// Requests and attempts of this length and less are kept on their shelves.
+const ON_SHELF: usize = 1536;
+const _: () = assert!(ON_SHELF < keys::ATTEMPTS.value_max());
+
+/// The longest encoded request or attempt.
+pub(crate) const RECORD_MAX: usize = 64 * 1024 * 1024;
+const _: () = assert!(RECORD_MAX < BYTES_MAX);
+
+/// The longest note, in bytes.
+const NOTE_MAX: usize = 64 * 1024;
+
+/// Why an operation was not done.
+pub(crate) enum Refusal {
+    /// It cannot be done; nothing was changed.
+    No(ArchiveError),
+    /// The store failed.
+    Fault(Fault),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Refusal {
+        Refusal::Fault(fault)
+    }
+}
+
+/// Totals over the whole archive.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Counters {
+    #[prost(uint64, tag = "1")]
+    pub(crate) deliveries: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) attempts: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) body_bytes: u64,
+}
+
+impl Counters {
+    /// The totals that the store has; zero for a new one.
+    pub(crate) fn load(engine: &Engine) -> Result<Counters, Fault> {
+        match engine.get(keys::COUNTERS)? {
+            Some(bytes) => Counters::decode(&*bytes).map_err(|_| engine.fail("unreadable counters".into(), true)),
+            None => Ok(Counters::default()),
+        }
+    }
+}
+
+/// A batch of operations.
+pub(crate) struct Ledger<'e> {
+    engine: &'e Engine,
+    pub(crate) batch: Pending<'e>,
+    pub(crate) counters: Counters,
+}
+
+impl<'e> Ledger<'e> {
+    pub(crate) fn new(engine: &'e Engine, counters: Counters) -> Ledger<'e> {
+        Ledger { engine, batch: Pending::new(engine), counters }
+    }
+
+    /// Stores a delivery, unless its id is there already.
+    pub(crate) fn insert(&mut self, intake: &Intake) -> Result<Inserted, Refusal> {
+        let delivery = &*intake.delivery;
+        let id = delivery.id;
+        if keys::LINES.get(&self.batch, id.as_bytes())?.is_some() {
+            return Ok(Inserted::AlreadyThere);
+        }
+        let print = fingerprint(intake);
+        let duplicate_of = self.duplicate_of(intake, print)?;
+        let (summary, request) = record::encode(intake, duplicate_of.as_ref());
+        if request.len() > RECORD_MAX {
+            let len = request.len();
+            return Err(Refusal::No(ArchiveError::TooLarge { what: "the delivery", len, limit: RECORD_MAX }));
+        }
+        let request_len = if request.len() <= ON_SHELF {
+            keys::REQUESTS.put(&mut self.batch, id.as_bytes(), &request)?;
+            None
+        } else {
+            self.batch.put_pieces(&keys::request(id), &request)?;
+            Some(request.len() as u64)
+        };
+        let entry = Entry { summary, request_len, note_len: None };
+        self.put_line(&entry)?;
+        self.index(&entry.summary)?;
+        if duplicate_of.is_none() {
+            let oldest = window_start(delivery.received_at);
+            let posting = [&print[..], id.as_bytes()].concat();
+            postings::insert(&mut self.batch, keys::FINGERPRINT, &posting, |e| e[8..] < oldest.as_bytes()[..])?;
+        }
+        self.counters.deliveries += 1;
+        self.counters.body_bytes += delivery.body.len() as u64;
+        self.put_counters();
+        Ok(Inserted::New { duplicate_of })
+    }
+
+    /// Adds an attempt, returns its number from 1.
+    pub(crate) fn record(&mut self, id: DeliveryId, attempt: &Attempt) -> Result<u32, Refusal> {
+        let mut entry = self.line(id)?;
+        let bytes = crate::attempt::encode(attempt);
+        if bytes.len() > RECORD_MAX {
+            let len = bytes.len();
+            return Err(Refusal::No(ArchiveError::TooLarge { what: "the attempt", len, limit: RECORD_MAX }));
+        }
+        let number = entry.summary.attempts.saturating_add(1);
+        // On the shelf an attempt begins with a zero; a long one leaves its length there instead.
+        let on_shelf = if bytes.len() <= ON_SHELF {
+            [&[0], &bytes[..]].concat()
+        } else {
+            self.batch.put_pieces(&keys::attempt_pieces(id, number), &bytes)?;
+            [&[1], &(bytes.len() as u64).to_be_bytes()[..]].concat()
+        };
+        keys::ATTEMPTS.put(&mut self.batch, &keys::attempt(id, number), &on_shelf)?;
+        let summary = &mut entry.summary;
+        let before = summary.answer.class;
+        summary.attempts = number;
+        summary.answer = Answer {
+            class: AnswerClass::of(attempt),
+            status: attempt.status,
+            duration_us: u64::try_from(attempt.duration.as_micros()).unwrap_or(u64::MAX),
+        };
+        let after = summary.answer.class;
+        self.put_line(&entry)?;
+        if before != after {
+            postings::remove(&mut self.batch, &answer_key(before), id.as_bytes())?;
+            postings::insert(&mut self.batch, &answer_key(after), id.as_bytes(), |_| false)?;
+        }
+        self.counters.attempts += 1;
+        self.put_counters();
+        Ok(number)
+    }
+
+    /// Pins a delivery, or lets it go.
+    pub(crate) fn set_pinned(&mut self, id: DeliveryId, pinned: bool) -> Result<(), Refusal> {
+        let mut entry = self.line(id)?;
+        entry.summary.pinned = pinned;
+        Ok(self.put_line(&entry)?)
+    }
+
+    /// Writes a note about a delivery, or removes it.
+    pub(crate) fn set_note(&mut self, id: DeliveryId, note: Option<&str>) -> Result<(), Refusal> {
+        let mut entry = self.line(id)?;
+        let len = note.map_or(0, str::len);
+        if len > NOTE_MAX {
+            return Err(Refusal::No(ArchiveError::TooLarge { what: "the note", len, limit: NOTE_MAX }));
+        }
+        // A note always fits into one batch with its line, so that it is never seen half changed on the disk.
+        self.batch.commit()?;
+        self.batch.remove_all(&keys::note(id))?;
+        for (number, piece) in (0u16..).zip(Piece::cut(note.unwrap_or_default().as_bytes())) {
+            self.batch.put(keys::piece(&keys::note(id), number), piece);
+        }
+        entry.note_len = note.map(|n| n.len() as u64);
+        Ok(self.put_line(&entry)?)
+    }
+
+    fn line(&self, id: DeliveryId) -> Result<Entry, Refusal> {
+        let Some(bytes) = keys::LINES.get(&self.batch, id.as_bytes())? else {
+            return Err(Refusal::No(ArchiveError::Unknown(id)));
+        };
+        Ok(Entry::from_bytes(id, &bytes).map_err(|u| self.unreadable(id, u))?)
+    }
+
+    fn unreadable(&self, id: DeliveryId, what: Unreadable) -> Fault {
+        self.engine.fail(format!("delivery {id}: unreadable {}", what.0), true)
+    }
+
+    fn put_line(&mut self, entry: &Entry) -> Result<(), Fault> {
+        let id = entry.summary.id;
+        // A summary is cut when it is made; a test holds that the longest has room.
+        match keys::LINES.put(&mut self.batch, id.as_bytes(), &entry.to_bytes())? {
+            true => Ok(()),
+            false => Err(self.engine.fail(format!("delivery {id}: its line is too long"), false)),
+        }
+    }
+
+    fn put_counters(&mut self) {
+        if let Ok(piece) = Piece::new(&self.counters.encode_to_vec()) {
+            self.batch.put(keys::COUNTERS.to_vec(), piece);
+        }
+    }
+
+    fn index(&mut self, s: &Summary) -> Result<(), Fault> {
+        let id = *s.id.as_bytes();
+        let mut add = |prefix: &[u8], entry: &[u8]| postings::insert(&mut self.batch, prefix, entry, |_| false);
+        if let Some(event) = &s.event_type {
+            add(&keys::event(event), &id)?;
+        }
+        if let Some(resource_type) = &s.resource_id_type {
+            add(&keys::resource_type(resource_type), &id)?;
+        }
+        if let Some(resource_id) = &s.resource_id {
+            add(keys::RESOURCE_ID, &[&keys::hash(&[resource_id.as_bytes()])[..], &id].concat())?;
+        }
+        add(&signature_key(s.signature), &id)?;
+        add(&answer_key(s.answer.class), &id)
+    }
+
+    /// The first earlier delivery that looks the same, within [`REPEAT_WITHIN`].
+    fn duplicate_of(&self, intake: &Intake, print: [u8; 8]) -> Result<Option<DuplicateOf>, Refusal> {
+        let new = &*intake.delivery;
+        let bound = |id: DeliveryId| [&print[..], id.as_bytes()].concat();
+        let (low, high) = (bound(window_start(new.received_at)), bound(new.id));
+        let mut walk = Walk::new(keys::FINGERPRINT.to_vec(), low, high, Order::OldestFirst);
+        // Different requests of one hash are no accident: they are not worth more than a few looks.
+        for _ in 0..4 {
+            let Some(entry) = walk.next(&self.batch)? else { return Ok(None) };
+            let Some(id) = DeliveryId::from_slice(&entry[8..]) else { continue };
+            if id == new.id {
+                continue;
+            }
+            let whole = reader::whole(&self.batch, id).map_err(|e| match e {
+                reader::ReadError::Fault(fault) => fault,
+                reader::ReadError::Unreadable(what) => self.unreadable(id, what),
+            })?;
+            let Some(old) = whole else { continue };
+            if old.body_sha256 == intake.body_sha256 && same_request(&old.delivery, new) {
+                let signed = new.headers.get("signature").is_some();
+                return Ok(Some(DuplicateOf { id, reason: reason(&old.delivery, new, signed) }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+pub(crate) fn signature_key(status: tunnel_delivery::SignatureStatus) -> Vec<u8> {
+    // Codes are small numbers of our own.
+    keys::signature(u8::try_from(crate::codes::signature::code(status)).unwrap_or(u8::MAX))
+}
+
+pub(crate) fn answer_key(class: AnswerClass) -> Vec<u8> {
+    keys::answer(u8::try_from(crate::codes::class::code(class)).unwrap_or(u8::MAX))
+}
+
+fn window_start(at: Timestamp) -> DeliveryId {
+    DeliveryId::first_at(at.earlier(REPEAT_WITHIN))
+}
+
+/// The same for two deliveries that look the same, and hardly ever for two others.
+fn fingerprint(intake: &Intake) -> [u8; 8] {
+    let d = &*intake.delivery;
+    keys::hash(&[
+        d.tunnel.as_str().as_bytes(),
+        d.method.as_str().as_bytes(),
+        d.target.as_str().as_bytes(),
+        d.headers.get("signature").unwrap_or_default(),
+        &intake.body_sha256,
+    ])
+}
+
+fn same_request(a: &Delivery, b: &Delivery) -> bool {
+    a.tunnel == b.tunnel
+        && a.method == b.method
+        && a.target == b.target
+        && a.headers.get_all("signature").eq(b.headers.get_all("signature"))
+}
+
+fn reason(old: &Delivery, new: &Delivery, signed: bool) -> String {
+    let same =
+        if signed { "same body, target and signature" } else { "same body and target, both without a signature," };
+    format!(
+        "{same} as {}, received {} earlier: a repeat by the sender, or a second event with the same fields; Healthie sends no delivery \
+         id, so this is a guess",
+        old.id,
+        span(new.received_at.since(old.received_at))
+    )
+}
+
+fn span(d: Duration) -> String {
+    match d.as_secs() {
+        0 => format!("{} ms", d.as_millis()),
+        s @ 1..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h", s / 3600),
+        s => format!("{} days", s / 86_400),
+    }
+}

@@ -1,0 +1,244 @@
+//! What a list asks for, and whether a summary is part of it. Pure; how the answer is found is `reader`'s work.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tunnel_delivery::{AnswerClass, DeliveryId, IdError, SignatureStatus, Summary, Timestamp, TunnelName};
+
+/// Which end of a list comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The latest delivery first.
+    #[default]
+    NewestFirst,
+    /// The earliest delivery first.
+    OldestFirst,
+}
+
+impl Order {
+    /// Whether a key comes after the last one in this order.
+    pub(crate) fn follows(self, key: &[u8], last: Option<&[u8]>) -> bool {
+        last.is_none_or(|last| match self {
+            Order::NewestFirst => key < last,
+            Order::OldestFirst => key > last,
+        })
+    }
+}
+
+/// Where the next page begins: opaque, and valid as long as the archive is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor(pub(crate) DeliveryId);
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = IdError;
+
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        s.parse().map(Cursor)
+    }
+}
+
+/// An event's name, where `*` stands for any characters: `appointment.created`, `appointment.*`, `*.deleted`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventPattern(String);
+
+impl EventPattern {
+    /// Any text is a pattern.
+    pub fn new(pattern: impl Into<String>) -> EventPattern {
+        EventPattern(pattern.into())
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What every matching name begins with, and whether that is the whole name.
+    pub(crate) fn beginning(&self) -> (&str, bool) {
+        self.0.split_once('*').map_or((&self.0, true), |(beginning, _)| (beginning, false))
+    }
+
+    /// Whether this name matches.
+    pub fn matches(&self, name: &str) -> bool {
+        let mut parts = self.0.split('*');
+        let first = parts.next().unwrap_or_default();
+        let Some(mut rest) = name.strip_prefix(first) else { return false };
+        let mut parts: Vec<&str> = parts.collect();
+        let Some(last) = parts.pop() else { return rest.is_empty() };
+        // The leftmost place of each part leaves most room for what follows.
+        for part in parts {
+            match rest.find(part) {
+                Some(at) => rest = &rest[at + part.len()..],
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+}
+
+/// What a list asks for. Conditions that are empty or `None` hold for everything; all others must hold together.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Which end comes first.
+    pub order: Order,
+    /// How many items a page has at most.
+    pub limit: usize,
+    /// Where to go on: [`Page::next`] of the page before.
+    pub cursor: Option<Cursor>,
+    /// Received at this time or later, to the millisecond.
+    pub from: Option<Timestamp>,
+    /// Received at this time or earlier, to the millisecond.
+    pub until: Option<Timestamp>,
+    /// One of these events.
+    pub events: Vec<EventPattern>,
+    /// This resource type. Names and ids are compared by their first 200 characters, which is what a [`Summary`] has.
+    pub resource_type: Option<String>,
+    /// This resource.
+    pub resource_id: Option<String>,
+    /// One of these signature statuses.
+    pub signature: Vec<SignatureStatus>,
+    /// The last attempt came to one of these.
+    pub answer: Vec<AnswerClass>,
+    /// This tunnel.
+    pub tunnel: Option<TunnelName>,
+    /// Pinned, or not pinned.
+    pub pinned: Option<bool>,
+    /// The body contains these bytes; the letter case of ASCII letters does not count.
+    pub text: Option<String>,
+    /// How many deliveries are looked at for one page at most. A page that ends here has a cursor to go on from.
+    pub scan_limit: usize,
+}
+
+impl Default for Query {
+    fn default() -> Query {
+        Query {
+            order: Order::NewestFirst,
+            limit: 100,
+            cursor: None,
+            from: None,
+            until: None,
+            events: Vec::new(),
+            resource_type: None,
+            resource_id: None,
+            signature: Vec::new(),
+            answer: Vec::new(),
+            tunnel: None,
+            pinned: None,
+            text: None,
+            scan_limit: 20_000,
+        }
+    }
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// The deliveries found, in the query's order.
+    pub items: Vec<Summary>,
+    /// Where to go on; `None` at the end. There may be a cursor even if fewer items than the limit were found, or none
+    /// ([`Query::scan_limit`]).
+    pub next: Option<Cursor>,
+    /// How many deliveries were looked at.
+    pub scanned: usize,
+}
+
+/// The characters of a name that a summary has.
+pub(crate) const NAME_CHARS: usize = 200;
+
+pub(crate) fn cut(name: &str) -> &str {
+    cut_to(name, NAME_CHARS)
+}
+
+pub(crate) fn cut_to(text: &str, chars: usize) -> &str {
+    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
+}
+
+impl Query {
+    /// Whether this delivery is part of the list, as far as its summary tells ([`Query::text`] is about its body).
+    pub fn matches(&self, summary: &Summary) -> bool {
+        let same = |wanted: &Option<String>, found: &Option<String>| {
+            wanted.as_ref().is_none_or(|wanted| found.as_deref() == Some(cut(wanted)))
+        };
+        let event = summary.event_type.as_deref();
+        (self.events.is_empty() || event.is_some_and(|e| self.events.iter().any(|p| p.matches_cut(e))))
+            && same(&self.resource_type, &summary.resource_id_type)
+            && same(&self.resource_id, &summary.resource_id)
+            && (self.signature.is_empty() || self.signature.contains(&summary.signature))
+            && (self.answer.is_empty() || self.answer.contains(&summary.answer.class))
+            && self.tunnel.as_ref().is_none_or(|t| *t == summary.tunnel)
+            && self.pinned.is_none_or(|p| p == summary.pinned)
+            && self.id_range().contains(&summary.id)
+    }
+
+    /// The ids within the time range; the cursor is not part of this.
+    pub(crate) fn id_range(&self) -> std::ops::RangeInclusive<DeliveryId> {
+        let low = self.from.map_or(DeliveryId::from_bytes([0; 16]), DeliveryId::first_at);
+        let high = self.until.map_or(DeliveryId::from_bytes([255; 16]), DeliveryId::last_at);
+        low..=high
+    }
+}
+
+impl EventPattern {
+    fn matches_cut(&self, name: &str) -> bool {
+        match self.beginning() {
+            (whole, true) => cut(whole) == name,
+            _ => self.matches(name),
+        }
+    }
+}
+
+/// Whether the body contains the text, ASCII letters in any case.
+pub(crate) fn contains(body: &[u8], text: &str) -> bool {
+    text.is_empty() || body.windows(text.len()).any(|w| w.eq_ignore_ascii_case(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, name, wanted) in [
+            ("appointment.created", "appointment.created", true),
+            ("appointment.created", "appointment.created2", false),
+            ("appointment.*", "appointment.created", true),
+            ("appointment.*", "appointments.created", false),
+            ("*.deleted", "goal.deleted", true),
+            ("*.deleted", "goal.deleted.x", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*a", "a", false),
+            ("*", "", true),
+            ("", "", true),
+            ("", "x", false),
+            ("**", "x", true),
+        ] {
+            assert_eq!(EventPattern::new(pattern).matches(name), wanted, "{pattern} {name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_matches_itself_and_any_part_of_it_starred(name in "[a-z.]{0,12}", from in 0usize..12, to in 0usize..12) {
+            prop_assert!(EventPattern::new(name.clone()).matches(&name));
+            let (from, to) = (from.min(name.len()), to.min(name.len()));
+            if from <= to {
+                let starred = format!("{}*{}", &name[..from], &name[to..]);
+                prop_assert!(EventPattern::new(starred).matches(&name));
+            }
+        }
+    }
+
+    #[test]
+    fn text_is_found_in_any_letter_case() {
+        assert!(contains(b"{\"Event_Type\":1}", "event_type"));
+        assert!(contains(b"\xff\x00ab", "AB"));
+        assert!(!contains(b"ab", "abc"));
+        assert!(contains(b"", ""));
+    }
+}

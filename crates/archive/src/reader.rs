@@ -1,0 +1,342 @@
+//! Reading: one delivery whole, and lists. A list takes the most selective index that applies, merges its terms in order and checks
+//! the rest of the conditions on summaries.
+
+use bytes::Bytes;
+use tunnel_delivery::{DeliveryId, Stored};
+
+use crate::engine::Fault;
+use crate::keys;
+use crate::ledger::{answer_key, signature_key};
+use crate::pending::{Kv, piece_count, read_pieces};
+use crate::postings::{self, BLOCK};
+use crate::query::{Cursor, Order, Page, Query, contains, cut};
+use crate::record::{self, Entry, Unreadable, Whole};
+use crate::shelf;
+
+/// Why something could not be read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    Fault(Fault),
+    Unreadable(Unreadable),
+}
+
+impl From<Fault> for ReadError {
+    fn from(fault: Fault) -> ReadError {
+        ReadError::Fault(fault)
+    }
+}
+
+impl From<Unreadable> for ReadError {
+    fn from(what: Unreadable) -> ReadError {
+        ReadError::Unreadable(what)
+    }
+}
+
+const MISSING: ReadError = ReadError::Unreadable(Unreadable("pieces"));
+
+/// How many event names one pattern list may stand for before a list by time is the better plan.
+const TERMS_MAX: usize = 512;
+
+/// How many blocks of an index are looked at to guess how selective it is.
+const PROBE_BLOCKS: usize = 8;
+
+fn line(kv: &impl Kv, id: DeliveryId) -> Result<Option<Entry>, ReadError> {
+    let Some(bytes) = keys::LINES.get(kv, id.as_bytes())? else { return Ok(None) };
+    Ok(Some(Entry::from_bytes(id, &bytes)?))
+}
+
+fn bytes(kv: &impl Kv, prefix: &[u8], len: u64) -> Result<Bytes, ReadError> {
+    let len = usize::try_from(len).map_err(|_| MISSING)?;
+    let bytes = read_pieces(kv, prefix, piece_count(len))?.ok_or(MISSING)?;
+    if bytes.len() == len { Ok(bytes.into()) } else { Err(MISSING) }
+}
+
+fn request(kv: &impl Kv, entry: &Entry) -> Result<Whole, ReadError> {
+    let id = entry.summary.id;
+    let request = match entry.request_len {
+        None => Bytes::copy_from_slice(&keys::REQUESTS.get(kv, id.as_bytes())?.ok_or(MISSING)?),
+        Some(len) => bytes(kv, &keys::request(id), len)?,
+    };
+    Ok(record::decode(&entry.summary, request)?)
+}
+
+/// The request of a delivery and what was known when it came.
+pub(crate) fn whole(kv: &impl Kv, id: DeliveryId) -> Result<Option<Whole>, ReadError> {
+    line(kv, id)?.map(|entry| request(kv, &entry)).transpose()
+}
+
+/// A delivery with everything that belongs to it.
+pub(crate) fn stored(kv: &impl Kv, id: DeliveryId) -> Result<Option<Stored>, ReadError> {
+    // A note may be replaced between reading the line and reading its pieces; nothing else that a line names ever changes.
+    let mut tries = 0;
+    let (entry, note) = loop {
+        let Some(entry) = line(kv, id)? else { return Ok(None) };
+        let note = entry.note_len.map(|len| bytes(kv, &keys::note(id), len)).transpose();
+        match note.map(|n| n.map(|n| String::from_utf8(n.into())).transpose()) {
+            Ok(Ok(note)) => break (entry, note),
+            Err(ReadError::Fault(fault)) => return Err(fault.into()),
+            _ if tries < 100 => tries += 1,
+            _ => return Err(ReadError::Unreadable(Unreadable("note"))),
+        }
+    };
+    let whole = request(kv, &entry)?;
+    let mut attempts = Vec::with_capacity(entry.summary.attempts.min(64) as usize);
+    for number in 1..=entry.summary.attempts {
+        attempts.push(crate::attempt::decode(attempt(kv, id, number)?)?);
+    }
+    Ok(Some(Stored {
+        delivery: whole.delivery,
+        body_sha256: whole.body_sha256,
+        event: whole.event,
+        signature: whole.signature,
+        duplicate_of: whole.duplicate_of,
+        pinned: entry.summary.pinned,
+        note,
+        attempts,
+    }))
+}
+
+fn attempt(kv: &impl Kv, id: DeliveryId, number: u32) -> Result<Bytes, ReadError> {
+    let on_shelf = keys::ATTEMPTS.get(kv, &keys::attempt(id, number))?.ok_or(MISSING)?;
+    match on_shelf.split_first() {
+        Some((0, attempt)) => Ok(Bytes::copy_from_slice(attempt)),
+        Some((1, len)) => {
+            let len = u64::from_be_bytes(len.try_into().map_err(|_| MISSING)?);
+            bytes(kv, &keys::attempt_pieces(id, number), len)
+        }
+        _ => Err(ReadError::Unreadable(Unreadable("attempt"))),
+    }
+}
+
+/// A page of a list.
+pub(crate) fn list(kv: &impl Kv, query: &Query) -> Result<Page, ReadError> {
+    let mut page = Page { items: Vec::new(), next: None, scanned: 0 };
+    let range = query.id_range();
+    let (mut low, mut high) = (*range.start(), *range.end());
+    match (query.cursor, query.order) {
+        (Some(Cursor(id)), Order::NewestFirst) => match before(id) {
+            Some(id) => high = high.min(id),
+            None => return Ok(page),
+        },
+        (Some(Cursor(id)), Order::OldestFirst) => match following(id) {
+            Some(id) => low = low.max(id),
+            None => return Ok(page),
+        },
+        (None, _) => {}
+    }
+    if low > high || query.limit == 0 {
+        return Ok(page);
+    }
+    let mut plan = plan(kv, query, low, high)?;
+    let mut last = None;
+    loop {
+        let found = plan.next(kv)?;
+        let Some((id, line)) = found else { return Ok(page) };
+        if page.items.len() == query.limit || page.scanned == query.scan_limit.max(1) {
+            page.next = last.map(Cursor);
+            return Ok(page);
+        }
+        page.scanned += 1;
+        last = Some(id);
+        // An index may be a step ahead of the line that it names.
+        let Some(line) = line else { continue };
+        let summary = Entry::from_bytes(id, &line)?.summary;
+        if query.matches(&summary) && body_matches(kv, query, id)? {
+            page.items.push(summary);
+        }
+    }
+}
+
+fn body_matches(kv: &impl Kv, query: &Query, id: DeliveryId) -> Result<bool, ReadError> {
+    match &query.text {
+        None => Ok(true),
+        Some(text) => Ok(whole(kv, id)?.is_some_and(|whole| contains(&whole.delivery.body, text))),
+    }
+}
+
+fn before(id: DeliveryId) -> Option<DeliveryId> {
+    u128::from_be_bytes(*id.as_bytes()).checked_sub(1).map(|n| DeliveryId::from_bytes(n.to_be_bytes()))
+}
+
+fn following(id: DeliveryId) -> Option<DeliveryId> {
+    u128::from_be_bytes(*id.as_bytes()).checked_add(1).map(|n| DeliveryId::from_bytes(n.to_be_bytes()))
+}
+
+/// A delivery that may belong to a list, and its line, if it is there already.
+type Candidate = (DeliveryId, Option<Vec<u8>>);
+
+/// Where the candidates of a list come from, in the list's order.
+enum Plan {
+    /// Every delivery in a time range.
+    Time(shelf::Walk),
+    /// One or more terms of an index, merged.
+    Terms { walks: Vec<(postings::Walk, Option<DeliveryId>)>, order: Order, started: bool },
+}
+
+impl Plan {
+    fn terms(prefixes: Vec<Vec<u8>>, low: DeliveryId, high: DeliveryId, order: Order) -> Plan {
+        let walk = |prefix| postings::Walk::new(prefix, low.as_bytes().to_vec(), high.as_bytes().to_vec(), order);
+        Plan::Terms { walks: prefixes.into_iter().map(|p| (walk(p), None)).collect(), order, started: false }
+    }
+
+    fn next(&mut self, kv: &impl Kv) -> Result<Option<Candidate>, ReadError> {
+        match self {
+            Plan::Time(walk) => {
+                let Some((key, line)) = walk.next(kv)? else { return Ok(None) };
+                Ok(DeliveryId::from_slice(&key).map(|id| (id, Some(line))))
+            }
+            Plan::Terms { walks, order, started } => {
+                if !*started {
+                    for (walk, next) in walks.iter_mut() {
+                        *next = entry_id(walk.next(kv)?);
+                    }
+                    *started = true;
+                }
+                let heads = walks.iter().filter_map(|(_, next)| *next);
+                let best = match order {
+                    Order::NewestFirst => heads.max(),
+                    Order::OldestFirst => heads.min(),
+                };
+                let Some(best) = best else { return Ok(None) };
+                // An id that moves from one term to another meanwhile may be in both.
+                for (walk, next) in walks.iter_mut() {
+                    while *next == Some(best) {
+                        *next = entry_id(walk.next(kv)?);
+                    }
+                }
+                Ok(Some((best, keys::LINES.get(kv, best.as_bytes())?.map(|line| line.to_vec()))))
+            }
+        }
+    }
+}
+
+/// The id at the end of an entry.
+fn entry_id(entry: Option<Vec<u8>>) -> Option<DeliveryId> {
+    entry.and_then(|e| DeliveryId::from_slice(&e[e.len().saturating_sub(16)..]))
+}
+
+fn plan(kv: &impl Kv, query: &Query, low: DeliveryId, high: DeliveryId) -> Result<Plan, ReadError> {
+    let order = query.order;
+    // A resource's id is nearly unique: no other index can be much better.
+    if let Some(resource_id) = &query.resource_id {
+        let hash = keys::hash(&[cut(resource_id).as_bytes()]);
+        let bound = |id: DeliveryId| [&hash[..], id.as_bytes()].concat();
+        let walk = postings::Walk::new(keys::RESOURCE_ID.to_vec(), bound(low), bound(high), order);
+        return Ok(Plan::Terms { walks: vec![(walk, None)], order, started: false });
+    }
+    let mut candidates: Vec<Vec<Vec<u8>>> = Vec::new();
+    if !query.events.is_empty() {
+        candidates.extend(event_terms(kv, query)?);
+    }
+    if let Some(name) = &query.resource_type {
+        candidates.push(vec![keys::resource_type(name)]);
+    }
+    if !query.signature.is_empty() {
+        candidates.push(query.signature.iter().map(|s| signature_key(*s)).collect());
+    }
+    if !query.answer.is_empty() {
+        candidates.push(query.answer.iter().map(|c| answer_key(*c)).collect());
+    }
+    let mut best: Option<(usize, Vec<Vec<u8>>)> = None;
+    for mut prefixes in candidates {
+        prefixes.sort();
+        prefixes.dedup();
+        let size = probe(kv, &prefixes, low, high)?;
+        if best.as_ref().is_none_or(|(least, _)| size < *least) {
+            best = Some((size, prefixes));
+        }
+    }
+    Ok(match best {
+        Some((_, prefixes)) => Plan::terms(prefixes, low, high, order),
+        None => Plan::Time(keys::LINES.walk(low.as_bytes(), high.as_bytes(), order)),
+    })
+}
+
+/// Roughly how many entries these terms have in the range; not told apart above some hundreds.
+fn probe(kv: &impl Kv, prefixes: &[Vec<u8>], low: DeliveryId, high: DeliveryId) -> Result<usize, ReadError> {
+    let mut blocks = 0;
+    for prefix in prefixes {
+        let mut from = [&prefix[..], low.as_bytes()].concat();
+        let end = keys::successor(&[&prefix[..], high.as_bytes()].concat());
+        // The block that begins before the range may reach into it; it is not counted.
+        while let Some((key, _)) = kv.first_in(&from, &end)? {
+            blocks += 1;
+            if blocks >= PROBE_BLOCKS {
+                return Ok(blocks * BLOCK);
+            }
+            from = keys::successor(&key);
+        }
+    }
+    Ok(blocks * BLOCK)
+}
+
+/// The terms of all event names in the store that match the patterns; `None` if they are too many.
+fn event_terms(kv: &impl Kv, query: &Query) -> Result<Option<Vec<Vec<u8>>>, ReadError> {
+    let mut terms = Vec::new();
+    for pattern in &query.events {
+        let (beginning, whole) = pattern.beginning();
+        if whole {
+            terms.push(keys::event(beginning));
+            continue;
+        }
+        let mut from = keys::events_beginning(beginning);
+        let end = keys::after(&from);
+        while let Some((key, _)) = kv.first_in(&from, &end)? {
+            let Some((term, name)) = keys::split_term(&key) else {
+                return Err(ReadError::Unreadable(Unreadable("index")));
+            };
+            // What is not the whole name may belong to any name that begins so.
+            let maybe = name.len() >= keys::NAME_MAX;
+            if maybe || std::str::from_utf8(&name).is_ok_and(|name| pattern.matches(name)) {
+                terms.push(term.to_vec());
+            }
+            if terms.len() > TERMS_MAX {
+                return Ok(None);
+            }
+            from = keys::after(term);
+        }
+    }
+    Ok(Some(terms))
+}
+
+/// Ids that a person may mean by this text: `latest`, a whole id, or the beginning or end of one without its hyphens. The latest
+/// come first; `limit` bounds how many, `scan_limit` how many ids are compared with an end.
+pub(crate) fn find(kv: &impl Kv, text: &str, limit: usize, scan_limit: usize) -> Result<Vec<DeliveryId>, ReadError> {
+    let all = |low: DeliveryId, high: DeliveryId| keys::LINES.walk(low.as_bytes(), high.as_bytes(), Order::NewestFirst);
+    let (first, last) = (DeliveryId::from_bytes([0; 16]), DeliveryId::from_bytes([255; 16]));
+    let mut found = Vec::new();
+    if text == "latest" {
+        found.extend(all(first, last).next(kv)?.and_then(|(key, _)| DeliveryId::from_slice(&key)));
+        return Ok(found);
+    }
+    let digits: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+    if digits.is_empty() || digits.len() > 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(found);
+    }
+    let bound = |fill: &str| {
+        let padded = format!("{digits}{}", fill.repeat(32 - digits.len()));
+        u128::from_str_radix(&padded, 16).map(|n| DeliveryId::from_bytes(n.to_be_bytes()))
+    };
+    let (Ok(least), Ok(greatest)) = (bound("0"), bound("f")) else { return Ok(found) };
+    let mut walk = all(least, greatest);
+    while found.len() < limit
+        && let Some((key, _)) = walk.next(kv)?
+    {
+        found.extend(DeliveryId::from_slice(&key));
+    }
+    // The random end of an id is what tells ids of one minute apart.
+    let mut walk = all(first, last);
+    for _ in 0..scan_limit {
+        if found.len() >= limit || digits.len() == 32 {
+            break;
+        }
+        let Some((key, _)) = walk.next(kv)? else { break };
+        if let Some(id) = DeliveryId::from_slice(&key) {
+            let hex = format!("{:032x}", u128::from_be_bytes(*id.as_bytes()));
+            if hex.ends_with(&digits) && !found.contains(&id) {
+                found.push(id);
+            }
+        }
+    }
+    Ok(found)
+}
