@@ -81,8 +81,8 @@ impl Archive {
         let folder = Folder::open(dir)?;
         let space = Space::new(dir, options.reserve_bytes, options.min_free_bytes);
         // Opening writes too: the end of a torn segment, a table of pages.
-        space.make_room(1 << 20);
-        Space::new(dir, 0, 0).check(1 << 20)?;
+        space.make_room(space.look(), 1 << 20);
+        Space::new(dir, 0, 0).check(space.look(), 1 << 20)?;
         let opened = Engine::open(&folder.store(), options.cache_bytes).and_then(|engine| {
             let swept = pending::sweep(&engine)?;
             if swept > 0 {
@@ -96,7 +96,7 @@ impl Archive {
             false => ArchiveError::Failed { detail: fault.detail },
         })?;
         folder.check_closed(&counters)?;
-        space.lay_up();
+        space.lay_up(space.look());
         let shared = Arc::new(Shared {
             engine: RwLock::new(Some(engine)),
             queue: Queue::new(),

@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::engine::SEGMENT;
 use crate::error::ArchiveError;
 
+/// Bytes that were free at one moment; `None` where the system does not say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Free(Option<u64>);
+
 /// Watches the file system of one folder.
 pub(crate) struct Space {
     dir: PathBuf,
@@ -19,9 +23,14 @@ impl Space {
         Space { dir: dir.to_owned(), reserve_bytes, min_free_bytes }
     }
 
+    /// What is free now, to be judged by for one group of changes: asking the system for each of them costs more than it tells.
+    pub(crate) fn look(&self) -> Free {
+        Free(self.free())
+    }
+
     /// Whether there is room to begin writing this many bytes.
-    pub(crate) fn check(&self, bytes: usize) -> Result<(), ArchiveError> {
-        let Some(free) = self.free() else { return Ok(()) };
+    pub(crate) fn check(&self, free: Free, bytes: usize) -> Result<(), ArchiveError> {
+        let Free(Some(free)) = free else { return Ok(()) };
         let needed = self.min_free_bytes.saturating_add(worst(bytes));
         if free < needed {
             return Err(ArchiveError::DiskFull { dir: self.dir.clone(), free, needed });
@@ -30,18 +39,18 @@ impl Space {
     }
 
     /// Gives the reserve up if what has begun would otherwise meet a full disk.
-    pub(crate) fn make_room(&self, bytes: usize) {
-        if self.free().is_some_and(|free| free < worst(bytes)) {
+    pub(crate) fn make_room(&self, free: Free, bytes: usize) {
+        if free.0.is_some_and(|free| free < worst(bytes)) {
             // It is there for this; if it is gone already there is nothing more to give.
             let _ = std::fs::remove_file(self.path());
         }
     }
 
     /// Lays the reserve up, again if need be, while there is plenty.
-    pub(crate) fn lay_up(&self) {
+    pub(crate) fn lay_up(&self, free: Free) {
         let path = self.path();
         let plenty = self.min_free_bytes.saturating_add(self.reserve_bytes.saturating_mul(2));
-        if self.reserve_bytes == 0 || path.exists() || self.free().is_none_or(|free| free < plenty) {
+        if self.reserve_bytes == 0 || free.0.is_none_or(|free| free < plenty) || path.exists() {
             return;
         }
         let lay_up = || -> std::io::Result<()> {
@@ -80,17 +89,18 @@ mod tests {
     fn refuses_below_the_limit_and_keeps_a_reserve() {
         let dir = tempfile::tempdir().unwrap();
         let free = Space::new(dir.path(), 0, 0).free().unwrap();
-        assert!(Space::new(dir.path(), 0, 0).check(1000).is_ok());
-        let error = Space::new(dir.path(), 0, free + (1 << 40)).check(1000).unwrap_err();
+        let now = Free(Some(free));
+        assert!(Space::new(dir.path(), 0, 0).check(now, 1000).is_ok());
+        let error = Space::new(dir.path(), 0, free + (1 << 40)).check(now, 1000).unwrap_err();
         assert!(matches!(error, ArchiveError::DiskFull { .. }), "{error}");
 
         let space = Space::new(dir.path(), 1 << 20, 0);
-        space.lay_up();
+        space.lay_up(now);
         let reserve = std::fs::metadata(dir.path().join("reserve")).unwrap();
         assert_eq!(reserve.len(), 1 << 20);
-        space.make_room(1000);
+        space.make_room(now, 1000);
         assert!(space.path().exists(), "given up without need");
-        space.make_room(usize::MAX);
+        space.make_room(now, usize::MAX);
         assert!(!space.path().exists());
     }
 }

@@ -9,7 +9,7 @@ use crate::error::ArchiveError;
 use crate::folder::Folder;
 use crate::ledger::{Ledger, Refusal};
 use crate::queue::{Queue, Work};
-use crate::space::Space;
+use crate::space::{Free, Space};
 
 /// Runs until the queue ends or the store fails, then closes the store and lets the folder go.
 pub(crate) fn run(shared: &Shared, folder: Folder, space: &Space) {
@@ -63,7 +63,7 @@ fn work(shared: &Shared, space: &Space) -> Result<(), Fault> {
             group.fail(&fault);
             return Err(fault);
         }
-        space.lay_up();
+        space.lay_up(group.free);
     }
     Ok(())
 }
@@ -76,17 +76,19 @@ struct Group<'e> {
     shared: &'e Shared,
     space: &'e Space,
     answers: Vec<Answer>,
+    /// What was free when the group began, or at its last commit.
+    free: Free,
 }
 
 impl<'e> Group<'e> {
     fn new(engine: &'e Engine, shared: &'e Shared, space: &'e Space) -> Group<'e> {
         let counters = *shared.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        Group { ledger: Ledger::new(engine, counters), shared, space, answers: Vec::new() }
+        Group { ledger: Ledger::new(engine, counters), shared, space, answers: Vec::new(), free: space.look() }
     }
 
     fn add(&mut self, work: Work) -> Result<(), Fault> {
         let weight = self.ledger.batch.weight() + work.weight();
-        if let Err(full) = self.space.check(weight) {
+        if let Err(full) = self.space.check(self.free, weight) {
             work.refuse(full);
             return Ok(());
         }
@@ -135,8 +137,9 @@ impl<'e> Group<'e> {
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
-        self.space.make_room(self.ledger.batch.weight());
+        self.space.make_room(self.free, self.ledger.batch.weight());
         self.ledger.batch.commit()?;
+        self.free = self.space.look();
         *self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.ledger.counters;
         self.answers.drain(..).for_each(|answer| answer(Ok(())));
         Ok(())

@@ -1,3 +1,9 @@
-//! head
+//! The door of `tunnel-bench`: arguments in, exit code out. Everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    tunnel_bench::run(&tunnel_bench::Arguments::parse())
+}

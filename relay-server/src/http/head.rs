@@ -75,7 +75,6 @@ pub(crate) fn read(buf: &mut BytesMut, limits: HeadLimits) -> Option<Result<Head
         }
         Err(_) => return Some(Err(Refusal::Malformed("The request line is not HTTP/1.1."))),
     };
-    drop(parsed);
     let bytes = buf.split_to(len).freeze();
     Some(parse(&bytes))
 }

@@ -209,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Recorder<S> {
             match Pin::new(&mut this.inner).poll_read(cx, &mut space) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) if !space.filled().is_empty() => {
-                    linger.left = linger.left.saturating_sub(space.filled().len())
+                    linger.left = linger.left.saturating_sub(space.filled().len());
                 }
                 Poll::Ready(_) => break,
             }

@@ -307,7 +307,7 @@ impl Session {
             ToRelay::Goodbye(why) => return Err(End::Agent(why)),
             ToRelay::Hello(_) => return Err(End::Relay("a second hello".into())),
             ToRelay::Unknown => {
-                debug!(tunnel = %self.tunnel, device = %self.device, "a frame of a newer agent was skipped")
+                debug!(tunnel = %self.tunnel, device = %self.device, "a frame of a newer agent was skipped");
             }
         }
         if let Some(upto) = self.ledger.newly_taken() {
