@@ -1,0 +1,147 @@
+//! The local interface of a running agent: the operations of `control` over HTTP on loopback, for commands in other terminals.
+//!
+//! Whoever asks must show the token from `agent.json` and name the interface by a loopback name; a request that a web page made (it has an
+//! Origin) is refused, so that neither DNS rebinding nor a cross-site request gets in.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+
+use crate::control::{ControlError, Filter, Kind, Operations, Replay, Status, Trigger, Verify};
+
+/// The longest question.
+const MOST_QUESTION: usize = 1024 * 1024;
+
+struct Shared {
+    ops: Arc<Operations>,
+    token: [u8; 32],
+    addr: SocketAddr,
+}
+
+/// Serves until `stop`.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(
+    listener: TcpListener,
+    token: &str,
+    ops: Arc<Operations>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let addr = listener.local_addr()?;
+    let shared = Arc::new(Shared { ops, token: tunnel_signature::sha256(token.as_bytes()), addr });
+    let router = Router::new()
+        .route("/v1/status", post(status))
+        .route("/v1/get", post(get))
+        .route("/v1/list", post(list))
+        .route("/v1/follow", post(follow))
+        .route("/v1/replay", post(replay))
+        .route("/v1/verify", post(verify))
+        .route("/v1/trigger", post(trigger))
+        .layer(DefaultBodyLimit::max(MOST_QUESTION))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
+        .with_state(shared);
+    tokio::select! {
+        served = axum::serve(listener, router) => served,
+        // Open streams would hold a graceful end up for ever.
+        () = stop => Ok(()),
+    }
+}
+
+async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    match admitted(&shared, request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err((status, why)) => (status, Json(ControlError::new(Kind::Unreachable, why))).into_response(),
+    }
+}
+
+fn admitted(shared: &Shared, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let port = shared.addr.port();
+    if ![format!("127.0.0.1:{port}"), format!("localhost:{port}"), shared.addr.to_string()].iter().any(|h| h == host) {
+        return Err((StatusCode::FORBIDDEN, "this interface is only for names of this machine"));
+    }
+    if headers.contains_key(header::ORIGIN) {
+        return Err((StatusCode::FORBIDDEN, "this interface is not for web pages"));
+    }
+    let shown =
+        headers.get(header::AUTHORIZATION).and_then(|h| h.to_str().ok()).and_then(|h| h.strip_prefix("Bearer "));
+    // Hashes are compared, so that the time it takes says nothing about the token.
+    match shown {
+        Some(shown) if tunnel_signature::sha256(shown.as_bytes()) == shared.token => Ok(()),
+        _ => Err((StatusCode::UNAUTHORIZED, "show the token that is in agent.json")),
+    }
+}
+
+impl IntoResponse for ControlError {
+    fn into_response(self) -> Response {
+        let status = match self.kind {
+            Kind::Negative => StatusCode::NOT_FOUND,
+            Kind::Usage => StatusCode::BAD_REQUEST,
+            Kind::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, Json(self)).into_response()
+    }
+}
+
+type Answer<T> = Result<Json<T>, ControlError>;
+
+fn question<T: DeserializeOwned>(body: &Bytes) -> Result<T, ControlError> {
+    serde_json::from_slice(body).map_err(|e| {
+        ControlError::new(Kind::Usage, format!("the running agent does not understand this question: {e}"))
+            .hint("the agent may be of another version than this program; start it again")
+    })
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {
+    let welcome = shared.ops.welcomed.borrow().clone();
+    Json(Status {
+        pid: std::process::id(),
+        software: crate::listen::SOFTWARE.to_owned(),
+        tunnel: welcome.as_ref().map(|w| w.tunnel.to_string()),
+        public_urls: welcome.map(|w| w.public_urls).unwrap_or_default(),
+    })
+}
+
+async fn get(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<tunnel_delivery::Stored> {
+    Ok(Json(shared.ops.get(&question::<String>(&body)?).await?))
+}
+
+async fn list(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Found> {
+    Ok(Json(shared.ops.list(&question(&body)?).await?))
+}
+
+async fn replay(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {
+    Ok(Json(shared.ops.replay(&question::<Replay>(&body)?).await?))
+}
+
+async fn verify(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Explained> {
+    Ok(Json(shared.ops.verify(&question::<Verify>(&body)?).await?))
+}
+
+async fn trigger(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Triggered> {
+    Ok(Json(shared.ops.trigger(&question::<Trigger>(&body)?).await?))
+}
+
+async fn follow(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {
+    let lines = shared.ops.follow(question::<Filter>(&body)?);
+    let stream = futures_util::stream::unfold(lines, |mut lines| async move {
+        let line = lines.recv().await?;
+        let json = match &line {
+            Ok(summary) => serde_json::to_string(summary),
+            Err(e) => serde_json::to_string(e),
+        };
+        Some((json.map(|json| json + "\n"), lines))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
+}

@@ -1,0 +1,112 @@
+//! Arguments that several commands share, and settings made of them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Context, Failure};
+use crate::control::Local;
+use crate::dial::Trust;
+use crate::forward::{HostHeader, Routes};
+use crate::policy::Policy;
+use crate::settings::{Flags, Moment, Settings, parse_span};
+
+/// Where everything is kept.
+#[derive(Debug, Args)]
+pub(crate) struct Data {
+    /// The folder that deliveries are kept in
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<String>,
+}
+
+/// What signatures are checked and made with.
+#[derive(Debug, Args)]
+pub(crate) struct Secrets {
+    /// The webhook's signing secret; may be repeated. @FILE reads it from a file, HEALTHIE_WEBHOOK_SECRET sets it too
+    #[arg(long = "secret", value_name = "SECRET", hide_env_values = true)]
+    pub(crate) secrets: Vec<String>,
+}
+
+/// Flags, gathered as pairs of key and value.
+#[derive(Default)]
+pub(crate) struct Gather(Flags);
+
+impl Gather {
+    pub(crate) fn one(mut self, key: &'static str, value: &Option<String>) -> Gather {
+        self.0.extend(value.iter().map(|v| (key, v.clone())));
+        self
+    }
+
+    pub(crate) fn many(mut self, key: &'static str, values: &[String]) -> Gather {
+        self.0.extend(values.iter().map(|v| (key, v.clone())));
+        self
+    }
+
+    pub(crate) fn switch(mut self, key: &'static str, on: bool) -> Gather {
+        self.0.extend(on.then(|| (key, "true".to_owned())));
+        self
+    }
+
+    pub(crate) fn load(self, context: &Context) -> Result<Settings, Failure> {
+        let folder =
+            std::env::current_dir().map_err(|e| Failure::unreachable(format!("there is no current folder: {e}")))?;
+        Ok(Settings::load(self.0, context.environment.clone(), &folder)?)
+    }
+}
+
+/// What is forwarded and how.
+pub(crate) fn policy(settings: &Settings) -> Result<Policy, Failure> {
+    let standard = Policy::default();
+    Ok(Policy {
+        routes: Routes {
+            routes: settings
+                .read_all("forward", |text| text.parse().map_err(|e: crate::forward::TargetError| e.to_string()))?,
+            default: settings.value("target")?,
+        },
+        events: settings.read_all("events", |text| Ok(text.to_owned()))?,
+        skip_invalid: settings.is_set("skip_invalid")?,
+        no_forward: settings.is_set("no_forward")?,
+        forward_as: settings.value("forward_as")?,
+        limit: settings.read("timeout", parse_span)?.filter(|d| !d.is_zero()).unwrap_or(standard.limit),
+    })
+}
+
+/// Whom to trust.
+pub(crate) fn trust(settings: &Settings) -> Result<Trust, Failure> {
+    match settings.raw("ca").and_then(|s| s.values.last()) {
+        None => Ok(Trust::default()),
+        Some(path) => Trust::with_file(Path::new(path)).map_err(|e| Failure::usage(e.to_string())),
+    }
+}
+
+/// What a command needs to work on the store.
+pub(crate) fn local(settings: &Settings) -> Result<Local, Failure> {
+    Ok(Local {
+        data: settings.data()?,
+        secrets: settings.secrets()?,
+        policy: policy(settings)?,
+        host_header: settings.value::<HostHeader>("host_header")?.unwrap_or_default(),
+        trust: trust(settings)?,
+    })
+}
+
+/// For clap: a length of time.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    parse_span(text)
+}
+
+/// For clap: a point in time.
+pub(crate) fn moment(text: &str) -> Result<Moment, String> {
+    text.parse()
+}
+
+/// The texts of the secrets in the settings, for an agent that does not know them.
+pub(crate) fn secret_texts(settings: &Settings) -> Result<Vec<String>, Failure> {
+    Ok(settings.secret_texts()?)
+}
+
+/// Now, as the commands' filters have it.
+pub(crate) fn now() -> tunnel_delivery::Timestamp {
+    tunnel_delivery::Timestamp::from_system(std::time::SystemTime::now())
+}

@@ -1,0 +1,76 @@
+//! Filters as they are written on the command line.
+
+use clap::Args;
+use tunnel_delivery::{AnswerClass, SignatureStatus, TunnelName};
+
+use super::super::common;
+use crate::control::Filter;
+use crate::settings::Moment;
+
+/// Which deliveries are meant; all conditions must hold.
+#[derive(Debug, Args)]
+pub(crate) struct Filters {
+    /// Events of this pattern, such as 'appointment.*'; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    event: Vec<String>,
+    /// A resource type, or one resource: Appointment or Appointment:123
+    #[arg(long, value_name = "TYPE[:ID]")]
+    resource: Option<String>,
+    /// valid, invalid, unsigned or no-secret; may be repeated
+    #[arg(long, value_name = "STATUS", value_parser = signature)]
+    signature: Vec<SignatureStatus>,
+    /// What the last attempt came to: 2xx, 3xx, 4xx, 5xx, error, queued or none; may be repeated
+    #[arg(long, value_name = "CLASS", value_parser = class)]
+    status: Vec<AnswerClass>,
+    /// Received since then: 24h, 2026-11-21T09:30:00Z
+    #[arg(long, value_name = "TIME", value_parser = common::moment)]
+    since: Option<Moment>,
+    /// Received before then
+    #[arg(long, value_name = "TIME", value_parser = common::moment)]
+    until: Option<Moment>,
+    /// Of this tunnel
+    #[arg(long, value_name = "NAME")]
+    tunnel: Option<TunnelName>,
+    /// The body has this text; letter case does not count
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+}
+
+impl Filters {
+    pub(crate) fn filter(self) -> Filter {
+        let now = common::now();
+        let (resource_type, resource_id) = match self.resource {
+            None => (None, None),
+            Some(text) => match text.split_once(':') {
+                None => (Some(text), None),
+                Some((kind, id)) => ((!kind.is_empty()).then(|| kind.to_owned()), Some(id.to_owned())),
+            },
+        };
+        Filter {
+            events: self.event,
+            resource_type,
+            resource_id,
+            signature: self.signature,
+            status: self.status,
+            since: self.since.map(|m| m.timestamp(now)),
+            until: self.until.map(|m| m.timestamp(now)),
+            tunnel: self.tunnel,
+            text: self.text,
+            ..Filter::default()
+        }
+    }
+}
+
+fn signature(text: &str) -> Result<SignatureStatus, String> {
+    let all = SignatureStatus::ALL;
+    all.into_iter()
+        .find(|s| s.as_str() == text)
+        .ok_or_else(|| format!("choose of {}", all.map(SignatureStatus::as_str).join(", ")))
+}
+
+fn class(text: &str) -> Result<AnswerClass, String> {
+    let all = AnswerClass::ALL;
+    all.into_iter()
+        .find(|c| c.as_str() == text)
+        .ok_or_else(|| format!("choose of {}", all.map(AnswerClass::as_str).join(", ")))
+}

@@ -1,0 +1,50 @@
+//! `events tail`: what comes, a line each.
+
+use std::time::Duration;
+
+use super::super::common::{self, Data, Gather};
+use super::super::{Context, Failure};
+use super::filters::Filters;
+
+/// How often it looks whether anybody still reads, so that `tail | head -1` ends.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Follow what comes, until interrupted
+///
+/// With --since what is stored since then comes first. Each delivery comes once, as soon as it fits the filter; without a running agent it
+/// waits for one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    filters: Filters,
+    /// Print a JSON summary for each
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: Data,
+}
+
+pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
+    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let mut follower = common::local(&settings)?.follow(args.filters.filter());
+    loop {
+        let line = {
+            let mut next = std::pin::pin!(follower.next());
+            loop {
+                tokio::select! {
+                    line = &mut next => break line?,
+                    () = tokio::time::sleep(LOOK) => if context.out.closed() {
+                        return Ok(());
+                    },
+                }
+            }
+        };
+        if args.json {
+            context.out.json(&line)?;
+        } else {
+            let line = context.out.style.list_line(&line, context.out.width);
+            context.out.line(&line)?;
+        }
+        context.out.flush()?;
+    }
+}

@@ -1,0 +1,48 @@
+//! `events wait`: blocks until what is waited for came. For tests and CI.
+
+use std::time::Duration;
+
+use super::super::common::{self, Data, Gather};
+use super::super::{Context, Failure};
+use super::filters::Filters;
+
+/// Wait until so many deliveries came; exit 1 if they do not come in time
+///
+/// Counts what comes from now on, and with --since what is stored since then too. Prints what it counted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    filters: Filters,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    count: usize,
+    /// How long to wait
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = common::span)]
+    timeout: Duration,
+    /// Print a JSON summary for each
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: Data,
+}
+
+pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
+    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let mut follower = common::local(&settings)?.follow(args.filters.filter());
+    let deadline = tokio::time::Instant::now() + args.timeout;
+    for came in 0..args.count {
+        let Ok(line) = tokio::time::timeout_at(deadline, follower.next()).await else {
+            let of = args.count;
+            return Err(Failure::negative(format!("{came} of {of} came within {} s", args.timeout.as_secs_f64())));
+        };
+        let line = line?;
+        if args.json {
+            context.out.json(&line)?;
+        } else {
+            let line = context.out.style.list_line(&line, context.out.width);
+            context.out.line(&line)?;
+        }
+        context.out.flush()?;
+    }
+    Ok(())
+}

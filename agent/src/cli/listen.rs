@@ -1,0 +1,159 @@
+//! `listen`: connect, store, verify, forward.
+
+use std::sync::Arc;
+
+use super::common::{self, Data, Gather, Secrets};
+use super::ui::{Form, Ui};
+use super::{Context, Failure};
+use crate::forward::HostHeader;
+use crate::listen::{LAST_ATTEMPTS, ListenConfig, run as listen};
+use crate::settings::{Moment, RelayUrl, SettingsError};
+
+/// Connect to the relay; store, verify and forward what comes
+///
+/// Deliveries are stored exactly as they were sent, checked against the webhook's secret, and handed to TARGET. While it runs, every
+/// other command works from another terminal against the same data folder.
+///
+/// A TARGET without a path gets each delivery at its own path; a TARGET with a path gets all of them there, with the delivery's query.
+/// Where the relay's address puts a prefix before the path (/t/NAME), the handler does not see the prefix, and a valid delivery is signed
+/// again for the path that it sees; --forward-as decides otherwise.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where deliveries are forwarded to: a port, host:port or a URL
+    target: Option<String>,
+    /// Forward events of a pattern to a target of their own, such as 'appointment.*=http://localhost:3000/hooks'; may be repeated,
+    /// the first that matches wins
+    #[arg(long, value_name = "PATTERN=TARGET")]
+    forward: Vec<String>,
+    /// Forward only events of this pattern; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    events: Vec<String>,
+    /// Forward only deliveries whose signature is valid
+    #[arg(long)]
+    skip_invalid: bool,
+    /// Store and verify only
+    #[arg(long)]
+    no_forward: bool,
+    /// The signature of forwarded copies: `sent`, or `resigned` for the path that the handler sees
+    #[arg(long, value_name = "HOW")]
+    forward_as: Option<String>,
+    /// The Host line of forwarded copies: `sent`, or `target` for the target's own name
+    #[arg(long, value_name = "HOW")]
+    host_header: Option<String>,
+    /// How long a handler may take [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    timeout: Option<String>,
+    /// How many deliveries are forwarded at once [default: 16]
+    #[arg(long, value_name = "N")]
+    concurrency: Option<String>,
+    /// The relay's address, http(s)://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    relay: Option<String>,
+    /// The token that the relay gave, or @FILE
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    /// The tunnel's name [default: the token's]
+    #[arg(long, value_name = "NAME")]
+    tunnel: Option<String>,
+    #[command(flatten)]
+    secrets: Secrets,
+    #[command(flatten)]
+    data: Data,
+    /// This agent's name within the tunnel [default: one is made and kept]
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    /// Where an agent starts that the tunnel does not know: now, beginning, 24h or a time [default: now]
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Trust the certificates in this PEM file, besides the platform's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<String>,
+    /// How it reports: log or json [default: log]
+    #[arg(long, value_name = "FORM")]
+    ui: Option<String>,
+    /// The port of the local interface on 127.0.0.1 [default: any]
+    #[arg(long, value_name = "PORT")]
+    inspector_port: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
+    let settings = Gather::default()
+        .one("target", &args.target)
+        .many("forward", &args.forward)
+        .many("events", &args.events)
+        .switch("skip_invalid", args.skip_invalid)
+        .switch("no_forward", args.no_forward)
+        .one("forward_as", &args.forward_as)
+        .one("host_header", &args.host_header)
+        .one("timeout", &args.timeout)
+        .one("concurrency", &args.concurrency)
+        .one("relay", &args.relay)
+        .one("token", &args.token)
+        .one("tunnel", &args.tunnel)
+        .many("secret", &args.secrets.secrets)
+        .one("data", &args.data.data)
+        .one("device", &args.device)
+        .one("since", &args.since)
+        .one("ca", &args.ca)
+        .one("ui", &args.ui)
+        .one("inspector_port", &args.inspector_port)
+        .load(context)?;
+    let form = settings.value::<Form>("ui")?.unwrap_or(Form::Log);
+    let config = ListenConfig {
+        relay: settings.value::<RelayUrl>("relay")?.ok_or(SettingsError::Missing { key: "relay" })?,
+        token: settings.token()?.ok_or(SettingsError::Missing { key: "token" })?,
+        tunnel: settings.value("tunnel")?,
+        device: settings.value("device")?,
+        start: settings.value::<Moment>("since")?.unwrap_or(Moment::Now).start(common::now()),
+        data: settings.data()?,
+        secrets: settings.secrets()?,
+        policy: common::policy(&settings)?,
+        concurrency: settings.read("concurrency", concurrency)?.unwrap_or(16),
+        host_header: settings.value::<HostHeader>("host_header")?.unwrap_or_default(),
+        trust: common::trust(&settings)?,
+        inspector_port: settings.value("inspector_port")?.unwrap_or(0),
+        last_attempts: LAST_ATTEMPTS,
+    };
+    if config.policy.routes.is_empty() && !config.policy.no_forward {
+        context.out.message("no target is given: deliveries are stored and verified, and forwarded nowhere");
+    }
+    if config.secrets.is_empty() {
+        context.out.message(
+            "no secret is given: signatures are not checked (set one with --secret or HEALTHIE_WEBHOOK_SECRET)",
+        );
+    }
+    let ui = Ui::start(form, context.out.style)?;
+    let ended = listen(config, Arc::new(ui.sink()), end()).await;
+    ui.finish();
+    Ok(ended?)
+}
+
+fn concurrency(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|n| (1..=1024).contains(n))
+        .ok_or_else(|| format!("{text:?} is not a number from 1 to 1024"))
+}
+
+/// SIGINT or SIGTERM.
+#[cfg(unix)]
+async fn end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Without handlers the signals end the process as they always do.
+        _ => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn end() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,143 @@
+//! The command line: one file per command, each with its arguments and what is printed. What is done is done elsewhere.
+//!
+//! Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 unreachable.
+
+mod common;
+mod config;
+mod demo;
+mod events;
+mod failure;
+mod listen;
+mod output;
+mod replay;
+mod style;
+mod trigger;
+mod ui;
+mod verify;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+pub use failure::Failure;
+pub use output::Output;
+
+use crate::settings::Environment;
+
+/// Healthie webhooks on localhost: stored as sent, verified, explained, replayed.
+#[derive(Debug, Parser)]
+#[command(name = "healthie-tunnel", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Listen(Box<listen::Args>),
+    Demo(demo::Args),
+    #[command(subcommand)]
+    Events(events::Command),
+    Replay(replay::Args),
+    Trigger(Box<trigger::Args>),
+    Verify(verify::Args),
+    Config(config::Args),
+}
+
+/// What every command gets.
+pub(crate) struct Context {
+    /// Where it prints.
+    pub(crate) out: Output,
+    /// The environment.
+    pub(crate) environment: Environment,
+}
+
+/// Runs the command line `args`.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let parsed = Cli::command().try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version go to stdout, mistakes to stderr; a closed pipe is no reason to fail.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let environment = Environment::of_process();
+    diagnostics(&environment);
+    let mut context = Context { out: Output::new(&environment), environment };
+    let ended = runtime().and_then(|runtime| {
+        let ended = runtime.block_on(run(cli.command, &mut context));
+        // A read of the archive that nobody waits for any more must not hold up the end.
+        runtime.shutdown_background();
+        ended
+    });
+    let ended = ended.and_then(|()| context.out.flush());
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            context.out.failure(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// What the rooms below have to say beside their results goes to stderr; `HEALTHIE_TUNNEL_LOG` is error, warn, info, debug or trace.
+fn diagnostics(environment: &Environment) {
+    let level = environment.get("HEALTHIE_TUNNEL_LOG").and_then(|l| l.parse().ok()).unwrap_or(tracing::Level::WARN);
+    // Somebody else's subscriber, in a test, is as good.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .try_init();
+}
+
+/// One thread: measured, the agent's work per delivery is less than what passing it between threads would cost.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()
+        .map_err(|e| Failure::unreachable(format!("the program cannot start: {e}")))
+}
+
+async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
+    match command {
+        Command::Listen(args) => listen::run(*args, context).await,
+        Command::Demo(args) => demo::run(args, context).await,
+        Command::Events(command) => events::run(command, context).await,
+        Command::Replay(args) => replay::run(args, context).await,
+        Command::Trigger(args) => trigger::run(*args, context).await,
+        Command::Verify(args) => verify::run(args, context).await,
+        Command::Config(args) => config::run(args, context),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// The reference of the command line. When this fails the change is seen by every user: look at it, then accept it.
+    #[test]
+    fn help() {
+        let mut text = String::new();
+        let mut waiting = vec![(Cli::command(), String::new())];
+        while let Some((command, path)) = waiting.pop() {
+            let path = format!("{path} {}", command.get_name()).trim().to_owned();
+            let mut shown = command.clone().bin_name(path.clone()).term_width(100);
+            text.push_str(&format!("## {path}\n\n{}\n", shown.render_help()));
+            let mut below: Vec<_> = command.get_subcommands().map(|c| (c.clone(), path.clone())).collect();
+            below.reverse();
+            waiting.extend(below);
+        }
+        insta::assert_snapshot!(text);
+    }
+}

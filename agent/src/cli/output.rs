@@ -1,0 +1,98 @@
+//! The only place that writes to stdout and stderr. A closed stdout ends the command quietly.
+
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
+
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::style::Style;
+use crate::safe_text::SafeText;
+use crate::settings::Environment;
+
+/// Where a command prints.
+pub struct Output {
+    stdout: BufWriter<Stdout>,
+    /// How stdout is styled.
+    pub(crate) style: Style,
+    /// Characters in a line of the terminal; `None` where stdout is none.
+    pub(crate) width: Option<usize>,
+}
+
+impl Output {
+    /// The process's own; `environment` says whether colour is wanted.
+    pub fn new(environment: &Environment) -> Output {
+        let terminal = io::stdout().is_terminal();
+        Output {
+            stdout: BufWriter::new(io::stdout()),
+            style: Style { colour: terminal && !environment.no_color() },
+            width: terminal.then(|| width().unwrap_or(100)),
+        }
+    }
+
+    /// One line to stdout. It must be safe to print.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn line(&mut self, line: &str) -> Result<(), Failure> {
+        Ok(writeln!(self.stdout, "{line}")?)
+    }
+
+    /// One JSON value to stdout, on one line.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        serde_json::to_writer(&mut self.stdout, value).map_err(io::Error::from)?;
+        Ok(writeln!(self.stdout)?)
+    }
+
+    /// Brings what was printed to whoever reads it.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.stdout.flush()?)
+    }
+
+    /// Whether whoever read stdout has gone, for a command that may not print for a long time.
+    #[cfg(unix)]
+    pub(crate) fn closed(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let stdout = io::stdout();
+        let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().intersects(PollFlags::ERR)
+    }
+
+    /// Not known here.
+    #[cfg(not(unix))]
+    pub(crate) fn closed(&self) -> bool {
+        false
+    }
+
+    /// A message to stderr.
+    pub fn message(&mut self, text: &str) {
+        // Nobody is left to tell if stderr is closed.
+        let _ = writeln!(io::stderr(), "{}", SafeText::block(text));
+    }
+
+    pub(crate) fn failure(&mut self, failure: &Failure) {
+        let _ = self.stdout.flush();
+        if !failure.message.is_empty() {
+            self.message(&format!("error: {}", failure.message));
+        }
+        if let Some(hint) = &failure.hint {
+            self.message(&format!("hint: {hint}"));
+        }
+    }
+}
+
+#[cfg(unix)]
+fn width() -> Option<usize> {
+    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|w| *w > 0)
+}
+
+#[cfg(not(unix))]
+fn width() -> Option<usize> {
+    None
+}

@@ -1,0 +1,160 @@
+//! How things look on a terminal: colour, marks, times and lines of lists. Everything from outside goes through `SafeText` here.
+
+use tunnel_delivery::{Answer, AnswerClass, SignatureStatus, Summary, Timestamp};
+
+use crate::safe_text::SafeText;
+
+/// Whether colour is used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    pub(crate) colour: bool,
+}
+
+/// The colours that are used, by what they say.
+#[derive(Clone, Copy)]
+pub(crate) enum Tone {
+    Good,
+    Bad,
+    Doubtful,
+    Dim,
+    Strong,
+}
+
+impl Style {
+    /// `text` in that tone. Pad it before: the escapes have no width.
+    pub(crate) fn paint(self, tone: Tone, text: impl std::fmt::Display) -> String {
+        if !self.colour {
+            return text.to_string();
+        }
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Bad => "31",
+            Tone::Doubtful => "33",
+            Tone::Dim => "2",
+            Tone::Strong => "1",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// A signature's mark and word.
+    pub(crate) fn signature(self, status: SignatureStatus, width: usize) -> String {
+        let (mark, tone) = match status {
+            SignatureStatus::Valid => ("✓", Tone::Good),
+            SignatureStatus::Invalid => ("✗", Tone::Bad),
+            SignatureStatus::Unsigned => ("–", Tone::Doubtful),
+            SignatureStatus::NoSecret => ("?", Tone::Doubtful),
+        };
+        self.paint(tone, format!("{:width$}", format!("{mark} {status}")))
+    }
+
+    /// The status of an answer, or what stands for it.
+    pub(crate) fn answer(self, answer: &Answer, width: usize) -> String {
+        let (text, tone) = match (answer.class, answer.status) {
+            (AnswerClass::None, _) => ("-".to_owned(), Tone::Dim),
+            (AnswerClass::Queued, _) => ("queued".to_owned(), Tone::Dim),
+            (AnswerClass::Error, _) | (_, None) => ("error".to_owned(), Tone::Bad),
+            (AnswerClass::Success, Some(status)) => (status.to_string(), Tone::Good),
+            (AnswerClass::Redirect, Some(status)) => (status.to_string(), Tone::Doubtful),
+            (_, Some(status)) => (status.to_string(), Tone::Bad),
+        };
+        self.paint(tone, format!("{text:width$}"))
+    }
+
+    /// One line of a list of deliveries, at most `width` characters.
+    pub(crate) fn list_line(self, s: &Summary, width: Option<usize>) -> String {
+        let event = s.event_type.as_deref().unwrap_or("(no event)");
+        let resource = resource(s);
+        // What is left of the line after the columns of fixed width goes to event and resource, three to two.
+        let room = width.map_or(usize::MAX, |w| w.saturating_sub(FIXED));
+        let (event_room, resource_room) =
+            if width.is_some() { (room * 3 / 5, room - room * 3 / 5) } else { (usize::MAX, usize::MAX) };
+        let pad = |text: SafeText<'_>, room: usize, usual: usize| format!("{:1$}", text.cut(room), usual.min(room));
+        let took = match s.answer.class {
+            AnswerClass::None | AnswerClass::Queued => String::new(),
+            _ => duration(s.answer.duration_us),
+        };
+        let line = format!(
+            "{}  {}  {}  {}  {}  {}  {:>8}",
+            self.paint(Tone::Dim, date_time(s.received_at)),
+            short_id(&s.id.to_string()),
+            pad(SafeText::new(event), event_room, 34),
+            pad(SafeText::new(&resource), resource_room, 24),
+            self.signature(s.signature, 11),
+            self.answer(&s.answer, 6),
+            took,
+        );
+        let repeat = if s.duplicate_of.is_some() && width.is_none() { "  repeat" } else { "" };
+        format!("{line}{repeat}")
+    }
+}
+
+/// The characters of the columns that do not give way: time, id, signature, answer, duration, and the gaps.
+const FIXED: usize = 19 + 12 + 11 + 6 + 8 + 6 * 2;
+
+/// `Appointment 123`.
+pub(crate) fn resource(s: &Summary) -> String {
+    let parts = [s.resource_id_type.as_deref(), s.resource_id.as_deref()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// The end of an id, which tells deliveries of one moment apart and is accepted wherever an id is.
+pub(crate) fn short_id(id: &str) -> &str {
+    id.get(24..).unwrap_or(id)
+}
+
+/// `2026-11-21 09:30:00`, in UTC.
+pub(crate) fn date_time(at: Timestamp) -> String {
+    at.to_string().get(..19).unwrap_or("-").replace('T', " ")
+}
+
+/// `09:30:00.120`, in UTC.
+pub(crate) fn clock(at: Timestamp) -> String {
+    at.to_string().get(11..23).unwrap_or("-").to_owned()
+}
+
+/// `12.3 ms`, `4.56 s`.
+pub(crate) fn duration(micros: u64) -> String {
+    if micros < 1_000_000 { format!("{:.1} ms", micros as f64 / 1e3) } else { format!("{:.2} s", micros as f64 / 1e6) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tunnel_delivery::{DeliveryId, Environment};
+
+    fn hostile() -> Summary {
+        Summary {
+            id: DeliveryId::first_at(Timestamp::from_micros(1_763_714_000_000_000)),
+            received_at: Timestamp::from_micros(1_763_714_000_000_000),
+            tunnel: "t".parse().unwrap(),
+            environment: Environment::Unknown,
+            method: "POST".into(),
+            target: "/".into(),
+            event_type: Some(
+                "appointment.\u{1b}[2Jcreated\u{202e}\nand a very long name that goes on and on and on".into(),
+            ),
+            resource_id_type: Some("Appointment".into()),
+            resource_id: Some("1\r2".into()),
+            signature: SignatureStatus::Valid,
+            profile: None,
+            body_len: 0,
+            duplicate_of: None,
+            pinned: false,
+            attempts: 1,
+            answer: Answer { class: AnswerClass::Success, status: Some(200), duration_us: 12_345 },
+        }
+    }
+
+    #[test]
+    fn a_line_fits_the_terminal_and_nothing_in_it_acts() {
+        let plain = Style { colour: false };
+        for width in [60, 80, 100, 140, 250] {
+            let line = plain.list_line(&hostile(), Some(width));
+            assert!(line.chars().count() <= width.max(FIXED), "{width}: {line}");
+            assert!(!line.chars().any(char::is_control), "{line:?}");
+        }
+        assert!(plain.list_line(&hostile(), None).contains("12.3 ms"));
+        let painted = Style { colour: true }.list_line(&hostile(), Some(140));
+        assert!(painted.contains("\x1b[32m") && !painted.contains("\x1b[2J"));
+    }
+}

@@ -1,0 +1,209 @@
+//! What can be done with stored deliveries, written once for commands and for the running agent.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tunnel_archive::{Archive, ArchiveError, Cursor};
+use tunnel_delivery::{Attempt, Cause, DeliveryId, SignatureStatus, Stored};
+use tunnel_protocol::Welcome;
+use tunnel_signature::Secret;
+
+use super::{ControlError, Filter, Found, Kind};
+use crate::forward::{Client, TargetUrl};
+use crate::hand::Hand;
+use crate::policy::Policy;
+use crate::settings::RelayUrl;
+use crate::signing::ForwardAs;
+use crate::summary;
+
+/// A list that asks for nothing in particular has so many lines.
+const LIMIT: usize = 50;
+
+/// The operations and what they need.
+pub struct Operations {
+    /// The store, the secrets, the way to handlers.
+    pub hand: Hand,
+    /// Where deliveries go by default.
+    pub policy: Arc<Policy>,
+    /// What the relay said last; `None` where there is no relay.
+    pub welcomed: watch::Receiver<Option<Welcome>>,
+    /// The relay's own address.
+    pub relay: Option<RelayUrl>,
+    /// For synthetic deliveries: sends a Host line as it is given.
+    pub sender: Client,
+}
+
+/// A stored delivery is to be sent again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Replay {
+    /// Which: `latest`, an id or a part of one.
+    pub id: String,
+    /// Where to, instead of where it would be forwarded to.
+    pub to: Option<TargetUrl>,
+    /// With which signature.
+    pub forward_as: Option<ForwardAs>,
+}
+
+/// What came of a replay.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// Its event.
+    pub event_type: Option<String>,
+    /// The attempt as it is recorded.
+    pub attempt: Attempt,
+}
+
+/// A stored delivery's signature is to be checked.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Verify {
+    /// Which: `latest`, an id or a part of one.
+    pub id: String,
+    /// Secrets besides those that the agent knows.
+    pub secrets: Vec<String>,
+}
+
+/// A checked signature with everything that can be said about it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Explained {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// `valid`, `invalid`, `unsigned`, `no-secret`.
+    pub status: SignatureStatus,
+    /// The reading that matched.
+    pub profile: Option<String>,
+    /// Which variant of it.
+    pub variant: Option<String>,
+    /// The label in Signature-Input.
+    pub label: Option<String>,
+    /// Why it is not valid.
+    pub reason: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The exact string that was signed.
+    pub signed: Option<String>,
+    /// What was stored when the delivery came.
+    pub stored: SignatureStatus,
+}
+
+/// A running agent, for whoever asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The process.
+    pub pid: u32,
+    /// Program and version.
+    pub software: String,
+    /// The tunnel, once there was a session.
+    pub tunnel: Option<String>,
+    /// Where senders reach it.
+    pub public_urls: Vec<String>,
+}
+
+impl Operations {
+    /// Everything about one delivery.
+    pub(crate) async fn get(&self, id: &str) -> Result<Stored, ControlError> {
+        let text = id.to_owned();
+        let (found, stored) = self
+            .read(move |archive| {
+                let found = archive.find(&text)?;
+                let stored = match found[..] {
+                    [one] => archive.get(one)?,
+                    _ => None,
+                };
+                Ok((found, stored))
+            })
+            .await?;
+        match (stored, &found[..]) {
+            (Some(stored), _) => Ok(stored),
+            (None, [] | [_]) if id == "latest" => Err(ControlError::new(Kind::Negative, "nothing is stored yet")
+                .hint("send a delivery: healthie-tunnel trigger appointment.created")),
+            (None, [] | [_]) => Err(ControlError::new(Kind::Negative, format!("there is no delivery {id:?}"))
+                .hint("`healthie-tunnel events list` shows what is there")),
+            (None, several) => {
+                let ids: Vec<String> = several.iter().map(ToString::to_string).collect();
+                Err(ControlError::new(Kind::Usage, format!("{id:?} may be any of {}", ids.join(", ")))
+                    .hint("write more of the id"))
+            }
+        }
+    }
+
+    /// A list.
+    pub(crate) async fn list(&self, filter: &Filter) -> Result<Found, ControlError> {
+        let limit = filter.limit.unwrap_or(LIMIT);
+        let mut cursor = match &filter.cursor {
+            Some(text) => Some(text.parse::<Cursor>().map_err(|e| ControlError::new(Kind::Usage, e.to_string()))?),
+            None => None,
+        };
+        let mut items = Vec::new();
+        loop {
+            let query = filter.query(limit.saturating_sub(items.len()).min(1000), cursor);
+            if query.limit == 0 {
+                return Ok(Found { items, next: cursor.map(|c| c.to_string()) });
+            }
+            let page = self.read(move |archive| archive.list(&query)).await?;
+            items.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(Found { items, next: None });
+            }
+        }
+    }
+
+    /// Sends a stored delivery again and records that.
+    pub(crate) async fn replay(&self, replay: &Replay) -> Result<Replayed, ControlError> {
+        let stored = self.get(&replay.id).await?;
+        let line = summary::of_stored(&stored);
+        let to = match (&replay.to, line.event_type.as_deref()) {
+            (Some(to), _) => to.clone(),
+            (None, event) => self.policy.routes.target(event.unwrap_or("")).cloned().ok_or_else(|| {
+                ControlError::new(Kind::Usage, format!("there is no target for {}", line.id))
+                    .hint("name one with --to, for example --to 3000")
+            })?,
+        };
+        let matched = self.hand.signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;
+        let forward_as = replay.forward_as.or(self.policy.forward_as);
+        let how = (Cause::Replay, false);
+        let attempt = self.hand.over(&stored.delivery, matched.as_ref(), &to, forward_as, how).await.attempt;
+        self.hand.record(&line, attempt.clone()).await?;
+        Ok(Replayed { id: line.id, event_type: line.event_type, attempt })
+    }
+
+    /// Checks a stored delivery with the secrets that are known now.
+    pub(crate) async fn verify(&self, verify: &Verify) -> Result<Explained, ControlError> {
+        let stored = self.get(&verify.id).await?;
+        let more = secrets(&verify.secrets)?;
+        let checked = self.hand.signing.with(&more).check_with_digest(&stored.delivery, stored.body_sha256);
+        let v = checked.verdict;
+        Ok(Explained {
+            id: stored.delivery.id,
+            status: v.status,
+            profile: v.profile,
+            variant: v.variant,
+            label: checked.matched.as_ref().map(|m| m.label.clone()),
+            reason: v.reason,
+            hint: v.hint,
+            signed: checked.matched.map(|m| crate::safe_text::bytes_as_text(&m.signed)),
+            stored: stored.signature.status,
+        })
+    }
+
+    /// Runs what reads the archive where it may block.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Archive) -> Result<T, ArchiveError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let archive = self.hand.archive.clone();
+        let done = tokio::task::spawn_blocking(move || read(&archive)).await;
+        Ok(done.unwrap_or(Err(ArchiveError::Closed))?)
+    }
+}
+
+/// Secrets that travelled as text.
+pub(super) fn secrets(texts: &[String]) -> Result<Vec<Secret>, ControlError> {
+    texts
+        .iter()
+        .map(|text| Secret::new(text.clone()).map_err(|e| ControlError::new(Kind::Usage, e.to_string())))
+        .collect()
+}

@@ -1,0 +1,124 @@
+//! Opening connections: name to addresses, TCP, TLS. The relay's WebSocket and the handlers' HTTP both go through here.
+//!
+//! Knows nothing of HTTP and WebSocket.
+
+mod peer;
+mod stream;
+mod tls;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+pub use peer::{Peer, PeerError, split_url};
+pub use stream::Stream;
+pub use tls::{Trust, TrustError};
+
+/// Why no connection was opened. Each message names the peer.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The name has no address.
+    #[error("the name {host} could not be resolved: {why}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        why: String,
+    },
+    /// None of the addresses accepted.
+    #[error("nothing accepts connections at {peer}: {why}")]
+    Connect {
+        /// Whom it was for.
+        peer: Peer,
+        /// What the system said for the last address tried.
+        why: io::Error,
+    },
+    /// The TLS handshake failed.
+    #[error("TLS with {peer} failed: {why}")]
+    Tls {
+        /// Whom it was for.
+        peer: Peer,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// Opens connections with one set of trusted roots.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    trust: Trust,
+}
+
+impl Dialer {
+    /// A dialer that trusts `trust`; nothing is loaded before the first TLS connection.
+    pub fn new(trust: Trust) -> Dialer {
+        Dialer { trust }
+    }
+
+    /// Connects to `peer`. There is no time limit here; the caller has one for the whole of its work.
+    ///
+    /// # Errors
+    /// Any [`DialError`].
+    pub async fn dial(&self, peer: &Peer) -> Result<Stream, DialError> {
+        let tcp = connect(peer).await?;
+        // Small messages both ways: waiting to fill packets would cost tens of milliseconds each.
+        let _ = tcp.set_nodelay(true);
+        if !peer.tls {
+            return Ok(Stream::Plain(tcp));
+        }
+        let failed = |why: String| DialError::Tls { peer: peer.clone(), why };
+        let config = self.trust.client_config().map_err(|e| failed(e.to_string()))?;
+        let name = rustls::pki_types::ServerName::try_from(peer.host.clone()).map_err(|e| failed(e.to_string()))?;
+        let tls =
+            TlsConnector::from(Arc::clone(&config)).connect(name, tcp).await.map_err(|e| failed(e.to_string()))?;
+        Ok(Stream::Tls(Box::new(tls)))
+    }
+}
+
+async fn connect(peer: &Peer) -> Result<TcpStream, DialError> {
+    let mut last = None;
+    for addr in addresses(peer).await? {
+        match TcpStream::connect(addr).await {
+            Ok(tcp) => return Ok(tcp),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(match last {
+        Some(why) => DialError::Connect { peer: peer.clone(), why },
+        None => DialError::Resolve { host: peer.host.clone(), why: "it has no address".into() },
+    })
+}
+
+async fn addresses(peer: &Peer) -> Result<Vec<SocketAddr>, DialError> {
+    if let Ok(ip) = peer.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, peer.port)]);
+    }
+    // RFC 6761, section 6.3: localhost is always loopback. Not asking the resolver saves a thread per connection, and both families
+    // are tried because Node listens on ::1 where Python listens on 127.0.0.1.
+    if peer.host.eq_ignore_ascii_case("localhost") {
+        return Ok([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+            .map(|ip| SocketAddr::new(ip, peer.port))
+            .to_vec());
+    }
+    match tokio::net::lookup_host((peer.host.as_str(), peer.port)).await {
+        Ok(found) => Ok(found.take(16).collect()),
+        Err(e) => Err(DialError::Resolve { host: peer.host.clone(), why: e.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_closed_port_is_said_with_its_name() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let peer = Peer { tls: false, host: "localhost".into(), port: free };
+        let error = Dialer::new(Trust::default()).dial(&peer).await.err().unwrap();
+        assert!(matches!(error, DialError::Connect { .. }), "{error:?}");
+        assert!(error.to_string().contains(&format!("localhost:{free}")), "{error}");
+    }
+}

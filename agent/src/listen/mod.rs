@@ -1,0 +1,279 @@
+//! The agent while it runs: owns the data folder, keeps the connection to the relay, takes deliveries in and hands them on.
+//!
+//! [`run`] puts the pieces together and takes them apart again in order. It is handed its settings, its end and who is told; it knows
+//! nothing of terminals.
+
+mod device;
+mod driver;
+mod machine;
+mod progress;
+mod socket;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tunnel_archive::ArchiveError;
+use tunnel_delivery::{DeviceName, TunnelName};
+use tunnel_protocol::{AnswerMode, Start, Welcome};
+use tunnel_signature::Secret;
+
+use crate::backlog::Backlog;
+use crate::control::{AgentFile, Claim, Operations, open_archive};
+use crate::dial::{Dialer, Trust};
+use crate::forward::{Client, HostHeader, Interrupt};
+use crate::hand::Hand;
+use crate::inflight;
+use crate::intake::Intake;
+use crate::notice::{Announcer, Notice, Ready, Sink};
+use crate::policy::Policy;
+use crate::settings::{RelayUrl, Token};
+use crate::signing::Signing;
+
+pub use device::device_name;
+pub use driver::{Connecting, DriveError};
+pub use machine::{Act, Cure, Event, Machine, Step, Trouble};
+
+/// What this program calls itself to others.
+pub const SOFTWARE: &str = concat!("healthie-tunnel/", env!("CARGO_PKG_VERSION"));
+
+/// How long attempts that are under way may usually go on when the agent is to end.
+pub const LAST_ATTEMPTS: Duration = Duration::from_secs(5);
+/// How long everything else may take after that.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// All that a run needs to know.
+#[derive(Debug)]
+pub struct ListenConfig {
+    /// The relay.
+    pub relay: RelayUrl,
+    /// The token it gave.
+    pub token: Token,
+    /// The tunnel; the token's own where it is not said.
+    pub tunnel: Option<TunnelName>,
+    /// This agent's name within the tunnel; one is made and kept where it is not said.
+    pub device: Option<DeviceName>,
+    /// Where a new device starts.
+    pub start: Start,
+    /// The folder that everything is kept in.
+    pub data: PathBuf,
+    /// The signing secrets.
+    pub secrets: Vec<Secret>,
+    /// What is forwarded and how.
+    pub policy: Policy,
+    /// How many deliveries are forwarded at once.
+    pub concurrency: usize,
+    /// What Host lines of forwarded copies say.
+    pub host_header: HostHeader,
+    /// Whom to trust.
+    pub trust: Trust,
+    /// The port of the local interface; 0 for any.
+    pub inspector_port: u16,
+    /// How long attempts that are under way may go on when the agent is to end.
+    pub last_attempts: Duration,
+}
+
+/// Why the agent did not start or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another agent holds the data folder.
+    #[error("the data folder {} is held by a running agent (process {pid}, local interface http://{addr})", .data.display())]
+    Held {
+        /// The folder.
+        data: PathBuf,
+        /// The agent's process.
+        pid: u32,
+        /// Its local interface.
+        addr: SocketAddr,
+    },
+    /// The store cannot be used.
+    #[error("{0}")]
+    Archive(ArchiveError),
+    /// A file or a socket of the agent's own.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What was tried.
+        doing: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The relay will not have this agent.
+    #[error("{0}")]
+    Refused(String),
+}
+
+fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> ListenError {
+    let doing = doing.into();
+    move |source| ListenError::Io { doing, source }
+}
+
+/// Runs until `shutdown`, or until the agent cannot go on.
+///
+/// # Errors
+/// Any [`ListenError`].
+pub async fn run(
+    config: ListenConfig,
+    sink: Arc<dyn Sink>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ListenError> {
+    let announcer = Announcer::new(sink);
+    let ended = start(config, &announcer, shutdown).await;
+    let reason = ended.as_ref().err().map(ToString::to_string);
+    announcer.tell(Notice::Stopped { reason });
+    ended
+}
+
+async fn start(
+    config: ListenConfig,
+    announcer: &Announcer,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ListenError> {
+    let data = config.data.clone();
+    let archive = open_archive(&data).await.map_err(|e| held(e, &data))?;
+    let device = match config.device.clone() {
+        Some(device) => device,
+        None => device_name(&data).map_err(io(format!("keep a device name in {}", data.display())))?,
+    };
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, config.inspector_port));
+    let listener = TcpListener::bind(local).await.map_err(io(format!("listen on {local}")))?;
+    let addr = listener.local_addr().map_err(io("listen"))?;
+    let file = AgentFile { addr, token: random_token()?, pid: std::process::id() };
+    let claim = Claim::write(&data, &file).map_err(io(format!("write to {}", data.display())))?;
+
+    let interrupt = Interrupt::default();
+    let dialer = Dialer::new(config.trust.clone());
+    let hand = Hand {
+        client: Client::new(dialer.clone(), config.host_header, interrupt.clone()),
+        signing: Arc::new(Signing::new(config.secrets.clone())),
+        archive: archive.clone(),
+        announcer: announcer.clone(),
+        limit: config.policy.limit,
+    };
+    let policy = Arc::new(config.policy.clone());
+    let (welcomed, welcome) = watch::channel(None);
+    let (stop, stopped) = watch::channel(false);
+    let (inflight, idle) = inflight::pair();
+    let backlog = Arc::new(Backlog::default());
+
+    let ops = Arc::new(Operations {
+        hand: hand.clone(),
+        policy: Arc::clone(&policy),
+        welcomed: welcome.clone(),
+        relay: Some(config.relay.clone()),
+        sender: Client::new(dialer.clone(), HostHeader::Sent, interrupt.clone()),
+    });
+    let token = file.token.clone();
+    let mut until = stopped.clone();
+    let api = tokio::spawn(async move {
+        let stop = async move {
+            let _ = until.wait_for(|stop| *stop).await;
+        };
+        crate::api::serve(listener, &token, ops, stop).await
+    });
+    tokio::spawn(tell_ready(
+        announcer.clone(),
+        welcome,
+        Ready {
+            relay: config.relay.to_string(),
+            device: device.clone(),
+            target: policy.routes.default.as_ref().map(ToString::to_string),
+            control: format!("http://{addr}"),
+            pid: file.pid,
+            // From the welcome.
+            tunnel: config.tunnel.clone().unwrap_or_else(unnamed),
+            public_urls: Vec::new(),
+            answer: "",
+            waiting: 0,
+        },
+    ));
+    tokio::spawn(async move {
+        shutdown.await;
+        stop.send_replace(true);
+        tokio::time::sleep(config.last_attempts).await;
+        interrupt.pull();
+    });
+    if policy.forwards() {
+        let run = Arc::clone(&backlog).run(
+            hand.clone(),
+            Arc::clone(&policy),
+            config.concurrency,
+            stopped.clone(),
+            inflight.clone(),
+        );
+        tokio::spawn(run);
+    }
+
+    let driver = driver::Driver {
+        connecting: Connecting {
+            relay: config.relay,
+            token: config.token,
+            tunnel: config.tunnel,
+            device,
+            start: config.start,
+        },
+        dialer,
+        intake: Arc::new(Intake { archive: archive.clone(), policy, hand, backlog }),
+        announcer: announcer.clone(),
+        welcomed,
+        stop: stopped,
+        inflight,
+        progress: progress::Progress::default(),
+    };
+    let ended = driver.run().await;
+    // Where the agent fails rather than ends, nobody counts down for the attempts.
+    let wait = if ended.is_ok() { config.last_attempts + LAST_WORDS } else { LAST_WORDS };
+    // What is under way needs the archive open.
+    let _ = tokio::time::timeout(wait, idle.wait()).await;
+    api.abort();
+    let closed = archive.close().await;
+    drop(claim);
+    match ended {
+        Ok(()) => closed.map_err(ListenError::Archive),
+        Err(DriveError::Refused(why)) => Err(ListenError::Refused(why)),
+        Err(DriveError::Archive(e)) => Err(ListenError::Archive(e)),
+    }
+}
+
+async fn tell_ready(announcer: Announcer, mut welcome: watch::Receiver<Option<Welcome>>, ready: Ready) {
+    let first = match welcome.wait_for(Option::is_some).await {
+        Ok(first) => first.clone(),
+        Err(_) => return,
+    };
+    if let Some(w) = first {
+        announcer.tell(Notice::Ready(Ready {
+            tunnel: w.tunnel,
+            public_urls: w.public_urls,
+            waiting: w.waiting,
+            answer: match w.answer_mode {
+                AnswerMode::Ack => "ack",
+                AnswerMode::Passthrough => "passthrough",
+            },
+            ..ready
+        }));
+    }
+}
+
+fn held(e: ArchiveError, data: &std::path::Path) -> ListenError {
+    match (AgentFile::read(data), e) {
+        // The file may be left over from an agent that was killed; then whoever holds the folder now is another process.
+        (Some(file), ArchiveError::Held { pid, .. }) if pid.is_none_or(|pid| pid == file.pid) => {
+            ListenError::Held { data: data.to_owned(), pid: file.pid, addr: file.addr }
+        }
+        (_, e) => ListenError::Archive(e),
+    }
+}
+
+fn random_token() -> Result<String, ListenError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| ListenError::Io { doing: "make a token for the local interface".into(), source: e.into() })?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn unnamed() -> TunnelName {
+    // A constant that is a legal name.
+    "unknown".parse().unwrap_or_else(|_| unreachable!("\"unknown\" is a name"))
+}

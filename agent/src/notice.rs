@@ -1,0 +1,197 @@
+//! What the agent tells about itself while it runs: to the terminal, to scripts, and to the commands that follow it.
+//!
+//! Owns the shape of these notices (their JSON is part of the product) and how they are passed on; not how they are printed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+use tunnel_delivery::{Attempt, AttemptError, Cause, DeliveryId, DeviceName, Headers, Summary, Timestamp, TunnelName};
+
+/// One thing that happened. In JSON it is one object, `type` says which.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Notice {
+    /// The first session with the relay is open, deliveries can come.
+    Ready(Ready),
+    /// The connection to the relay changed.
+    Connection(Connection),
+    /// A delivery is stored; its fields are those of a summary.
+    Delivery(Arc<Summary>),
+    /// A delivery was handed over, or not.
+    Attempt(Tried),
+    /// Deliveries are gone from the relay before they could come.
+    Gap {
+        /// How many.
+        count: u64,
+        /// `age`, `size`, `removed` or `other`.
+        reason: &'static str,
+    },
+    /// Something that the user should know and that stops nothing.
+    Warning {
+        /// One sentence.
+        message: String,
+    },
+    /// The reader of these notices was too slow for some of them. What they told about is stored all the same.
+    LeftOut {
+        /// How many were left out.
+        count: u64,
+    },
+    /// The agent ends.
+    Stopped {
+        /// Why, if nobody asked for it.
+        reason: Option<String>,
+    },
+}
+
+/// What is known once the first session is open.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ready {
+    /// The relay's address.
+    pub relay: String,
+    /// The tunnel.
+    pub tunnel: TunnelName,
+    /// This agent's name in it.
+    pub device: DeviceName,
+    /// Where senders reach the tunnel, best first.
+    pub public_urls: Vec<String>,
+    /// `ack` or `passthrough`.
+    pub answer: &'static str,
+    /// How many deliveries wait at the relay.
+    pub waiting: u64,
+    /// Where deliveries are forwarded to by default.
+    pub target: Option<String>,
+    /// The address of the local interface.
+    pub control: String,
+    /// The process.
+    pub pid: u32,
+}
+
+/// A state of the connection to the relay.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Connection {
+    /// A connection is being opened.
+    Connecting {
+        /// Which try in a row, from 1.
+        attempt: u32,
+    },
+    /// Deliveries come.
+    Connected,
+    /// The connection ended or could not be opened; the next try is after a pause.
+    Waiting {
+        /// The pause, in milliseconds.
+        delay_ms: u64,
+        /// Why there is no connection.
+        reason: String,
+    },
+    /// The relay refuses this agent, and trying again would not help.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The connection was closed because the agent ends.
+    Closed,
+}
+
+/// An attempt without the answer's body, and the delivery as it stands after it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tried {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// The event's name.
+    pub event_type: Option<String>,
+    /// When it began.
+    pub at: Timestamp,
+    /// The URL.
+    pub target: String,
+    /// Forward or replay.
+    pub cause: Cause,
+    /// Whether the copy was signed again.
+    pub resigned: bool,
+    /// The answer's status.
+    pub status: Option<u16>,
+    /// Why there was none.
+    pub error: Option<AttemptError>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+    /// The answer's lines.
+    pub response_headers: Headers,
+    /// For those that follow lists.
+    #[serde(skip)]
+    pub summary: Arc<Summary>,
+}
+
+impl Tried {
+    /// What is told about `attempt`; `before` is the delivery as it stood.
+    pub fn new(before: &Summary, attempt: &Attempt) -> Tried {
+        Tried {
+            delivery: before.id,
+            event_type: before.event_type.clone(),
+            at: attempt.at,
+            target: attempt.target.clone(),
+            cause: attempt.cause,
+            resigned: attempt.resigned,
+            status: attempt.status,
+            error: attempt.error.clone(),
+            duration_ms: attempt.duration.as_micros() as f64 / 1000.0,
+            response_headers: attempt.response_headers.clone(),
+            summary: Arc::new(crate::summary::after(before.clone(), attempt)),
+        }
+    }
+}
+
+/// Who is told. Called on the agent's own thread: it must not block.
+pub trait Sink: Send + Sync {
+    /// Something happened.
+    fn notice(&self, notice: Arc<Notice>);
+}
+
+impl<F: Fn(Arc<Notice>) + Send + Sync> Sink for F {
+    fn notice(&self, notice: Arc<Notice>) {
+        self(notice);
+    }
+}
+
+/// How many notices a follower may be behind; then it has to look into the archive for what it missed.
+const BEHIND: usize = 1024;
+
+/// Passes notices on to the sink and to all who follow.
+#[derive(Clone)]
+pub struct Announcer {
+    sink: Arc<dyn Sink>,
+    followers: broadcast::Sender<Arc<Notice>>,
+}
+
+impl Announcer {
+    /// An announcer for that sink.
+    pub fn new(sink: Arc<dyn Sink>) -> Announcer {
+        Announcer { sink, followers: broadcast::channel(BEHIND).0 }
+    }
+
+    /// Tells everybody.
+    pub fn tell(&self, notice: Notice) {
+        let notice = Arc::new(notice);
+        if self.followers.receiver_count() > 0 {
+            // Fails only when the last follower has just gone.
+            let _ = self.followers.send(Arc::clone(&notice));
+        }
+        self.sink.notice(notice);
+    }
+
+    /// A warning.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.tell(Notice::Warning { message: message.into() });
+    }
+
+    /// Everything from now on.
+    pub fn follow(&self) -> broadcast::Receiver<Arc<Notice>> {
+        self.followers.subscribe()
+    }
+}
+
+/// A pause as a notice has it.
+pub fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,56 @@
+//! Every key there is, as data.
+
+/// One setting.
+#[derive(Debug)]
+pub struct Key {
+    /// In files.
+    pub name: &'static str,
+    /// On the command line.
+    pub flag: &'static str,
+    /// In the environment.
+    pub variable: &'static str,
+    /// Whether it may have several values; in the environment they are separated by commas.
+    pub many: bool,
+    /// Whether it must never be shown.
+    pub private: bool,
+    /// What holds where nobody set it.
+    pub default: &'static str,
+    /// What it is, in one line.
+    pub about: &'static str,
+}
+
+macro_rules! keys {
+    ($($name:literal $flag:literal $variable:literal $($mark:ident)* = $default:literal : $about:literal;)*) => {
+        /// Every setting, in the order in which `config` shows them.
+        pub const KEYS: &[Key] = &[$(Key {
+            name: $name, flag: $flag, variable: $variable,
+            many: keys!(@has many $($mark)*), private: keys!(@has private $($mark)*), default: $default, about: $about,
+        }),*];
+    };
+    (@has many many $($rest:ident)*) => { true };
+    (@has private private $($rest:ident)*) => { true };
+    (@has $what:ident $other:ident $($rest:ident)*) => { keys!(@has $what $($rest)*) };
+    (@has $what:ident) => { false };
+}
+
+keys! {
+    "relay" "--relay" "HEALTHIE_TUNNEL_RELAY" = "": "the relay's address, http(s)://HOST:PORT";
+    "token" "--token" "HEALTHIE_TUNNEL_TOKEN" private = "": "the token that the relay gave, or @FILE";
+    "tunnel" "--tunnel" "HEALTHIE_TUNNEL_TUNNEL" = "the token's": "the tunnel's name";
+    "data" "--data" "HEALTHIE_TUNNEL_DATA" = "the user's data folder": "the folder that deliveries are kept in";
+    "secret" "--secret" "HEALTHIE_WEBHOOK_SECRET" many private = "": "the webhook's signing secret, or @FILE; several while it is rotated";
+    "ca" "--ca" "HEALTHIE_TUNNEL_CA" = "": "a PEM file of certificates to trust besides the platform's";
+    "device" "--device" "HEALTHIE_TUNNEL_DEVICE" = "made once": "this agent's name within the tunnel";
+    "since" "--since" "HEALTHIE_TUNNEL_SINCE" = "now": "where a device that the tunnel does not know starts";
+    "target" "TARGET" "HEALTHIE_TUNNEL_TARGET" = "": "where deliveries are forwarded to";
+    "forward" "--forward" "HEALTHIE_TUNNEL_FORWARD" many = "": "PATTERN=TARGET, the first that matches wins";
+    "forward_as" "--forward-as" "HEALTHIE_TUNNEL_FORWARD_AS" = "": "sent or resigned";
+    "host_header" "--host-header" "HEALTHIE_TUNNEL_HOST_HEADER" = "sent": "sent or target";
+    "events" "--events" "HEALTHIE_TUNNEL_EVENTS" many = "": "only events of these patterns are forwarded";
+    "skip_invalid" "--skip-invalid" "HEALTHIE_TUNNEL_SKIP_INVALID" = "false": "forward only what has a valid signature";
+    "no_forward" "--no-forward" "HEALTHIE_TUNNEL_NO_FORWARD" = "false": "store and verify only";
+    "timeout" "--timeout" "HEALTHIE_TUNNEL_TIMEOUT" = "30s": "how long a handler may take";
+    "concurrency" "--concurrency" "HEALTHIE_TUNNEL_CONCURRENCY" = "16": "how many deliveries are forwarded at once";
+    "ui" "--ui" "HEALTHIE_TUNNEL_UI" = "log": "log or json";
+    "inspector_port" "--inspector-port" "HEALTHIE_TUNNEL_INSPECTOR_PORT" = "any": "the port of the local interface";
+}

@@ -1,0 +1,237 @@
+//! The local interface of a running agent: who is let in, and that commands work through it.
+
+mod support;
+
+use std::sync::Arc;
+
+use healthie_tunnel::control::{AgentFile, Control, Filter, Local, Replay, Verify};
+use healthie_tunnel::dial::{Peer, Trust};
+use healthie_tunnel::forward::HostHeader;
+use healthie_tunnel::listen::{self, ListenConfig};
+use healthie_tunnel::notice::Notice;
+use healthie_tunnel::policy::Policy;
+use healthie_tunnel::settings::{RelayUrl, Token};
+use support::{Server, answering, patiently};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tunnel_archive::{Archive, Intake, Options};
+use tunnel_delivery::{
+    AnswerClass, Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict,
+};
+use tunnel_protocol::Start;
+use tunnel_signature::{Profile, Reading, Request, Secret};
+
+const SECRET: &str = "whsec_test";
+
+/// An agent that never reaches its relay: the store and the interface are there all the same.
+struct Agent {
+    data: tempfile::TempDir,
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Agent {
+    async fn start(data: tempfile::TempDir) -> Agent {
+        let nobody = Server::closed().port;
+        let config = ListenConfig {
+            relay: RelayUrl(Peer { tls: false, host: "127.0.0.1".into(), port: nobody }),
+            token: Token::new("tok".into()).unwrap(),
+            tunnel: None,
+            device: None,
+            start: Start::Now,
+            data: data.path().to_owned(),
+            secrets: vec![Secret::new(SECRET).unwrap()],
+            policy: Policy::default(),
+            concurrency: 4,
+            host_header: HostHeader::Sent,
+            trust: Trust::default(),
+            inspector_port: 0,
+            last_attempts: std::time::Duration::ZERO,
+        };
+        let (end, ended) = oneshot::channel();
+        let (tx, mut connecting) = tokio::sync::mpsc::unbounded_channel();
+        let sink = move |n: Arc<Notice>| drop(tx.send(n));
+        let task = tokio::spawn(async {
+            listen::run(config, Arc::new(sink), async { drop(ended.await) }).await.unwrap();
+        });
+        // The first notice comes after the interface is there.
+        patiently("the agent's first notice", connecting.recv()).await.unwrap();
+        Agent { data, end, task }
+    }
+
+    fn file(&self) -> AgentFile {
+        AgentFile::read(self.data.path()).unwrap()
+    }
+
+    async fn stop(self) -> tempfile::TempDir {
+        drop(self.end);
+        patiently("the agent's end", self.task).await.unwrap();
+        self.data
+    }
+}
+
+fn local(data: &tempfile::TempDir, secrets: &[&str]) -> Local {
+    Local {
+        data: data.path().to_owned(),
+        secrets: secrets.iter().map(|s| Secret::new(*s).unwrap()).collect(),
+        policy: Policy::default(),
+        host_header: HostHeader::Sent,
+        trust: Trust::default(),
+    }
+}
+
+/// A data folder with signed deliveries in it.
+async fn stored(n: i64) -> tempfile::TempDir {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().join("archive");
+    std::fs::create_dir_all(&dir).unwrap();
+    let archive = Archive::open(&dir, Options::default()).unwrap();
+    for i in 0..n {
+        let body =
+            format!(r#"{{"event_type":"appointment.created","resource_id":"{i}","resource_id_type":"Appointment"}}"#);
+        let request =
+            Request { method: "POST", target: "/hook", content_type: "application/json", body: body.as_bytes() };
+        let signed =
+            tunnel_signature::sign(Reading::plain(Profile::Guide), &Secret::new(SECRET).unwrap(), &request).unwrap();
+        let mut headers = Headers::default();
+        for (name, value) in signed.lines() {
+            headers.push(name, value.as_bytes().to_vec());
+        }
+        let at = Timestamp::from_micros(1_763_714_000_000_000 + i * 1_000_000);
+        let delivery = Delivery {
+            id: DeliveryId::first_at(at),
+            received_at: at,
+            tunnel: "team".parse().unwrap(),
+            source_ip: "127.0.0.1".parse().unwrap(),
+            environment: Environment::Unknown,
+            method: "POST".parse().unwrap(),
+            target: "/hook".parse().unwrap(),
+            prefix_len: 0,
+            http_version: HttpVersion::Http11,
+            headers,
+            body: body.clone().into(),
+            lost: Vec::new(),
+        };
+        let intake = Intake {
+            body_sha256: tunnel_signature::sha256(&delivery.body),
+            event: tunnel_catalogue::read(&delivery.body),
+            signature: Verdict::bare(SignatureStatus::NoSecret),
+            queued: false,
+            delivery: Arc::new(delivery),
+        };
+        archive.insert(intake).await.unwrap();
+    }
+    archive.close().await.unwrap();
+    data
+}
+
+async fn status_of(file: &AgentFile, head: &str) -> String {
+    let mut s = TcpStream::connect(file.addr).await.unwrap();
+    let request = format!("POST /v1/status HTTP/1.1\r\n{head}Connection: close\r\nContent-Length: 2\r\n\r\n[]");
+    s.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    patiently("the answer", s.read_to_string(&mut answer)).await.unwrap();
+    answer.get(9..12).unwrap_or(&answer).to_owned()
+}
+
+#[tokio::test]
+async fn only_whoever_has_the_token_and_is_no_web_page_is_let_in() {
+    let agent = Agent::start(tempfile::tempdir().unwrap()).await;
+    let file = agent.file();
+    let (port, token) = (file.addr.port(), &file.token);
+    let host = format!("Host: 127.0.0.1:{port}\r\n");
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    for (head, status) in [
+        (format!("{host}{bearer}"), "200"),
+        (format!("Host: localhost:{port}\r\n{bearer}"), "200"),
+        (host.clone(), "401"),
+        (format!("{host}Authorization: Bearer {}\r\n", "0".repeat(64)), "401"),
+        (format!("{host}Authorization: {token}\r\n"), "401"),
+        (format!("Host: evil.example:{port}\r\n{bearer}"), "403"),
+        (format!("Host: 127.0.0.1\r\n{bearer}"), "403"),
+        (format!("{host}{bearer}Origin: http://127.0.0.1:{port}\r\n"), "403"),
+    ] {
+        assert_eq!(status_of(&file, &head).await, status, "{head}");
+    }
+    agent.stop().await;
+}
+
+/// One story for both ways: with a running agent and without.
+async fn commands(control: Control, local: &Local) {
+    let handler = answering("HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n").await;
+    let found = control.list(&Filter { limit: Some(2), ..Filter::default() }).await.unwrap();
+    assert_eq!((found.items.len(), found.next.is_some()), (2, true));
+    assert_eq!(found.items[0].resource_id.as_deref(), Some("2"));
+    let latest = control.get("latest").await.unwrap();
+    assert_eq!(latest.delivery.id, found.items[0].id);
+    let e = control.get("nothing").await.unwrap_err();
+    assert!(e.message.contains("nothing") && e.hint.is_some(), "{e:?}");
+
+    let id = latest.delivery.id.to_string();
+    let explained = control.verify(&Verify { id: id.clone(), secrets: vec![SECRET.into()] }).await.unwrap();
+    assert_eq!((explained.status, explained.stored), (SignatureStatus::Valid, SignatureStatus::NoSecret));
+    assert!(explained.signed.unwrap().starts_with("post /hook  "), "method, path and an empty query");
+
+    let replay = |to| Replay { id: id.clone(), to, forward_as: None };
+    let e = control.replay(&replay(None)).await.unwrap_err();
+    assert!(e.message.contains("no target"), "{e}");
+    let done = control.replay(&replay(Some(handler.port.to_string().parse().unwrap()))).await.unwrap();
+    assert_eq!(done.attempt.status, Some(418));
+    assert_eq!(control.get(&id).await.unwrap().attempts.len(), 1);
+    control.close().await;
+
+    let since = Some(Timestamp::from_micros(0));
+    let filter = Filter { since, resource_id: Some("2".into()), text: Some("APPOINTMENT".into()), ..Filter::default() };
+    let mut follower = local.clone().follow(filter);
+    let line = patiently("the stored one", follower.next()).await.unwrap();
+    assert_eq!((line.id.to_string(), line.answer.status), (id, Some(418)));
+}
+
+#[tokio::test]
+async fn commands_work_through_a_running_agent() {
+    let agent = Agent::start(stored(3).await).await;
+    let local = local(&agent.data, &[]);
+    let control = local.connect().await.unwrap();
+    assert!(matches!(control, Control::Remote(_)));
+    commands(control, &local).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn commands_work_on_the_store_itself() {
+    let data = stored(3).await;
+    // What an agent left that was killed.
+    std::fs::write(
+        data.path().join("agent.json"),
+        format!(r#"{{"addr":"127.0.0.1:{}","token":"x","pid":1}}"#, Server::closed().port),
+    )
+    .unwrap();
+    let local = local(&data, &[SECRET]);
+    let control = local.connect().await.unwrap();
+    assert!(matches!(control, Control::Local(_)));
+    commands(control, &local).await;
+}
+
+#[tokio::test]
+async fn a_follower_hears_what_comes_and_finds_an_agent_that_comes_later() {
+    let data = stored(1).await;
+    let local = local(&data, &[]);
+    // It fits no filter for answers before it is replayed.
+    let since = Some(Timestamp::from_micros(0));
+    let mut follower = local.clone().follow(Filter { since, status: vec![AnswerClass::Success], ..Filter::default() });
+    // Nobody is there yet: the follower waits, and keeps nobody from starting.
+    let early = tokio::time::timeout(std::time::Duration::from_millis(50), follower.next()).await;
+    assert!(early.is_err(), "nothing can have come: {early:?}");
+    let agent = Agent::start(data).await;
+    let handler = answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let control = local.connect().await.unwrap();
+    let to = Some(handler.port.to_string().parse().unwrap());
+    let replay = Replay { id: "latest".into(), to, forward_as: None };
+    let (line, replayed) = tokio::join!(patiently("the replayed one", follower.next()), control.replay(&replay));
+    let line = line.unwrap();
+    assert_eq!(line.id, replayed.unwrap().id);
+    assert_eq!(line.answer.status, Some(200));
+    agent.stop().await;
+}

@@ -1,0 +1,474 @@
+//! The running agent against a relay that the test plays, frame by frame.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use healthie_tunnel::dial::{Peer, Trust};
+use healthie_tunnel::forward::{HostHeader, Routes};
+use healthie_tunnel::listen::{self, ListenConfig, ListenError};
+use healthie_tunnel::notice::{Connection, Notice};
+use healthie_tunnel::policy::Policy;
+use healthie_tunnel::settings::{RelayUrl, Token};
+use support::{Server, answering, patiently, read_request, serve};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tunnel_archive::{Archive, Options};
+use tunnel_delivery::{AnswerClass, Delivery, DeliveryId, Environment, Headers, HttpVersion, Timestamp};
+use tunnel_protocol::{
+    AnswerFailure, AnswerMode, Assembler, CHUNK, Chunk, Hello, INLINE_BODY, Incoming, Refusal, Refused, Start, ToAgent,
+    ToRelay, Welcome,
+};
+use tunnel_signature::Secret;
+
+/// The relay as the test plays it.
+struct Relay {
+    listener: TcpListener,
+}
+
+struct Session {
+    ws: WebSocketStream<TcpStream>,
+    hello: Hello,
+}
+
+impl Relay {
+    async fn start() -> Relay {
+        Relay { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    }
+
+    fn url(&self) -> RelayUrl {
+        let port = self.listener.local_addr().unwrap().port();
+        RelayUrl(Peer { tls: false, host: "127.0.0.1".into(), port })
+    }
+
+    async fn greeted(&self) -> Session {
+        patiently("the agent's hello", async {
+            let (stream, _) = self.listener.accept().await.unwrap();
+            let mut ws = tokio_tungstenite::accept_async(stream).await.unwrap();
+            let hello = match ws.next().await.unwrap().unwrap() {
+                Message::Binary(frame) => ToRelay::decode(frame).unwrap(),
+                other => panic!("{other:?}"),
+            };
+            let ToRelay::Hello(hello) = hello else { panic!("{hello:?}") };
+            Session { ws, hello }
+        })
+        .await
+    }
+
+    async fn session(&self) -> Session {
+        let mut session = self.greeted().await;
+        session.send(&welcome(0)).await;
+        session
+    }
+}
+
+fn welcome(after: u64) -> ToAgent {
+    ToAgent::Welcome(Welcome {
+        version: 1,
+        tunnel: "team".parse().unwrap(),
+        answer_mode: AnswerMode::Ack,
+        public_urls: vec!["http://team.relay.test".into()],
+        max_body: 16 << 20,
+        heartbeat: Duration::from_secs(5),
+        dead_after: Duration::from_secs(15),
+        stream: Bytes::from_static(b"stream"),
+        after,
+        waiting: 0,
+        software: "a test".into(),
+    })
+}
+
+impl Session {
+    async fn send(&mut self, frame: &ToAgent) {
+        self.ws.send(Message::Binary(frame.encode())).await.unwrap();
+    }
+
+    /// The next frame that is no heartbeat.
+    async fn next(&mut self) -> ToRelay {
+        patiently("a frame of the agent", async {
+            loop {
+                match self.ws.next().await {
+                    Some(Ok(Message::Binary(frame))) => match ToRelay::decode(frame).unwrap() {
+                        ToRelay::Ping(n) => self.send(&ToAgent::Pong(n)).await,
+                        frame => return frame,
+                    },
+                    Some(Ok(_)) => {}
+                    ended => panic!("the agent closed: {ended:?}"),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads until all of these are taken.
+    async fn taken(&mut self, mut wanted: Vec<u64>) {
+        while !wanted.is_empty() {
+            match self.next().await {
+                ToRelay::Taken(numbers) => {
+                    for n in numbers {
+                        let at = wanted.iter().position(|w| *w == n);
+                        wanted.remove(at.unwrap_or_else(|| panic!("{n} is taken, but {wanted:?} were to be")));
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn answer(&mut self) -> tunnel_protocol::Answer {
+        match self.next().await {
+            ToRelay::Answer(answer) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn delivery(number: u8, body: impl Into<Bytes>) -> Delivery {
+    let at = Timestamp::from_micros(1_763_714_000_000_000);
+    let mut headers = Headers::default();
+    headers.push("Host", "team.relay.test");
+    headers.push("Content-Type", "application/json");
+    Delivery {
+        id: DeliveryId::build(at, [number; 10]),
+        received_at: at,
+        tunnel: "x".parse().unwrap(),
+        source_ip: "127.0.0.1".parse().unwrap(),
+        environment: Environment::Unknown,
+        method: "POST".parse().unwrap(),
+        target: "/hook".parse().unwrap(),
+        prefix_len: 0,
+        http_version: HttpVersion::Http11,
+        headers,
+        body: body.into(),
+        lost: Vec::new(),
+    }
+}
+
+fn incoming(n: u64, delivery: Delivery, passthrough: bool) -> Incoming {
+    Incoming {
+        n,
+        seq: (!passthrough).then_some(n),
+        answer_within: passthrough.then_some(Duration::from_secs(15)),
+        body_len: delivery.body.len() as u64,
+        delivery: Arc::new(delivery),
+    }
+}
+
+/// A running agent.
+struct Agent {
+    notices: mpsc::UnboundedReceiver<Arc<Notice>>,
+    end: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Result<(), ListenError>>,
+}
+
+fn config(relay: &Relay, data: &Path, target: Option<&Server>) -> ListenConfig {
+    ListenConfig {
+        relay: relay.url(),
+        token: Token::new("tok".into()).unwrap(),
+        tunnel: Some("team".parse().unwrap()),
+        device: None,
+        start: Start::Now,
+        data: data.to_owned(),
+        secrets: vec![Secret::new("whsec_test").unwrap()],
+        policy: Policy {
+            routes: Routes { routes: Vec::new(), default: target.map(|s| s.port.to_string().parse().unwrap()) },
+            ..Policy::default()
+        },
+        concurrency: 4,
+        host_header: HostHeader::Sent,
+        trust: Trust::default(),
+        inspector_port: 0,
+        last_attempts: Duration::from_millis(300),
+    }
+}
+
+impl Agent {
+    fn start(config: ListenConfig) -> Agent {
+        let (tx, notices) = mpsc::unbounded_channel();
+        let sink = move |notice: Arc<Notice>| drop(tx.send(notice));
+        let (end, ended) = oneshot::channel();
+        let task = tokio::spawn(listen::run(config, Arc::new(sink), async { drop(ended.await) }));
+        Agent { notices, end: Some(end), task }
+    }
+
+    async fn until<T>(&mut self, what: &str, wanted: impl Fn(&Notice) -> Option<T>) -> T {
+        let notices = &mut self.notices;
+        patiently(what, async {
+            let mut heard = Vec::new();
+            while let Some(notice) = notices.recv().await {
+                if let Some(found) = wanted(&notice) {
+                    return found;
+                }
+                heard.push(notice);
+            }
+            panic!("the agent ended while {what} was waited for; it said {heard:?}")
+        })
+        .await
+    }
+
+    async fn attempt(&mut self) -> (DeliveryId, Option<u16>) {
+        self.until("an attempt", |n| match n {
+            Notice::Attempt(t) => Some((t.delivery, t.status)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Ends the agent while the relay reads on, as a real one does.
+    async fn stop(mut self, session: Session) -> Result<(), ListenError> {
+        drop(self.end.take());
+        let mut ws = session.ws;
+        let reader = tokio::spawn(async move { while let Some(Ok(_)) = ws.next().await {} });
+        let ended = patiently("the agent's end", self.task).await.unwrap();
+        reader.abort();
+        ended
+    }
+}
+
+fn archive(data: &Path) -> Archive {
+    Archive::open(&data.join("archive"), Options::default()).unwrap()
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok";
+
+#[tokio::test]
+async fn a_delivery_is_stored_taken_forwarded_and_recorded() {
+    let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, answering(OK).await);
+    let mut agent = Agent::start(config(&relay, data.path(), Some(&handler)));
+    let mut session = relay.session().await;
+    assert_eq!((session.hello.versions, session.hello.start, session.hello.resume.clone()), ((1, 1), Start::Now, None));
+    let ready = agent.until("ready", |n| match n {
+        Notice::Ready(r) => Some(r.clone()),
+        _ => None,
+    });
+    assert_eq!(ready.await.public_urls, ["http://team.relay.test"]);
+    let body = r#"{"event_type":"appointment.created","resource_id":7}"#;
+    for n in 1..=3 {
+        session.send(&ToAgent::Delivery(incoming(n, delivery(n as u8, body), false))).await;
+    }
+    session.taken(vec![1, 2, 3]).await;
+    for _ in 0..3 {
+        assert_eq!(agent.attempt().await.1, Some(200));
+    }
+    assert!(data.path().join("agent.json").exists());
+    agent.stop(session).await.unwrap();
+    assert!(!data.path().join("agent.json").exists());
+    let sent = handler.seen.all();
+    assert!(sent.iter().all(|r| r.ends_with(body.as_bytes())) && sent.len() == 3);
+    let stored = archive(data.path()).get(delivery(2, "").id).unwrap().unwrap();
+    assert_eq!((stored.delivery.tunnel.as_str(), &stored.delivery.body[..]), ("team", body.as_bytes()));
+    assert_eq!(stored.event.unwrap().event_type, "appointment.created");
+    assert_eq!((stored.attempts.len(), stored.attempts[0].status), (1, Some(200)));
+}
+
+#[tokio::test]
+async fn what_comes_again_is_taken_again_and_not_forwarded_again() {
+    let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, answering(OK).await);
+    let mut agent = Agent::start(config(&relay, data.path(), Some(&handler)));
+    let mut session = relay.session().await;
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, "{}"), false))).await;
+    session.taken(vec![1]).await;
+    agent.attempt().await;
+    // The relay dies without having noted it.
+    drop(session);
+    let waiting = agent.until("the pause", |n| match n {
+        Notice::Connection(Connection::Waiting { .. }) => Some(()),
+        _ => None,
+    });
+    waiting.await;
+    let mut session = relay.greeted().await;
+    let resume = session.hello.resume.clone().unwrap();
+    assert_eq!((&resume.stream[..], resume.after), (&b"stream"[..], 1));
+    session.send(&welcome(0)).await;
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, "{}"), false))).await;
+    session.send(&ToAgent::Delivery(incoming(2, delivery(2, "{}"), false))).await;
+    session.taken(vec![1, 2]).await;
+    assert_eq!(agent.attempt().await.0, delivery(2, "").id);
+    agent.stop(session).await.unwrap();
+    assert_eq!(handler.seen.all().len(), 2);
+}
+
+#[tokio::test]
+async fn in_passthrough_the_handler_s_answer_goes_up() {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let big = Bytes::from(vec![b'x'; INLINE_BODY + CHUNK + 1]);
+    let body = big.clone();
+    let handler = serve(move |mut s, seen| {
+        let body = body.clone();
+        async move {
+            while let Some(request) = read_request(&mut s).await {
+                seen.push(request);
+                let head =
+                    format!("HTTP/1.1 422 No\r\nX-a: 1\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+                s.write_all(head.as_bytes()).await.unwrap();
+                s.write_all(&body).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let mut agent = Agent::start(config(&relay, data.path(), Some(&handler)));
+    let mut session = relay.session().await;
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, "{}"), true))).await;
+    let answer = session.answer().await;
+    let head = answer.outcome.unwrap();
+    assert_eq!((answer.n, head.status, head.body_len), (1, 422, big.len() as u64));
+    let lines: Vec<_> = head.headers.iter().map(|l| l.name.to_vec()).collect();
+    assert_eq!(lines, [b"X-a"]);
+    let mut assembler = Assembler::new(1);
+    assembler.begin(1, head.body_len, ()).unwrap();
+    let whole = loop {
+        match session.next().await {
+            ToRelay::Chunk(chunk) => {
+                if let Some(whole) = assembler.chunk(chunk).unwrap() {
+                    break whole;
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(whole.body, big);
+    assert_eq!(agent.attempt().await.1, Some(422));
+    agent.stop(session).await.unwrap();
+    let stored = archive(data.path()).get(delivery(1, "").id).unwrap().unwrap();
+    assert_eq!(stored.attempts.len(), 1, "the attempt was recorded before the end");
+}
+
+#[tokio::test]
+async fn in_passthrough_no_answer_is_said_with_its_reason() {
+    for (target, failure) in [(None, AnswerFailure::NotForwarded), (Some(Server::closed()), AnswerFailure::Unreachable)]
+    {
+        let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+        let agent = Agent::start(config(&relay, data.path(), target.as_ref()));
+        let mut session = relay.session().await;
+        session.send(&ToAgent::Delivery(incoming(1, delivery(1, "{}"), true))).await;
+        assert_eq!(session.answer().await.outcome, Err(failure));
+        agent.stop(session).await.unwrap();
+        assert!(archive(data.path()).get(delivery(1, "").id).unwrap().is_some(), "it is stored all the same");
+    }
+}
+
+#[tokio::test]
+async fn a_big_body_in_chunks_does_not_hold_up_a_small_one() {
+    let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, answering(OK).await);
+    let mut agent = Agent::start(config(&relay, data.path(), Some(&handler)));
+    let mut session = relay.session().await;
+    let big: Vec<u8> = (0..3 * CHUNK as u32).map(|n| (n % 253) as u8).collect();
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, big.clone()), false))).await;
+    let chunk = |i: usize| {
+        let data = Bytes::copy_from_slice(&big[i * CHUNK..(i + 1) * CHUNK]);
+        ToAgent::Chunk(Chunk { n: 1, offset: (i * CHUNK) as u64, data })
+    };
+    session.send(&chunk(0)).await;
+    session.send(&ToAgent::Delivery(incoming(2, delivery(2, "{}"), false))).await;
+    session.taken(vec![2]).await;
+    session.send(&chunk(1)).await;
+    session.send(&chunk(2)).await;
+    session.taken(vec![1]).await;
+    assert_eq!((agent.attempt().await.0, agent.attempt().await.0), (delivery(2, "").id, delivery(1, "").id));
+    agent.stop(session).await.unwrap();
+    let stored = archive(data.path()).get(delivery(1, "").id).unwrap().unwrap();
+    assert_eq!(stored.delivery.body, big);
+}
+
+#[tokio::test]
+async fn what_was_still_queued_is_forwarded_by_the_next_run() {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let silent = serve(|mut s, seen| async move {
+        seen.push(read_request(&mut s).await.unwrap());
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let agent = Agent::start(ListenConfig { concurrency: 1, ..config(&relay, data.path(), Some(&silent)) });
+    let mut session = relay.session().await;
+    // More than are held in memory.
+    let all: Vec<u64> = (1..=300).collect();
+    for n in &all {
+        let at = Timestamp::from_micros(1_763_714_000_000_000 + *n as i64 * 1000);
+        let one = Delivery { id: DeliveryId::first_at(at), ..delivery(0, "{}") };
+        session.send(&ToAgent::Delivery(incoming(*n, one, false))).await;
+    }
+    session.taken(all).await;
+    silent.seen.wait_for(1).await;
+    agent.stop(session).await.unwrap();
+
+    let query = tunnel_archive::Query { answer: vec![AnswerClass::Queued], limit: 1000, ..Default::default() };
+    let store = archive(data.path());
+    assert_eq!(store.list(&query).unwrap().items.len(), 299, "one was tried and is recorded as interrupted");
+    store.close().await.unwrap();
+
+    let handler = answering(OK).await;
+    let mut agent = Agent::start(config(&relay, data.path(), Some(&handler)));
+    let session = relay.session().await;
+    for _ in 0..299 {
+        assert_eq!(agent.attempt().await.1, Some(200));
+    }
+    agent.stop(session).await.unwrap();
+    assert_eq!(handler.seen.all().len(), 299);
+    let store = archive(data.path());
+    assert!(store.list(&query).unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_accepted_ends_it_clearly() {
+    let server = answering("HTTP/1.1 401 Unauthorized\r\nContent-Length: 3\r\n\r\nno!").await;
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let mut config = config(&relay, data.path(), None);
+    config.relay.0.port = server.port;
+    let mut agent = Agent::start(config);
+    let said = agent.until("the refusal", |n| match n {
+        Notice::Connection(Connection::Refused { reason }) => Some(reason.clone()),
+        _ => None,
+    });
+    assert!(said.await.contains("does not accept the token for the tunnel team"));
+    let ended = patiently("the end", agent.task).await.unwrap();
+    assert!(matches!(ended, Err(ListenError::Refused(_))), "{ended:?}");
+    assert!(!data.path().join("agent.json").exists());
+}
+
+#[tokio::test]
+async fn a_refusal_that_passes_is_tried_again_and_one_that_does_not_is_not() {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let agent = Agent::start(config(&relay, data.path(), None));
+    let refused = |code| ToAgent::Refused(Refused { code, message: "not now".into() });
+    relay.greeted().await.send(&refused(Refusal::DeviceBusy)).await;
+    relay.greeted().await.send(&refused(Refusal::Version)).await;
+    let ended = patiently("the end", agent.task).await.unwrap();
+    assert!(matches!(ended, Err(ListenError::Refused(_))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_second_agent_is_told_who_holds_the_folder() {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let agent = Agent::start(config(&relay, data.path(), None));
+    let session = relay.session().await;
+    let second = listen::run(config(&relay, data.path(), None), Arc::new(|_: Arc<Notice>| {}), std::future::pending());
+    match patiently("the refusal", second).await {
+        Err(ListenError::Held { pid, .. }) => assert_eq!(pid, std::process::id()),
+        other => panic!("{other:?}"),
+    }
+    agent.stop(session).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_relay_that_breaks_the_rules_is_left_and_tried_again() {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let mut agent = Agent::start(config(&relay, data.path(), None));
+    let mut session = relay.session().await;
+    let too_much = Incoming { body_len: 20 << 20, ..incoming(1, delivery(1, ""), false) };
+    session.send(&ToAgent::Delivery(too_much)).await;
+    let why = agent.until("the pause", |n| match n {
+        Notice::Connection(Connection::Waiting { reason, .. }) => Some(reason.clone()),
+        _ => None,
+    });
+    assert_eq!(why.await, "the relay sent more than was agreed");
+    let session = relay.session().await;
+    agent.stop(session).await.unwrap();
+}
