@@ -1,6 +1,6 @@
 //! `config`: the settings and where each comes from.
 
-use super::common::{Data, Gather};
+use super::arguments::{Data, Gather};
 use super::{Context, Failure};
 use crate::safe_text::SafeText;
 use crate::settings::{KEYS, Key, Settings};

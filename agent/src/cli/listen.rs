@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::common::{self, Data, Gather, Secrets};
+use super::arguments::{self, Data, Gather, Secrets};
 use super::ui::{Form, Ui};
 use super::{Context, Failure};
 use crate::forward::HostHeader;
@@ -104,13 +104,13 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         token: settings.token()?.ok_or(SettingsError::Missing { key: "token" })?,
         tunnel: settings.value("tunnel")?,
         device: settings.value("device")?,
-        start: settings.value::<Moment>("since")?.unwrap_or(Moment::Now).start(common::now()),
+        start: settings.value::<Moment>("since")?.unwrap_or(Moment::Now).start(arguments::now()),
         data: settings.data()?,
         secrets: settings.secrets()?,
-        policy: common::policy(&settings)?,
+        policy: arguments::policy(&settings)?,
         concurrency: settings.read("concurrency", concurrency)?.unwrap_or(16),
         host_header: settings.value::<HostHeader>("host_header")?.unwrap_or_default(),
-        trust: common::trust(&settings)?,
+        trust: arguments::trust(&settings)?,
         inspector_port: settings.value("inspector_port")?.unwrap_or(0),
         last_attempts: LAST_ATTEMPTS,
     };

@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 unreachable.
 
-mod common;
+mod arguments;
 mod config;
 mod demo;
 mod events;

@@ -1,6 +1,6 @@
 //! `replay`: sends stored deliveries again.
 
-use super::common::{self, Data, Gather, Secrets};
+use super::arguments::{self, Data, Gather, Secrets};
 use super::style::{Tone, duration};
 use super::{Context, Failure};
 use crate::control::Replay;
@@ -34,7 +34,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings =
         Gather::default().one("data", &args.data.data).many("secret", &args.secrets.secrets).load(context)?;
-    let control = common::local(&settings)?.connect().await?;
+    let control = arguments::local(&settings)?.connect().await?;
     let mut failed = 0;
     let mut ended: Result<(), Failure> = Ok(());
     for id in &args.ids {

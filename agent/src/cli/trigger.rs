@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::{self, Data, Gather, Secrets};
+use super::arguments::{self, Data, Gather, Secrets};
 use super::style::{Tone, duration};
 use super::{Context, Failure};
 use crate::control::Trigger;
@@ -69,7 +69,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         .one("ca", &args.ca)
         .many("secret", &args.secrets.secrets)
         .load(context)?;
-    let control = common::local(&settings)?.connect().await?;
+    let control = arguments::local(&settings)?.connect().await?;
     let first_seed = getrandom::u64().unwrap_or(0);
     let mut trigger = Trigger {
         event,
@@ -78,7 +78,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         direct: args.direct,
         url: args.url,
         path: args.path,
-        secrets: common::secret_texts(&settings)?,
+        secrets: arguments::secret_texts(&settings)?,
         seed: first_seed,
     };
     let mut failed = 0;

@@ -2,7 +2,7 @@
 
 use tunnel_delivery::SignatureStatus;
 
-use super::common::{self, Data, Gather, Secrets};
+use super::arguments::{self, Data, Gather, Secrets};
 use super::style::Tone;
 use super::{Context, Failure};
 use crate::control::Verify;
@@ -28,8 +28,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings =
         Gather::default().one("data", &args.data.data).many("secret", &args.secrets.secrets).load(context)?;
-    let control = common::local(&settings)?.connect().await?;
-    let verify = Verify { id: args.id, secrets: common::secret_texts(&settings)? };
+    let control = arguments::local(&settings)?.connect().await?;
+    let verify = Verify { id: args.id, secrets: arguments::secret_texts(&settings)? };
     let explained = control.verify(&verify).await;
     control.close().await;
     let e = explained?;

@@ -3,7 +3,7 @@
 use clap::Args;
 use tunnel_delivery::{AnswerClass, SignatureStatus, TunnelName};
 
-use super::super::common;
+use super::super::arguments;
 use crate::control::Filter;
 use crate::settings::Moment;
 
@@ -23,10 +23,10 @@ pub(crate) struct Filters {
     #[arg(long, value_name = "CLASS", value_parser = class)]
     status: Vec<AnswerClass>,
     /// Received since then: 24h, 2026-11-21T09:30:00Z
-    #[arg(long, value_name = "TIME", value_parser = common::moment)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::moment)]
     since: Option<Moment>,
     /// Received before then
-    #[arg(long, value_name = "TIME", value_parser = common::moment)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::moment)]
     until: Option<Moment>,
     /// Of this tunnel
     #[arg(long, value_name = "NAME")]
@@ -38,7 +38,7 @@ pub(crate) struct Filters {
 
 impl Filters {
     pub(crate) fn filter(self) -> Filter {
-        let now = common::now();
+        let now = arguments::now();
         let (resource_type, resource_id) = match self.resource {
             None => (None, None),
             Some(text) => match text.split_once(':') {

@@ -1,6 +1,6 @@
 //! `events list`: what is stored, a line each.
 
-use super::super::common::{self, Data, Gather};
+use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
 use super::filters::Filters;
 use crate::control::Filter;
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
     let filter = Filter { limit: Some(args.limit), oldest_first: args.reverse, ..args.filters.filter() };
-    let control = common::local(&settings)?.connect().await?;
+    let control = arguments::local(&settings)?.connect().await?;
     let found = control.list(&filter).await;
     control.close().await;
     let found = found?;

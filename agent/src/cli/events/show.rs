@@ -2,7 +2,7 @@
 
 use tunnel_delivery::{Headers, Stored};
 
-use super::super::common::{self, Data, Gather};
+use super::super::arguments::{self, Data, Gather};
 use super::super::style::{Tone, date_time, duration};
 use super::super::{Context, Failure, Output};
 use crate::safe_text::{SafeText, bytes_as_text};
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
-    let control = common::local(&settings)?.connect().await?;
+    let control = arguments::local(&settings)?.connect().await?;
     let stored = control.get(&args.id).await;
     control.close().await;
     let stored = stored?;

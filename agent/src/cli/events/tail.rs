@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::common::{self, Data, Gather};
+use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
 use super::filters::Filters;
 
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
-    let mut follower = common::local(&settings)?.follow(args.filters.filter());
+    let mut follower = arguments::local(&settings)?.follow(args.filters.filter());
     loop {
         let line = {
             let mut next = std::pin::pin!(follower.next());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::common::{self, Data, Gather};
+use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
 use super::filters::Filters;
 
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: usize,
     /// How long to wait
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = common::span)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = arguments::span)]
     timeout: Duration,
     /// Print a JSON summary for each
     #[arg(long)]
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
-    let mut follower = common::local(&settings)?.follow(args.filters.filter());
+    let mut follower = arguments::local(&settings)?.follow(args.filters.filter());
     let deadline = tokio::time::Instant::now() + args.timeout;
     for came in 0..args.count {
         let Ok(line) = tokio::time::timeout_at(deadline, follower.next()).await else {
