@@ -19,6 +19,8 @@ use crate::policy::Policy;
 /// The most deliveries held in memory, and the most bytes of their bodies.
 const MOST: usize = 256;
 const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// The most attempts that wait to be recorded while others are made.
+const UNRECORDED: usize = 256;
 /// How many are read back from the archive at a time.
 const PAGE: usize = 64;
 
@@ -102,6 +104,7 @@ impl Backlog {
         inflight: Inflight,
     ) {
         let permits = Arc::new(Semaphore::new(concurrency.max(1)));
+        let records = Arc::new(Semaphore::new(UNRECORDED));
         while !*stop.borrow_and_update() {
             let permit = tokio::select! {
                 permit = Arc::clone(&permits).acquire_owned() => permit,
@@ -113,14 +116,18 @@ impl Backlog {
             };
             let (hand, forward_as, backlog, inflight) =
                 (hand.clone(), policy.forward_as, Arc::clone(&self), inflight.clone());
+            let records = Arc::clone(&records);
             tokio::spawn(async move {
                 let how = (Cause::Forward, false);
                 let done = hand.over(&job.delivery, job.matched.as_ref(), &job.target, forward_as, how).await;
+                // The handler is free for the next one while this attempt waits for its commit.
+                let recording = records.acquire_owned().await;
+                drop(permit);
                 // What could not be recorded stays busy: it must not be handed over again and again while the disk is full.
-                if hand.record(&job.summary, done.attempt).await.is_ok() {
+                if hand.record_with_next(&job.summary, done.attempt).await.is_ok() {
                     backlog.lock().busy.remove(&job.delivery.id);
                 }
-                drop((permit, inflight));
+                drop((recording, inflight));
             });
         }
     }

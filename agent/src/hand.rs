@@ -40,28 +40,32 @@ impl Hand {
         forward::attempt(&self.client, to, &out, How { cause, limit: self.limit, for_sender }).await
     }
 
-    /// Records an attempt and tells about it. Returns when it is on the disk.
+    /// Records an attempt, in a commit of its own if need be, and then tells about it: whoever reads of it finds it in the archive.
     ///
     /// # Errors
     /// The archive could not keep it; that was told as a warning too.
     pub async fn record(&self, before: &Summary, attempt: Attempt) -> Result<(), ArchiveError> {
-        self.announcer.tell(Notice::Attempt(Tried::new(before, &attempt)));
+        let tried = Tried::new(before, &attempt);
         let kept = self.archive.record(before.id, attempt).await;
-        if let Err(e) = &kept {
-            self.announcer.warn(format!("an attempt at {} was not recorded: {e}", before.id));
-        }
-        kept.map(|_| ())
+        self.tell(tried, kept)
     }
 
-    /// Records an attempt with the archive's next commit, without waiting for it where there is room.
-    pub async fn record_soon(&self, before: &Summary, attempt: Attempt) {
-        self.announcer.tell(Notice::Attempt(Tried::new(before, &attempt)));
-        let full = match self.archive.record_soon(before.id, attempt.clone()) {
-            Err(ArchiveError::Busy) => self.archive.record(before.id, attempt).await.map(|_| ()),
-            other => other,
-        };
-        if let Err(e) = full {
-            self.announcer.warn(format!("an attempt at {} was not recorded: {e}", before.id));
+    /// As [`Hand::record`], with the archive's next commit: nobody's answer depends on it any more.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn record_with_next(&self, before: &Summary, attempt: Attempt) -> Result<(), ArchiveError> {
+        let tried = Tried::new(before, &attempt);
+        let kept = self.archive.record_with_next(before.id, attempt).await;
+        self.tell(tried, kept)
+    }
+
+    fn tell(&self, tried: Tried, kept: Result<u32, ArchiveError>) -> Result<(), ArchiveError> {
+        let id = tried.delivery;
+        self.announcer.tell(Notice::Attempt(tried));
+        if let Err(e) = &kept {
+            self.announcer.warn(format!("an attempt at {id} was not recorded: {e}"));
         }
+        kept.map(|_| ())
     }
 }

@@ -118,7 +118,8 @@ impl Intake {
             Ok(line) => {
                 drop(done.send(Done::Answered(receipt, Answer { n, outcome })).await);
                 if let Some(attempt) = attempt {
-                    self.hand.record_soon(&line, attempt).await;
+                    // A failure is told as a warning; the sender has its answer.
+                    drop(self.hand.record_with_next(&line, attempt).await);
                 }
             }
             Err(e) => {

@@ -12,7 +12,7 @@ use crate::error::ArchiveError;
 use crate::folder::Folder;
 use crate::ledger::{Counters, Inserted, Intake};
 use crate::query::{Page, Query};
-use crate::queue::{Queue, Work};
+use crate::queue::{Haste, Queue, Work};
 use crate::reader::{self, ReadError};
 use crate::space::Space;
 use crate::{pending, writer};
@@ -125,7 +125,16 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Unknown`] besides those of [`Archive::insert`].
     pub async fn record(&self, id: DeliveryId, attempt: Attempt) -> Result<u32, ArchiveError> {
-        self.ask(|reply| Work::Record(id, Box::new(attempt), Some(reply))).await
+        self.ask(|reply| Work::Record(id, Box::new(attempt), Haste::Now, Some(reply))).await
+    }
+
+    /// As [`Archive::record`], but in no haste: it goes with whatever is committed next, within some 10 ms. For attempts whose answer
+    /// is given already; a commit of their own would only take time from deliveries that wait for theirs.
+    ///
+    /// # Errors
+    /// As [`Archive::record`].
+    pub async fn record_with_next(&self, id: DeliveryId, attempt: Attempt) -> Result<u32, ArchiveError> {
+        self.ask(|reply| Work::Record(id, Box::new(attempt), Haste::Soon, Some(reply))).await
     }
 
     /// Stores an attempt with the next batch, within some 10 ms when the disk keeps up, and does not wait for it. If it cannot be
@@ -134,7 +143,7 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Busy`] if the queue is full; [`ArchiveError::Failed`], [`ArchiveError::Closed`].
     pub fn record_soon(&self, id: DeliveryId, attempt: Attempt) -> Result<(), ArchiveError> {
-        self.shared().queue.try_push(Work::Record(id, Box::new(attempt), None))
+        self.shared().queue.try_push(Work::Record(id, Box::new(attempt), Haste::Soon, None))
     }
 
     /// Pins a delivery, so that it is kept whatever its age, or lets it go.

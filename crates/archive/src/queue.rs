@@ -13,7 +13,7 @@ use crate::ledger::{Inserted, Intake};
 /// How much may wait, in KiB. One thing heavier than that waits alone.
 const ROOM: usize = 8 * 1024;
 
-/// How long what nobody waits for may wait for company.
+/// How long what nobody's answer depends on may wait for company.
 const LINGER: Duration = Duration::from_millis(10);
 
 /// How long callers who wait may be kept for as many as came together the last time. A commit costs about as much for one delivery as
@@ -22,10 +22,19 @@ const GATHER: Duration = Duration::from_micros(600);
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, ArchiveError>>;
 
+/// Whether a commit is made for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// Somebody's answer depends on it.
+    Now,
+    /// It goes with the next one, or with one of its own after [`LINGER`].
+    Soon,
+}
+
 /// Something for the writer to do.
 pub(crate) enum Work {
     Insert(Box<Intake>, Reply<Inserted>),
-    Record(DeliveryId, Box<Attempt>, Option<Reply<u32>>),
+    Record(DeliveryId, Box<Attempt>, Haste, Option<Reply<u32>>),
     SetPinned(DeliveryId, bool, Reply<()>),
     SetNote(DeliveryId, Option<String>, Reply<()>),
 }
@@ -37,14 +46,14 @@ impl Work {
         1024 + match self {
             // The event repeats what is in the body.
             Work::Insert(intake, _) => 2 * intake.delivery.body.len() + headers(&intake.delivery.headers),
-            Work::Record(_, attempt, _) => attempt.response_body.len() + headers(&attempt.response_headers),
+            Work::Record(_, attempt, ..) => attempt.response_body.len() + headers(&attempt.response_headers),
             Work::SetPinned(..) => 0,
             Work::SetNote(_, note, _) => note.as_ref().map_or(0, String::len),
         }
     }
 
     fn is_urgent(&self) -> bool {
-        !matches!(self, Work::Record(_, _, None))
+        !matches!(self, Work::Record(_, _, Haste::Soon, _))
     }
 
     /// Tells whoever waits that it was not done.
@@ -52,8 +61,8 @@ impl Work {
         // Whoever gave up waiting needs no answer.
         match self {
             Work::Insert(_, reply) => drop(reply.send(Err(error))),
-            Work::Record(_, _, Some(reply)) => drop(reply.send(Err(error))),
-            Work::Record(id, _, None) => tracing::warn!(%id, %error, "an attempt was not stored"),
+            Work::Record(_, _, _, Some(reply)) => drop(reply.send(Err(error))),
+            Work::Record(id, _, _, None) => tracing::warn!(%id, %error, "an attempt was not stored"),
             Work::SetPinned(_, _, reply) | Work::SetNote(_, _, reply) => drop(reply.send(Err(error))),
         }
     }

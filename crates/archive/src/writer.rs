@@ -97,7 +97,7 @@ impl<'e> Group<'e> {
                 let done = self.ledger.insert(&intake);
                 self.answer(done, Some(reply))?;
             }
-            Work::Record(id, attempt, reply) => {
+            Work::Record(id, attempt, _, reply) => {
                 let done = self.ledger.record(id, &attempt);
                 self.answer(done, reply)?;
             }
