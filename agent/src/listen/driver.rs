@@ -278,6 +278,7 @@ impl Driver {
                     GapReason::Age => "age",
                     GapReason::Size => "size",
                     GapReason::Removed => "removed",
+                    GapReason::Unreadable => "unreadable",
                     GapReason::Other(_) => "other",
                 };
                 self.announcer.tell(Notice::Gap { count: gap.count, reason });

@@ -454,6 +454,7 @@ impl Gap {
             GapReason::Age => 1,
             GapReason::Size => 2,
             GapReason::Removed => 3,
+            GapReason::Unreadable => 4,
             GapReason::Other(code) => code,
         };
         wire::Gap { from: self.from, upto: self.upto, count: self.count, reason }
@@ -467,6 +468,7 @@ impl Gap {
             1 => GapReason::Age,
             2 => GapReason::Size,
             3 => GapReason::Removed,
+            4 => GapReason::Unreadable,
             code => GapReason::Other(code),
         };
         Ok(Gap { from: g.from, upto: g.upto, count: g.count, reason })

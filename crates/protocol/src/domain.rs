@@ -239,6 +239,8 @@ pub enum GapReason {
     Size,
     /// The owner removed them.
     Removed,
+    /// The relay cannot read them back from its disk.
+    Unreadable,
     /// A reason that this version does not know.
     Other(u32),
 }

@@ -208,7 +208,7 @@ pub(crate) struct Gap {
     pub(crate) upto: u64,
     #[prost(uint64, tag = "3")]
     pub(crate) count: u64,
-    /// 1 age, 2 size, 3 removed by the owner.
+    /// 1 age, 2 size, 3 removed by the owner, 4 unreadable.
     #[prost(uint32, tag = "4")]
     pub(crate) reason: u32,
 }

@@ -186,15 +186,9 @@ impl Session {
             })
             .encode(),
         );
-        if let Some(gap) = place.gap {
-            warn!(tunnel = %caller.tunnel, device = %hello.device, from = %gap.from, upto = %gap.upto, why = %gap.why, "an agent is told of a gap");
-            let reason = match gap.why {
-                tunnel_spool::Why::Age => GapReason::Age,
-                tunnel_spool::Why::Size => GapReason::Size,
-            };
-            ledger
-                .outbox
-                .whole(ToAgent::Gap(Gap { from: gap.from.0, upto: gap.upto.0, count: gap.count(), reason }).encode());
+        if let Some(missing) = place.gap {
+            warn!(tunnel = %caller.tunnel, device = %hello.device, from = %missing.from, upto = %missing.upto, "an agent is told of a gap");
+            ledger.outbox.whole(gap(missing.from, missing.upto, Some(missing.why)));
         }
         Some(Session {
             tunnel: caller.tunnel.clone(),
@@ -270,6 +264,15 @@ impl Session {
                 if !self.ledger.has_room(delivery.body.len() as u64) {
                     return Ok(());
                 }
+                // Places are given without holes: what lies between was dropped while this agent was behind.
+                if seq.prev() > self.ledger.sent() {
+                    let (from, upto) = (self.ledger.sent().next(), seq.prev());
+                    let devices = self.shared.spool.devices(&self.tunnel).unwrap_or_default();
+                    let why =
+                        devices.into_iter().find(|d| d.device == self.device).and_then(|d| d.gap).map(|gap| gap.why);
+                    warn!(tunnel = %self.tunnel, device = %self.device, %from, %upto, "an agent is told of a gap");
+                    self.ledger.outbox.whole(gap(from, upto, why));
+                }
                 self.ledger.send(*seq, delivery);
                 self.backlog.pop_front();
             }
@@ -289,8 +292,7 @@ impl Session {
     }
 
     fn pass_over(&mut self, seq: Seq) {
-        let gap = Gap { from: seq.0, upto: seq.0, count: 1, reason: GapReason::Other(100) };
-        self.ledger.outbox.whole(ToAgent::Gap(gap).encode());
+        self.ledger.outbox.whole(gap(seq, seq, None));
         self.ledger.pass_over(seq);
     }
 
@@ -315,6 +317,16 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The frame that tells of missing deliveries; without a reason they cannot be read any more.
+fn gap(from: Seq, upto: Seq, why: Option<tunnel_spool::Why>) -> Bytes {
+    let reason = match why {
+        Some(tunnel_spool::Why::Age) => GapReason::Age,
+        Some(tunnel_spool::Why::Size) => GapReason::Size,
+        None => GapReason::Unreadable,
+    };
+    ToAgent::Gap(Gap { from: from.0, upto: upto.0, count: upto.0 - from.0 + 1, reason }).encode()
 }
 
 /// The wall clock as the spool and the ids want it.
