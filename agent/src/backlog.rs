@@ -118,7 +118,7 @@ impl Backlog {
                 (hand.clone(), policy.forward_as, Arc::clone(&self), inflight.clone());
             let records = Arc::clone(&records);
             tokio::spawn(async move {
-                let how = (Cause::Forward, false);
+                let how = (Cause::Forward, None);
                 let done = hand.over(&job.delivery, job.matched.as_ref(), &job.target, forward_as, how).await;
                 // The handler is free for the next one while this attempt waits for its commit.
                 let recording = records.acquire_owned().await;
@@ -226,7 +226,7 @@ async fn page(
             }
             let Some(target) = policy.target(summary.event_type.as_deref(), summary.signature) else { continue };
             let Some(stored) = archive.get(summary.id)? else { continue };
-            if !stored.attempts.is_empty() {
+            if stored.attempts.iter().any(|a| a.cause == Cause::Forward) {
                 continue;
             }
             let matched = signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;

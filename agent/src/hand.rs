@@ -34,10 +34,12 @@ impl Hand {
         matched: Option<&Match>,
         to: &TargetUrl,
         forward_as: Option<ForwardAs>,
-        (cause, for_sender): (Cause, bool),
+        (cause, sender_waits): (Cause, Option<Duration>),
     ) -> Attempted {
+        // An answer that comes after the sender has given up would be recorded as one that it got.
+        let limit = sender_waits.map_or(self.limit, |waits| waits.min(self.limit));
         let out = self.signing.outgoing(delivery, matched, to, forward_as);
-        forward::attempt(&self.client, to, &out, How { cause, limit: self.limit, for_sender }).await
+        forward::attempt(&self.client, to, &out, How { cause, limit, for_sender: sender_waits.is_some() }).await
     }
 
     /// Records an attempt, in a commit of its own if need be, and then tells about it: whoever reads of it finds it in the archive.

@@ -106,7 +106,7 @@ impl Intake {
         };
         let forward = async {
             let target = target?;
-            let (matched, how) = (checked.matched.as_ref(), (Cause::Forward, true));
+            let (matched, how) = (checked.matched.as_ref(), (Cause::Forward, answer_within));
             Some(self.hand.over(&delivery, matched, target, self.policy.forward_as, how).await)
         };
         let (stored, attempted) = tokio::join!(store, forward);

@@ -189,11 +189,10 @@ async fn closed_early() {
 
 #[tokio::test]
 async fn a_kept_connection_that_was_closed_meanwhile_is_replaced() {
-    // Answers one request on each connection and closes when the next one comes.
+    // Answers one request on each connection and closes it.
     let server = serve(|mut s, seen| async move {
         seen.push(read_request(&mut s).await.unwrap());
         s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
-        let _ = read_request(&mut s).await;
     })
     .await;
     let client = client();
@@ -201,7 +200,38 @@ async fn a_kept_connection_that_was_closed_meanwhile_is_replaced() {
         let done = send(&client, &server).await;
         assert_eq!((done.attempt.status, kind(&done)), (Some(200), None), "{:?}", done.attempt.error);
     }
-    assert_eq!(server.seen.connections(), 4);
+    assert_eq!((server.seen.all().len(), server.seen.connections()), (4, 4));
+}
+
+#[tokio::test]
+async fn a_request_that_was_read_whole_is_never_silently_sent_again() {
+    // Answers the first request of a connection, reads the second one and closes without an answer.
+    let server = serve(|mut s, seen| async move {
+        seen.push(read_request(&mut s).await.unwrap());
+        s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        seen.push(read_request(&mut s).await.unwrap());
+    })
+    .await;
+    let client = client();
+    assert_eq!(send(&client, &server).await.attempt.status, Some(200));
+    let done = send(&client, &server).await;
+    assert_eq!((done.attempt.status, kind(&done)), (None, Some(ErrorKind::Closed)), "{:?}", done.attempt.error);
+    assert_eq!((server.seen.all().len(), server.seen.connections()), (2, 1), "one copy of each");
+}
+
+#[tokio::test]
+async fn what_came_of_an_answer_is_kept_when_the_rest_does_not_come() {
+    let stalls = serve(|mut s, _| async move {
+        read_request(&mut s).await.unwrap();
+        let said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n5\r\n67890\r\n";
+        s.write_all(said).await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let done = send_within(&client(), &stalls, 300).await;
+    assert_eq!((done.attempt.status, kind(&done)), (Some(200), Some(ErrorKind::Timeout)));
+    assert_eq!(done.attempt.response_body, "1234567890");
+    assert!(done.attempt.response_truncated);
 }
 
 #[tokio::test]

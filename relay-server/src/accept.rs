@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
@@ -70,8 +70,7 @@ pub(crate) async fn listen(listener: TcpListener, door: Door) {
             Ok((stream, peer)) => {
                 let door_of_this = door.clone();
                 door.connections.spawn(async move {
-                    serve(stream, peer.ip(), door_of_this).await;
-                    drop(permit);
+                    serve(stream, peer.ip(), permit, door_of_this).await;
                 });
             }
             Err(e) => {
@@ -83,11 +82,15 @@ pub(crate) async fn listen(listener: TcpListener, door: Door) {
     }
 }
 
-async fn serve(stream: TcpStream, source_ip: std::net::IpAddr, door: Door) {
+async fn serve(stream: TcpStream, source_ip: std::net::IpAddr, permit: OwnedSemaphorePermit, door: Door) {
     let _ = stream.set_nodelay(true);
     let limits = &door.shared.config.limits;
-    let connection =
-        Arc::new(Connection { shared: Arc::clone(&door.shared), source_ip, sessions: door.sessions.clone() });
+    let connection = Arc::new(Connection {
+        shared: Arc::clone(&door.shared),
+        source_ip,
+        _permit: permit,
+        sessions: door.sessions.clone(),
+    });
     let Some(tls) = &door.tls else {
         return connection::serve_http1(Stream::Plain(stream), connection, door.draining).await;
     };

@@ -18,6 +18,8 @@ pub struct Config {
     pub https: Option<Https>,
     /// The domain below which tunnels have host names.
     pub domain: Option<String>,
+    /// Where the world reaches the relay, if that is not where it listens (a proxy stands before it), for example `https://relay.example.com`.
+    pub public_url: Option<String>,
     /// Bounds on what strangers may do.
     pub limits: Limits,
     /// Bounds of the spool.
@@ -90,6 +92,7 @@ impl Config {
             http: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             https: None,
             domain: None,
+            public_url: None,
             limits: Limits::default(),
             spool: SpoolLimits::default(),
         }
@@ -110,6 +113,11 @@ impl Config {
             && crate::route::Domain::new(domain).is_none()
         {
             return Some(format!("{domain:?} is not a domain name"));
+        }
+        if let Some(url) = &self.public_url
+            && !(url.starts_with("https://") || url.starts_with("http://"))
+        {
+            return Some(format!("{url:?} is not a public address; write it like https://relay.example.com"));
         }
         None
     }

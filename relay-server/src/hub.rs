@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Notify, mpsc, oneshot};
-use tunnel_delivery::{Delivery, DeviceName, TunnelName};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{AnswerBody, AnswerFailure};
 
 use crate::tokens::TokenId;
@@ -23,14 +23,6 @@ pub(crate) struct Offer {
     pub(crate) reply: oneshot::Sender<Result<AnswerBody, AnswerFailure>>,
 }
 
-/// What a session's task is told from outside.
-pub(crate) enum ToSession {
-    /// Hand this over.
-    Offer(Offer),
-    /// End, and tell the agent why.
-    Leave(String),
-}
-
 /// Why no agent took an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoTaker {
@@ -44,13 +36,17 @@ struct Live {
     id: u64,
     device: DeviceName,
     token: TokenId,
-    to: mpsc::Sender<ToSession>,
+    to: mpsc::Sender<Offer>,
     wake: Arc<Notify>,
+    /// Set to the reason when the session is to end.
+    leave: watch::Sender<Option<String>>,
 }
 
 /// The agents of one tunnel.
 #[derive(Default)]
 struct Agents {
+    /// When devices that are not there now left.
+    left: Mutex<HashMap<DeviceName, Timestamp>>,
     /// Oldest first.
     live: Mutex<Vec<Live>>,
     /// How many devices the spool keeps a place for.
@@ -74,15 +70,34 @@ pub(crate) struct Hub {
 pub(crate) struct Seat {
     id: u64,
     agents: Arc<Agents>,
-    /// What the session is told.
-    pub(crate) told: mpsc::Receiver<ToSession>,
+    device: DeviceName,
+    /// What is to be handed over.
+    pub(crate) offers: mpsc::Receiver<Offer>,
     /// Rings when the spool has something new.
     pub(crate) wake: Arc<Notify>,
+    /// Says when the session is to end.
+    pub(crate) leave: Leave,
+}
+
+/// Waits for the word that a session is to end.
+pub(crate) struct Leave(watch::Receiver<Option<String>>);
+
+impl Leave {
+    /// Returns why the session is to end, once it is.
+    pub(crate) async fn told(&mut self) -> String {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            // Only a newer session of the same device takes a seat away.
+            Err(_) => "another agent connected under the same device name".to_owned(),
+        }
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        let now = crate::session::wall_clock();
         self.agents.live().retain(|live| live.id != self.id);
+        self.agents.left.lock().unwrap_or_else(PoisonError::into_inner).insert(self.device.clone(), now);
     }
 }
 
@@ -98,24 +113,19 @@ impl Hub {
     /// Seats an agent, unless the tunnel has `most` already. One that sits there under the same device name is told to go.
     pub(crate) fn seat(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId, most: usize) -> Option<Seat> {
         let agents = self.agents(tunnel);
-        let (to, told) = mpsc::channel(OFFERS);
+        let (to, offers) = mpsc::channel(OFFERS);
+        let (leave, left) = watch::channel(None);
         let wake = Arc::new(Notify::new());
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         {
             let mut live = agents.live();
-            live.retain(|old| {
-                let same = old.device == *device;
-                if same {
-                    let _ = old.to.try_send(ToSession::Leave(format!("another agent connected as device {device}")));
-                }
-                !same
-            });
+            live.retain(|old| old.device != *device);
             if live.len() >= most {
                 return None;
             }
-            live.push(Live { id, device: device.clone(), token: token.clone(), to, wake: Arc::clone(&wake) });
+            live.push(Live { id, device: device.clone(), token: token.clone(), to, wake: Arc::clone(&wake), leave });
         }
-        Some(Seat { id, agents, told, wake })
+        Some(Seat { id, agents, device: device.clone(), offers, wake, leave: Leave(left) })
     }
 
     /// Tells the hub how many devices of a tunnel the spool keeps a place for.
@@ -126,6 +136,15 @@ impl Hub {
     /// Whether devices other than the one that answers wait for what comes: then it must be spooled for them.
     pub(crate) fn has_other_devices(&self, tunnel: &TunnelName) -> bool {
         self.agents(tunnel).devices.load(Ordering::Relaxed) > 1
+    }
+
+    /// When a device was last there, as far as this process saw: `now` while it is, the time it left, or nothing.
+    pub(crate) fn last_seen(&self, tunnel: &TunnelName, device: &DeviceName, now: Timestamp) -> Option<Timestamp> {
+        let agents = self.agents(tunnel);
+        if agents.live().iter().any(|live| live.device == *device) {
+            return Some(now);
+        }
+        agents.left.lock().unwrap_or_else(PoisonError::into_inner).get(device).copied()
     }
 
     /// Tells all agents of a tunnel that the spool has something new.
@@ -140,7 +159,7 @@ impl Hub {
     pub(crate) fn offer(&self, tunnel: &TunnelName, offer: Offer) -> Result<(), NoTaker> {
         let agents = self.agents(tunnel);
         let live = agents.live();
-        let mut offer = ToSession::Offer(offer);
+        let mut offer = offer;
         let mut why = NoTaker::Away;
         for agent in live.iter().rev() {
             match agent.to.try_send(offer) {
@@ -161,7 +180,7 @@ impl Hub {
         for (tunnel, agents) in tunnels.iter() {
             for live in agents.live().iter() {
                 if let Some(why) = gone(tunnel, &live.token) {
-                    let _ = live.to.try_send(ToSession::Leave(why));
+                    live.leave.send_replace(Some(why));
                 }
             }
         }
@@ -177,7 +196,7 @@ mod tests {
         let (reply, answer) = oneshot::channel();
         let delivery = Delivery {
             id: tunnel_delivery::DeliveryId::from_bytes([0; 16]),
-            received_at: tunnel_delivery::Timestamp::default(),
+            received_at: Timestamp::default(),
             tunnel: "team".parse().unwrap(),
             source_ip: [127, 0, 0, 1].into(),
             environment: tunnel_delivery::Environment::Unknown,
@@ -206,10 +225,10 @@ mod tests {
         for _ in 0..OFFERS {
             hub.offer(&team, offer().0).unwrap();
         }
-        assert!(first.told.try_recv().is_err() && second.told.try_recv().is_ok());
+        assert!(first.offers.try_recv().is_err() && second.offers.try_recv().is_ok());
         hub.offer(&team, offer().0).unwrap();
         hub.offer(&team, offer().0).unwrap();
-        assert!(first.told.try_recv().is_ok());
+        assert!(first.offers.try_recv().is_ok());
         drop(second);
         hub.offer(&team, offer().0).unwrap();
         drop(first);
@@ -220,9 +239,9 @@ mod tests {
     fn a_device_has_one_seat_and_a_tunnel_so_many() {
         let (team, a, b, token) = names();
         let hub = Hub::default();
-        let mut old = hub.seat(&team, &a, &token, 1).unwrap();
+        let old = hub.seat(&team, &a, &token, 1).unwrap();
         let _new = hub.seat(&team, &a, &token, 1).unwrap();
-        assert!(matches!(old.told.try_recv(), Ok(ToSession::Leave(_))));
+        assert!(old.leave.0.has_changed().is_err(), "the old session is told to go");
         assert!(hub.seat(&team, &b, &token, 1).is_none());
         drop(old);
         hub.offer(&team, offer().0).unwrap();

@@ -46,6 +46,11 @@ pub(crate) async fn take(request: Request, body: Incoming, shared: &Arc<Shared>)
             return problem.answer(None);
         }
     };
+    // While the body came in, the tunnel may have become another one of the same name, with another owner.
+    let same = |now: &TunnelSettings| now.created_at == settings.created_at;
+    if !shared.registry.snapshot().tunnels.get(&tunnel).is_some_and(|now| same(now)) {
+        return Problem::NotFound.answer(None);
+    }
     let id = delivery.id;
     let outcome = match settings.answer {
         AnswerMode::Ack => spool(&delivery, shared).await.map(|()| respond::accepted(id)),

@@ -12,6 +12,7 @@ mod config;
 mod http;
 mod hub;
 mod ids;
+mod incarnations;
 mod ingest;
 mod registry;
 mod relay;

@@ -155,13 +155,14 @@ pub enum RegistryError {
 
 /// Which file was read: a rename changes the inode, a write the time.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Seen {
+pub(crate) struct Seen {
     inode: u64,
     modified: (i64, i64),
     len: u64,
 }
 
-/// The registry of a data folder.
+/// The registry of a data folder. A change takes effect in a running relay with its next look at the file, half a second later at most; for a name
+/// or token that it does not know it looks at once.
 pub struct Registry {
     dir: PathBuf,
     current: RwLock<Arc<Snapshot>>,
@@ -193,7 +194,7 @@ impl Registry {
         self.dir.join("registry.json")
     }
 
-    /// What was last read.
+    /// What is in force: what was last read, not what this process may just have written.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -203,20 +204,34 @@ impl Registry {
     /// # Errors
     /// As [`Registry::open`]; what was read before stays in force.
     pub fn reload(&self) -> Result<bool, RegistryError> {
+        let Some(changed) = self.changed()? else { return Ok(false) };
+        self.publish(Arc::new(changed.0), changed.1);
+        Ok(true)
+    }
+
+    /// What the file says now, if it is another one than that which was last published. It is not in force before it is published.
+    pub(crate) fn changed(&self) -> Result<Option<(Snapshot, Seen)>, RegistryError> {
         let path = self.path();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = match fs::metadata(&path) {
             Ok(m) => Seen { inode: m.ino(), modified: (m.mtime(), m.mtime_nsec()), len: m.len() },
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Seen::default(),
             Err(source) => return Err(RegistryError::Io { doing: "look at", path, source }),
         };
-        if *seen == now {
-            return Ok(false);
+        if *self.seen.lock().unwrap_or_else(PoisonError::into_inner) == now {
+            return Ok(None);
         }
-        let snapshot = Arc::new(read(&path)?);
-        *seen = now;
+        Ok(Some((read(&path)?, now)))
+    }
+
+    /// Which file is in force.
+    pub(crate) fn last_seen(&self) -> Seen {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts what was read into force.
+    pub(crate) fn publish(&self, snapshot: Arc<Snapshot>, seen: Seen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
-        Ok(true)
     }
 
     /// Adds a tunnel.
@@ -304,7 +319,7 @@ impl Registry {
         fs::rename(&new_path, &path).map_err(io("replace", &path))?;
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(io("sync", &self.dir))?;
         drop(lock);
-        self.reload().map(|_| ())
+        Ok(())
     }
 }
 
@@ -368,6 +383,7 @@ mod tests {
         assert!(matches!(again, Err(RegistryError::TunnelExists(_))));
         let token = registry.create_token(&team, at(1)).unwrap();
         registry.remove_tunnel(&team).unwrap();
+        registry.reload().unwrap();
         assert!(registry.snapshot().tokens.is_empty());
         assert!(matches!(registry.revoke_token(&token.id()), Err(RegistryError::NoToken(_))));
     }

@@ -17,8 +17,10 @@ use crate::accept::{Door, Tasks, listen};
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::ids::Ids;
+use crate::incarnations::Incarnations;
 use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
+use crate::session::wall_clock;
 use crate::shared::{Ports, Shared, Store};
 use crate::tls::{self, TlsError};
 
@@ -98,7 +100,7 @@ impl Relay {
         let acceptor = config.https.as_ref().map(|h| tls::acceptor(&h.cert, &h.key)).transpose()?;
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening)).await;
-        let (registry, spool, stream) =
+        let (registry, spool, stream, incarnations) =
             opened.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))??;
         let mut plain = Vec::new();
         for addr in &config.http {
@@ -120,12 +122,22 @@ impl Relay {
             spool,
             hub: Hub::default(),
             ids: Ids::default(),
+            incarnations,
+            reloading: tokio::sync::Mutex::new(()),
+            started: wall_clock(),
             stream,
             stopping: AtomicBool::new(false),
             end_sessions: watch::Sender::new(false),
             ports,
             config,
         });
+        // Tunnels that were removed, or removed and added again, while no relay ran.
+        let all = shared.registry.snapshot();
+        if !shared.drop_spooled(&shared.incarnations.stale(&all)).await {
+            return Err(StartError::Config("what removed tunnels had spooled cannot be dropped; see the log".into()));
+        }
+        let beside = shared.config.data.join("spool");
+        shared.incarnations.settle(&all).map_err(|source| StartError::Write { path: beside, source })?;
         let drain = watch::Sender::new(false);
         let (connections, sessions) = (Tasks::new(), Tasks::new());
         let door = Door {
@@ -154,7 +166,7 @@ impl Relay {
         &self.addresses
     }
 
-    /// Tunnels and tokens; changes take effect at once.
+    /// Tunnels and tokens.
     pub fn registry(&self) -> &Registry {
         &self.shared.registry
     }
@@ -184,28 +196,31 @@ impl Relay {
     }
 }
 
-type Opened = (Registry, Store, Bytes);
+type Opened = (Registry, Store, Bytes, Incarnations);
 
 fn open(config: &Config) -> Result<Opened, StartError> {
     let registry = Registry::open(&config.data)?;
     let dir = config.data.join("spool");
     let spool = Store::open(&dir, config.spool)?;
-    let stream = stream_id(&dir.join("stream-id"))?;
-    Ok((registry, spool, stream))
+    let incarnations = Incarnations::load(&dir, &registry.snapshot());
+    let stream = stream_id(&dir.join("stream-id"), &spool)?;
+    Ok((registry, spool, stream, incarnations))
 }
 
-/// The stream's name lives beside the spool, so that a spool that is begun anew is another stream.
-fn stream_id(path: &Path) -> Result<Bytes, StartError> {
+/// The stream's name lives beside the spool and holds which file it belongs to: a spool that is begun anew is another stream.
+fn stream_id(path: &Path, spool: &Store) -> Result<Bytes, StartError> {
     let io = |source| StartError::Write { path: path.to_owned(), source };
+    let born = std::fs::metadata(spool.file()).and_then(|m| m.created()).ok();
+    let born = born.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |at| at.as_nanos());
     match std::fs::read(path) {
-        Ok(id) if id.len() == 16 => return Ok(id.into()),
+        Ok(id) if id.len() == 32 && id[16..] == born.to_be_bytes() => return Ok(Bytes::from(id).slice(..16)),
         Ok(_) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(io(e)),
     }
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|e| StartError::Config(format!("the system gave no random bytes: {e}")))?;
-    std::fs::write(path, id).map_err(io)?;
+    std::fs::write(path, [id, born.to_be_bytes()].concat()).map_err(io)?;
     Ok(Bytes::copy_from_slice(&id))
 }
 
@@ -227,29 +242,45 @@ fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), StartError>
 async fn upkeep(shared: Arc<Shared>) {
     let mut registry = tokio::time::interval(LOOK_AT_REGISTRY);
     let mut expire = tokio::time::interval(EXPIRE);
-    let mut known: Vec<_> = shared.registry.snapshot().tunnels.keys().cloned().collect();
     loop {
         tokio::select! {
             _ = registry.tick() => {
                 shared.reload().await;
-                let now: Vec<_> = shared.registry.snapshot().tunnels.keys().cloned().collect();
-                for gone in known.iter().filter(|name| !now.contains(name)) {
-                    info!(tunnel = %gone, "tunnel removed; what it had spooled is dropped");
-                    if let Err(e) = shared.spool.drop_tunnel(gone).await {
-                        warn!(tunnel = %gone, error = %e, "what the tunnel had spooled could not be dropped");
-                    }
-                }
-                known = now;
             }
-            _ = expire.tick() => match shared.spool.expire(shared.now()).await {
-                Ok(dropped) => {
-                    for run in dropped {
-                        warn!(tunnel = %run.tunnel, from = %run.from, upto = %run.upto, count = run.count(), bytes = run.bytes, why = %run.why,
-                            "deliveries were dropped before every agent had them");
-                    }
-                }
-                Err(e) => warn!(error = %e, "old deliveries could not be dropped"),
-            },
+            _ = expire.tick() => {
+                forget_gone(&shared).await;
+                expire_old(&shared).await;
+            }
+        }
+    }
+}
+
+async fn expire_old(shared: &Shared) {
+    match shared.spool.expire(shared.now()).await {
+        Ok(dropped) => {
+            for run in dropped {
+                let (count, bytes) = (run.count(), run.bytes);
+                warn!(tunnel = %run.tunnel, from = %run.from, upto = %run.upto, count, bytes, why = %run.why, "deliveries were dropped before every agent had them");
+            }
+        }
+        Err(e) => warn!(error = %e, "old deliveries could not be dropped"),
+    }
+}
+
+/// Forgets devices that were away for longer than anything is kept: nothing is left that waits for them, and a tunnel has room for so many only.
+async fn forget_gone(shared: &Shared) {
+    let now = shared.now();
+    for tunnel in shared.registry.snapshot().tunnels.keys() {
+        for device in shared.spool.devices(tunnel).unwrap_or_default() {
+            // What was before this process began is not known: at worst a device is kept for longer.
+            let seen = shared.hub.last_seen(tunnel, &device.device, now).unwrap_or(shared.started).max(device.joined);
+            if now.since(seen) <= shared.config.spool.max_age {
+                continue;
+            }
+            match shared.spool.forget(tunnel, &device.device).await {
+                Ok(_) => info!(%tunnel, device = %device.device, "a device that was away for too long is forgotten"),
+                Err(e) => warn!(%tunnel, device = %device.device, error = %e, "a device could not be forgotten"),
+            }
         }
     }
 }

@@ -166,6 +166,11 @@ impl Problem {
                 "not-forwarded",
                 "The tunnel's agent is told not to forward this delivery; it was stored.",
             ),
+            Problem::Handler(AnswerFailure::TooLarge) => say(
+                S::BAD_GATEWAY,
+                "answer-too-large",
+                "The handler's answer is longer than what is carried back; the delivery was stored.",
+            ),
             Problem::Handler(AnswerFailure::Other(_)) => {
                 say(S::BAD_GATEWAY, "agent-error", "The tunnel's agent reports an error that this relay does not know.")
             }

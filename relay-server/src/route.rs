@@ -16,7 +16,7 @@ pub(crate) enum Route {
     Agent(Option<TunnelName>),
     /// Is the process alive?
     Health,
-    /// Can it take deliveries?
+    /// Is it at work, and not stopping or failed? A full disk passes and is told to each sender.
     Ready,
     /// Somebody looks at the front page.
     Root,

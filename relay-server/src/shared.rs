@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use tokio::sync::watch;
 use tunnel_delivery::{Timestamp, TunnelName};
-use tunnel_spool::RedbSpool;
+use tunnel_spool::{RedbSpool, Spool as _};
 
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::ids::Ids;
+use crate::incarnations::Incarnations;
 use crate::registry::{Registry, TunnelSettings};
 use crate::route::Domain;
 use crate::tokens::TokenId;
@@ -25,6 +26,12 @@ pub(crate) struct Shared {
     pub(crate) spool: Store,
     pub(crate) hub: Hub,
     pub(crate) ids: Ids,
+    /// Which tunnels the spool holds deliveries of.
+    pub(crate) incarnations: Incarnations,
+    /// One reload at a time.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
+    /// When this process began: nothing is known of what was before.
+    pub(crate) started: Timestamp,
     /// Names the stream that the spool's places count in: another spool, another stream.
     pub(crate) stream: Bytes,
     /// Set once no new work is taken.
@@ -69,32 +76,71 @@ impl Shared {
         self.registry.snapshot().tunnel_of(token)
     }
 
-    /// Reads the registry again if it changed; ends the sessions that may not go on.
-    pub(crate) async fn reload(self: &Arc<Self>) -> bool {
+    /// Reads the registry again if it changed; ends the sessions that may not go on, and drops what was spooled for tunnels that are no more
+    /// before a tunnel that has taken the name comes into force.
+    pub(crate) async fn reload(self: &Arc<Self>) {
+        let _one_at_a_time = self.reloading.lock().await;
         let shared = Arc::clone(self);
-        let changed = tokio::task::spawn_blocking(move || shared.registry.reload()).await;
-        match changed {
-            Ok(Ok(false)) => false,
-            Ok(Ok(true)) => {
-                let all = self.registry.snapshot();
-                self.hub.dismiss(|tunnel, token| {
-                    if !all.tunnels.contains_key(tunnel) {
-                        return Some(format!("tunnel {tunnel} was removed"));
-                    }
-                    (!all.tokens.contains_key(token)).then(|| "the token was revoked".to_owned())
-                });
-                true
-            }
+        let (all, seen) = match tokio::task::spawn_blocking(move || shared.registry.changed()).await {
+            Ok(Ok(Some(changed))) => changed,
+            Ok(Ok(None)) | Err(_) => return,
             Ok(Err(e)) => {
                 tracing::error!(error = %e, "the registry cannot be read; what was read before stays in force");
-                false
+                return;
             }
-            Err(_) => false,
+        };
+        let stale = self.incarnations.stale(&all);
+        if !stale.is_empty() {
+            // First without the tunnels of those names, so that nothing new comes in under them.
+            let mut without = all.clone();
+            without.tunnels.retain(|name, _| !stale.contains(name));
+            self.registry.publish(Arc::new(without), self.registry.last_seen());
+            self.dismiss();
+            if !self.drop_spooled(&stale).await {
+                return;
+            }
         }
+        if let Err(e) = self.incarnations.settle(&all) {
+            tracing::error!(error = %e, "which tunnels there are cannot be noted beside the spool; changes wait until it can");
+            return;
+        }
+        self.registry.publish(Arc::new(all), seen);
+        self.dismiss();
+    }
+
+    /// Drops what is spooled under these names; whether all of it is gone.
+    pub(crate) async fn drop_spooled(&self, names: &[TunnelName]) -> bool {
+        for name in names {
+            if let Err(e) = self.spool.drop_tunnel(name).await {
+                tracing::warn!(tunnel = %name, error = %e, "what a removed tunnel had spooled could not be dropped yet");
+                return false;
+            }
+            tracing::info!(tunnel = %name, "tunnel removed; what it had spooled is dropped");
+        }
+        true
+    }
+
+    fn dismiss(&self) {
+        let all = self.registry.snapshot();
+        self.hub.dismiss(|tunnel, token| {
+            if !all.tunnels.contains_key(tunnel) {
+                return Some(format!("tunnel {tunnel} was removed"));
+            }
+            (!all.tokens.contains_key(token)).then(|| "the token was revoked".to_owned())
+        });
     }
 
     /// Where senders reach a tunnel, best first: by host where there is a domain, by path in any case.
     pub(crate) fn public_urls(&self, tunnel: &TunnelName, host: Option<&str>) -> Vec<String> {
+        if let Some(public) = &self.config.public_url {
+            let public = public.trim_end_matches('/');
+            let by_host = self.domain.as_ref().and_then(|domain| {
+                let (scheme, rest) = public.split_once("://")?;
+                let port = rest.rsplit_once(':').map_or_else(String::new, |(_, port)| format!(":{port}"));
+                Some(format!("{scheme}://{tunnel}.{}{port}", domain.as_str()))
+            });
+            return by_host.into_iter().chain([format!("{public}/t/{tunnel}")]).collect();
+        }
         let (scheme, port, usual) = match (self.ports.https, self.ports.http) {
             (Some(port), _) => ("https", port, 443),
             (None, port) => ("http", port.unwrap_or(80), 80),

@@ -17,6 +17,30 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    /// Whether there is something to read that nobody has read yet, the other end's close included. Asks the system rather than the
+    /// runtime, which learns of it only when it looks for events the next time. Says no where the system cannot be asked.
+    pub fn has_input(&self) -> bool {
+        let tcp = match self {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.get_ref().0,
+        };
+        has_input(tcp)
+    }
+}
+
+#[cfg(unix)]
+fn has_input(tcp: &TcpStream) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(tcp, PollFlags::IN)], Some(&at_once)).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(not(unix))]
+fn has_input(_: &TcpStream) -> bool {
+    false
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

@@ -21,7 +21,7 @@ use super::target::TargetUrl;
 use crate::dial::{DialError, Dialer, Peer};
 
 /// The most bytes of an answer's body that are read at all; then the connection is dropped.
-pub const MAX_ANSWER: usize = 8 * 1024 * 1024;
+pub const MAX_ANSWER: usize = tunnel_protocol::MAX_ANSWER as usize;
 
 /// What one request came to.
 #[derive(Debug, Default)]
@@ -38,6 +38,33 @@ pub struct Exchange {
     pub error: Option<AttemptError>,
     /// From the first byte sent, connecting included, to the last byte of the answer.
     pub duration: Duration,
+    /// The body where it comes in more than one piece. Here rather than in the future that reads it, because that is dropped at a timeout.
+    pieces: BytesMut,
+}
+
+impl Exchange {
+    /// Keeps what there is room for of a piece of the body; `keep` is for all pieces together.
+    fn keep(&mut self, piece: &Bytes, keep: usize) {
+        let kept = self.body.len().max(self.pieces.len());
+        let piece = piece.slice(..piece.len().min(keep.saturating_sub(kept)));
+        if kept == 0 {
+            // The usual answer comes in one piece and is not copied.
+            self.body = piece;
+        } else if !piece.is_empty() {
+            if self.pieces.is_empty() {
+                self.pieces.extend_from_slice(&self.body);
+            }
+            self.pieces.extend_from_slice(&piece);
+        }
+    }
+
+    /// Puts the pieces together; gives the length of what was kept.
+    fn join(&mut self) -> usize {
+        if !self.pieces.is_empty() {
+            self.body = std::mem::take(&mut self.pieces).freeze();
+        }
+        self.body.len()
+    }
 }
 
 /// Ends all exchanges that are under way.
@@ -73,7 +100,7 @@ pub struct Client {
     interrupt: Interrupt,
 }
 
-/// Why an exchange ended, and whether the target can have seen the request.
+/// Why an exchange ended, and whether that was before the target can have seen all of the request.
 struct Failed {
     error: AttemptError,
     stale: bool,
@@ -98,6 +125,7 @@ impl Client {
             () = self.interrupt.pulled() => Ok(Err(failed(ErrorKind::Interrupted, format!("the agent stopped before {to} had answered")))),
         };
         exchange.duration = began.elapsed();
+        exchange.join();
         exchange.error = match ended {
             Ok(Ok(())) => None,
             Ok(Err(failed)) => Some(failed.error),
@@ -115,8 +143,8 @@ impl Client {
     async fn run(&self, to: &TargetUrl, out: &Outgoing, keep: usize, exchange: &mut Exchange) -> Result<(), Failed> {
         if let Some(conn) = self.pool.take(&to.peer) {
             match self.on(conn, to, out, keep, exchange).await {
-                // The target closed the kept connection at the moment at which it was used; it cannot have seen a whole request's answer
-                // through, so this is not counted as its failure (RFC 9110, section 9.2.2, and deliveries come at least once anyway).
+                // The target had closed the kept connection before the whole request was written: it cannot have acted on it, so this is
+                // not its failure. Once all is written it may have, and a POST must not silently be sent again (RFC 9110, section 9.2.2).
                 Err(failed) if failed.stale => {}
                 ended => return ended,
             }
@@ -166,7 +194,7 @@ impl Client {
         let response = match conn.sender.send_request(stand_in).await {
             Ok(response) => response,
             Err(e) => {
-                let stale = !conn.swap.answered() && !e.is_parse() && !e.is_timeout();
+                let stale = !conn.swap.written() && !conn.swap.answered();
                 return Err(Failed { stale, ..self.explain(to, &e, exchange) });
             }
         };
@@ -189,7 +217,6 @@ impl Client {
         keep: usize,
         exchange: &mut Exchange,
     ) -> Result<bool, Failed> {
-        let mut more = BytesMut::new();
         let mut len = 0_usize;
         let ended = loop {
             match body.frame().await {
@@ -197,26 +224,15 @@ impl Client {
                 Some(Err(e)) => break Err(e),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    let kept = if exchange.body.is_empty() { more.len() } else { exchange.body.len() };
                     len += data.len();
-                    let take = data.len().min(keep.saturating_sub(kept));
-                    if kept == 0 {
-                        // The usual answer comes in one piece and is not copied.
-                        exchange.body = data.slice(..take);
-                    } else if take > 0 {
-                        more.extend_from_slice(&std::mem::take(&mut exchange.body));
-                        more.extend_from_slice(&data[..take]);
-                    }
+                    exchange.keep(&data, keep);
                     if len > MAX_ANSWER {
                         break Ok(false);
                     }
                 }
             }
         };
-        if exchange.body.is_empty() {
-            exchange.body = more.freeze();
-        }
-        exchange.complete = len == exchange.body.len() && matches!(ended, Ok(true));
+        exchange.complete = len == exchange.join() && matches!(ended, Ok(true));
         ended.map_err(|e| self.explain(to, &e, exchange))
     }
 

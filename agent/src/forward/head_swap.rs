@@ -24,6 +24,7 @@ pub(super) struct Swap(Arc<Mutex<Shared>>);
 struct Shared {
     heads: VecDeque<(Bytes, usize)>,
     copying: bool,
+    written: bool,
     answered: bool,
     copy: Vec<u8>,
 }
@@ -39,8 +40,14 @@ impl Swap {
         let mut shared = self.lock();
         shared.heads.push_back((head, body_len));
         shared.copying = true;
+        shared.written = false;
         shared.answered = false;
         shared.copy.clear();
+    }
+
+    /// Whether all of the request was written since [`Swap::arm`]: head and body are with the system.
+    pub(super) fn written(&self) -> bool {
+        self.lock().written
     }
 
     /// Whether any byte came since [`Swap::arm`].
@@ -69,11 +76,25 @@ pub(super) struct HeadSwap<S> {
     swap: Swap,
     place: Place,
     real: Bytes,
+    /// Whether a request was written before.
+    kept: bool,
+}
+
+/// A connection that can tell whether its other end did something while it was idle.
+pub(super) trait Idle {
+    /// Whether the other end closed it, or spoke without being asked. Says no where that cannot be known.
+    fn stirred(&self) -> bool;
+}
+
+impl Idle for crate::dial::Stream {
+    fn stirred(&self) -> bool {
+        self.has_input()
+    }
 }
 
 impl<S> HeadSwap<S> {
     pub(super) fn new(inner: S, swap: Swap) -> HeadSwap<S> {
-        HeadSwap { inner, swap, place: Place::Head(0), real: Bytes::new() }
+        HeadSwap { inner, swap, place: Place::Head(0), real: Bytes::new(), kept: false }
     }
 
     /// How many bytes of `buf` belong to the stand-in head; moves on to the body where the head ends.
@@ -108,12 +129,15 @@ impl<S: AsyncWrite + Unpin> HeadSwap<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.real.advance(n);
+            if self.real.is_empty() && matches!(self.place, Place::Head(_)) {
+                self.wrote_all();
+            }
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for HeadSwap<S> {
+impl<S: AsyncWrite + Idle + Unpin> AsyncWrite for HeadSwap<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if buf.is_empty() {
@@ -123,6 +147,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadSwap<S> {
             Place::Head(seen) => {
                 // The head of the request before this one, where that had no body.
                 ready!(this.poll_head(cx))?;
+                // Asked here, at the last moment before the first byte: hyper learns of a close only when its task is woken for it.
+                if seen == 0 && this.kept && this.inner.stirred() {
+                    let why = "the kept connection was closed before it was used again";
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why)));
+                }
                 return Poll::Ready(this.swallow(buf, seen));
             }
             Place::Body(left) => left,
@@ -161,7 +190,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadSwap<S> {
 impl<S> HeadSwap<S> {
     fn wrote_body(&mut self, left: usize, n: usize) -> usize {
         self.place = if n == left { Place::Head(0) } else { Place::Body(left - n) };
+        if n == left {
+            self.wrote_all();
+        }
         n
+    }
+
+    fn wrote_all(&mut self) {
+        self.kept = true;
+        self.swap.lock().written = true;
     }
 }
 
@@ -187,7 +224,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadSwap<S> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+    impl Idle for DuplexStream {
+        fn stirred(&self) -> bool {
+            false
+        }
+    }
 
     /// Requests as hyper writes them, cut anywhere, must come out with the real heads and the bodies untouched.
     fn exchanged(requests: &[(String, Vec<u8>)], cuts: &[usize], pipe: usize) -> (Vec<u8>, Vec<u8>) {
@@ -252,6 +295,29 @@ mod tests {
         let (near, _far) = tokio::io::duplex(64);
         let mut io = HeadSwap::new(near, Swap::default());
         assert!(io.write_all(b"GET / HTTP/1.1\r\n\r\n").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_request_is_written_when_its_last_byte_is() {
+        for body in [&b""[..], b"body"] {
+            let (near, _far) = tokio::io::duplex(64);
+            let swap = Swap::default();
+            swap.arm(Bytes::from_static(b"A /\r\n\r\n"), body.len());
+            let mut io = HeadSwap::new(near, swap.clone());
+            io.write_all(b"POST / HTTP/1.1\r\n\r\n").await.unwrap();
+            if let Some((last, most)) = body.split_last() {
+                io.write_all(most).await.unwrap();
+                io.flush().await.unwrap();
+                assert!(!swap.written(), "a byte is missing");
+                io.write_all(&[*last]).await.unwrap();
+            } else {
+                assert!(!swap.written(), "nothing is written yet");
+            }
+            io.flush().await.unwrap();
+            assert!(swap.written());
+            swap.arm(Bytes::new(), 0);
+            assert!(!swap.written());
+        }
     }
 
     #[tokio::test]

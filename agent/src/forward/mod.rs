@@ -75,12 +75,14 @@ fn answer(exchange: Exchange) -> Result<AnswerBody, AnswerFailure> {
             ErrorKind::Timeout => AnswerFailure::Timeout,
             _ => AnswerFailure::Broken,
         }),
-        (Some(status @ 200..=599), None) if exchange.complete => Ok(AnswerBody {
+        (Some(_), None) if !exchange.complete => Err(AnswerFailure::TooLarge),
+        (Some(status @ 200..=599), None) => Ok(AnswerBody {
             status,
             headers: end_to_end(&exchange.headers).filter(|l| !l.is("content-length")).cloned().collect::<Headers>(),
             body_len: exchange.body.len() as u64,
             body: exchange.body,
-        }),
+        })
+        .and_then(|answer| if answer.fits() { Ok(answer) } else { Err(AnswerFailure::TooLarge) }),
         _ => Err(AnswerFailure::Broken),
     }
 }

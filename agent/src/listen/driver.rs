@@ -8,8 +8,8 @@ use tokio::time::{sleep, timeout};
 use tunnel_archive::ArchiveError;
 use tunnel_delivery::{DeviceName, TunnelName};
 use tunnel_protocol::{
-    AnswerFailure, Assembler, Beat, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, INLINE_BODY, Incoming, MAX_TAKEN,
-    Refusal, Start, ToAgent, ToRelay, VERSION_MAX, VERSION_MIN, Welcome, Window,
+    Answer, AnswerFailure, Assembler, Beat, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, INLINE_BODY, Incoming,
+    MAX_TAKEN, Refusal, Start, ToAgent, ToRelay, VERSION_MAX, VERSION_MIN, Welcome, Window,
 };
 
 use super::machine::{Act, Cure, Event, Machine, Trouble};
@@ -212,7 +212,13 @@ impl Driver {
                         session.link.finish("the agent ends").await;
                         return Ok(Event::Stop);
                     }
-                    self.settle(&mut session, &mut finished)?
+                    let settled = self.settle(&mut session, &mut finished)?;
+                    if let Err(reason) = &settled {
+                        // What is answered by now goes up first; the rest comes again with the next session.
+                        session.link.finish(reason).await;
+                        return Ok(if *self.stop.borrow() { Event::Stop } else { broke(reason.clone(), Cure::Retry, began.elapsed()) });
+                    }
+                    settled
                 }
                 frame = session.link.next() => match frame {
                     Ok(frame) => self.frame(&mut session, frame),
@@ -246,9 +252,14 @@ impl Driver {
         match ToAgent::decode(frame).map_err(|e| e.to_string())? {
             ToAgent::Delivery(incoming) => {
                 if session.done.is_none() {
+                    // Nothing new is let in; whoever waits for an answer is told so at once.
+                    if incoming.answer_within.is_some() {
+                        let answer = Answer { n: incoming.n, outcome: Err(AnswerFailure::NotStored) };
+                        session.link.outbox.whole(ToRelay::Answer(answer).encode());
+                    }
                     return Ok(());
                 }
-                if !session.window.allows(incoming.body_len) || incoming.body_len > session.welcome.max_body {
+                if !session.window.allows(incoming.body_len) {
                     return Err("the relay sent more than was agreed".into());
                 }
                 session.window.sent(incoming.body_len);

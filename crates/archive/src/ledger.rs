@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message;
 use tunnel_delivery::{
-    Answer, AnswerClass, Attempt, Delivery, DeliveryId, DuplicateOf, Event, Summary, Timestamp, Verdict,
+    Answer, AnswerClass, Attempt, Cause, Delivery, DeliveryId, DuplicateOf, Event, Summary, Timestamp, Verdict,
 };
 
 use crate::engine::{Engine, Fault};
@@ -52,8 +52,9 @@ const REPEAT_WITHIN: Duration = Duration::from_secs(4 * 24 * 3600);
 const ON_SHELF: usize = 1536;
 const _: () = assert!(ON_SHELF < keys::ATTEMPTS.value_max());
 
-/// The longest encoded request or attempt.
-pub(crate) const RECORD_MAX: usize = 64 * 1024 * 1024;
+/// The longest encoded request or attempt: more than anything that can come, which is a body of 64 MiB with what its event repeats of it. Whatever
+/// was accepted for the agent must find room here.
+pub(crate) const RECORD_MAX: usize = 192 * 1024 * 1024;
 const _: () = assert!(RECORD_MAX < BYTES_MAX);
 
 /// The longest note, in bytes.
@@ -162,7 +163,11 @@ impl<'e> Ledger<'e> {
         let before = summary.answer.class;
         summary.attempts = number;
         summary.answer = Answer {
-            class: AnswerClass::of(attempt),
+            // What waits to be forwarded goes on waiting whatever was tried elsewhere meanwhile: only forwarding it is what it waits for.
+            class: match (before, attempt.cause) {
+                (AnswerClass::Queued, Cause::Replay) => AnswerClass::Queued,
+                _ => AnswerClass::of(attempt),
+            },
             status: attempt.status,
             duration_us: u64::try_from(attempt.duration.as_micros()).unwrap_or(u64::MAX),
         };

@@ -418,6 +418,7 @@ impl Answer {
                     AnswerFailure::Broken => 3,
                     AnswerFailure::NotStored => 4,
                     AnswerFailure::NotForwarded => 5,
+                    AnswerFailure::TooLarge => 6,
                     AnswerFailure::Other(code) => *code,
                 },
                 ..wire::Answer::default()
@@ -432,6 +433,7 @@ impl Answer {
             (0, 3) => Err(AnswerFailure::Broken),
             (0, 4) => Err(AnswerFailure::NotStored),
             (0, 5) => Err(AnswerFailure::NotForwarded),
+            (0, 6) => Err(AnswerFailure::TooLarge),
             (0, code) => Err(AnswerFailure::Other(code)),
             (status @ 200..=599, _) => {
                 check_body(a.body_len, &a.body)?;
@@ -479,7 +481,6 @@ fn refusal_code(refusal: Refusal) -> u32 {
     match refusal {
         Refusal::Version => 1,
         Refusal::BadHello => 2,
-        Refusal::DeviceBusy => 3,
         Refusal::TooMany => 4,
         Refusal::Unavailable => 5,
         Refusal::Other(code) => code,
@@ -490,7 +491,6 @@ fn refusal(code: u32) -> Refusal {
     match code {
         1 => Refusal::Version,
         2 => Refusal::BadHello,
-        3 => Refusal::DeviceBusy,
         4 => Refusal::TooMany,
         5 => Refusal::Unavailable,
         other => Refusal::Other(other),

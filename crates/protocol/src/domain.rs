@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tunnel_delivery::{Delivery, DeviceName, Headers, Timestamp, TunnelName};
 
+use crate::limits::{MAX_ANSWER, MAX_BODY, MAX_HEAD, MAX_HEADER_LINES};
+
 /// A frame that the relay sends and an agent reads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToAgent {
@@ -110,7 +112,7 @@ pub struct Welcome {
     pub answer_mode: AnswerMode,
     /// Where senders reach the tunnel, best first; each ends without a slash.
     pub public_urls: Vec<String>,
-    /// The longest body that will be sent, in bytes.
+    /// The longest body that the relay takes from senders now, in bytes; what it took earlier may be longer.
     pub max_body: u64,
     /// How long to hear nothing before sending a ping.
     pub heartbeat: Duration,
@@ -133,8 +135,6 @@ pub enum Refusal {
     Version,
     /// The hello is not acceptable.
     BadHello,
-    /// Another session holds this device name; it has been told to go, come back.
-    DeviceBusy,
     /// The relay has as many agents as it allows.
     TooMany,
     /// The relay cannot serve now.
@@ -165,6 +165,24 @@ pub struct Incoming {
     pub body_len: u64,
     /// The delivery.
     pub delivery: Arc<Delivery>,
+}
+
+impl Incoming {
+    /// Whether a delivery is within the caps on frames. One that is not can never be sent, so it must not be taken.
+    pub fn fits(delivery: &Delivery) -> bool {
+        let lines = &delivery.headers.0;
+        let head = delivery.method.as_str().len() + delivery.target.as_str().len();
+        let head = head + lines.iter().map(|l| l.name.len() + l.value.len()).sum::<usize>();
+        lines.len() <= MAX_HEADER_LINES && head <= MAX_HEAD && delivery.body.len() as u64 <= MAX_BODY
+    }
+}
+
+impl AnswerBody {
+    /// Whether an answer is within the caps on frames and on answers.
+    pub fn fits(&self) -> bool {
+        let head: usize = self.headers.iter().map(|l| l.name.len() + l.value.len()).sum();
+        self.headers.0.len() <= MAX_HEADER_LINES && head <= MAX_HEAD && self.body_len <= MAX_ANSWER
+    }
 }
 
 /// A piece of a body.
@@ -213,6 +231,8 @@ pub enum AnswerFailure {
     NotStored,
     /// The agent was told not to forward this delivery.
     NotForwarded,
+    /// The handler's answer is longer than what is sent up.
+    TooLarge,
     /// A reason that this version does not know.
     Other(u32),
 }

@@ -13,27 +13,26 @@ pub enum Beat {
     Dead,
 }
 
-/// Listens for the peer's life.
+/// Listens for the peer's life, and says when to give a sign of one's own.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
     interval: Duration,
     dead_after: Duration,
     heard: Instant,
     looked: Instant,
-    asked: Option<Instant>,
+    ping_at: Instant,
     number: u64,
 }
 
 impl Heartbeat {
-    /// Begins listening at `now`: ping after `interval` of silence, dead after `dead_after`.
+    /// Begins listening at `now`: a ping every `interval`, dead after `dead_after` of silence.
     pub fn new(now: Instant, interval: Duration, dead_after: Duration) -> Heartbeat {
-        Heartbeat { interval, dead_after, heard: now, looked: now, asked: None, number: 0 }
+        Heartbeat { interval, dead_after, heard: now, looked: now, ping_at: now + interval, number: 0 }
     }
 
     /// Something came from the peer.
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
-        self.asked = None;
     }
 
     /// When the peer was last heard.
@@ -43,26 +42,27 @@ impl Heartbeat {
 
     /// What to do at `now`.
     ///
+    /// Pings go out however much is heard: the peer may hear nothing else from here, while it sends a big body over a slow line.
+    ///
     /// A process that was itself stopped (a laptop that slept, SIGSTOP) must not call its peer dead for its own silence before it has read what
-    /// waits in its socket: where it was not looked for longer than the interval, the peer is first asked.
+    /// waits in its socket: where it was not looked for longer than that, the peer is first asked.
     pub fn look(&mut self, now: Instant) -> Beat {
         let slept = now.saturating_duration_since(self.looked) > self.dead_after;
         self.looked = now;
         if slept {
             // Only the time since waking counts from here on.
             self.heard = self.heard.max(now.checked_sub(self.interval).unwrap_or(now));
-            self.asked = None;
+            self.ping_at = now;
         }
         if now.saturating_duration_since(self.heard) >= self.dead_after {
             return Beat::Dead;
         }
-        let due = self.asked.unwrap_or(self.heard) + self.interval;
-        if now >= due {
-            self.asked = Some(now);
+        if now >= self.ping_at {
+            self.ping_at = now + self.interval;
             self.number += 1;
             return Beat::Ping(self.number);
         }
-        Beat::Wait(due.min(self.heard + self.dead_after))
+        Beat::Wait(self.ping_at.min(self.heard + self.dead_after))
     }
 }
 
@@ -85,13 +85,15 @@ mod tests {
     }
 
     #[test]
-    fn anything_heard_is_life() {
+    fn anything_heard_is_life_and_one_s_own_goes_on() {
         let t = Instant::now();
         let mut h = Heartbeat::new(t, 2 * S, 5 * S);
-        assert_eq!(h.look(t + 2 * S), Beat::Ping(1));
-        h.heard(t + 3 * S);
-        assert_eq!(h.look(t + 4 * S), Beat::Wait(t + 5 * S));
-        assert_eq!(h.look(t + 5 * S), Beat::Ping(2));
+        for n in 1..9 {
+            h.heard(t + (2 * u32::try_from(n).unwrap() - 1) * S);
+            assert_eq!(h.look(t + 2 * u32::try_from(n).unwrap() * S), Beat::Ping(n));
+        }
+        assert_eq!(h.look(t + 16 * S), Beat::Wait(t + 18 * S));
+        assert_eq!(h.look(t + 20 * S), Beat::Dead);
     }
 
     #[test]

@@ -27,7 +27,8 @@
 //! The agent answers each delivery exactly once, when it has it durably and never before:
 //! - [`ToRelay::Taken`] with the numbers of one or more deliveries; or
 //! - where the head said `answer_within` (passthrough): [`Answer`] with the handler's status, header lines and body, or with why there is
-//!   none. A body over [`INLINE_BODY`] follows in chunks of the same form. An answer says taken too.
+//!   none. A body over [`INLINE_BODY`] follows in chunks of the same form; one over [`MAX_ANSWER`], or a head that is over the caps, is not sent but told
+//!   as [`AnswerFailure::TooLarge`]. An answer says taken too.
 //!
 //! Order: spooled deliveries are sent in the order of `seq`; they may be taken in another. The relay remembers for each device the greatest `seq` up to
 //! which all are taken and starts there when the device comes back. What was taken beyond it, and what was taken when the relay could not
@@ -41,11 +42,12 @@
 //! [`Gap`] tells the agent that deliveries it never saw are gone from the spool (age, size), with the bounds of what is missing.
 //!
 //! # Heartbeat
-//! Either side sends [`ToAgent::Ping`]/[`ToRelay::Ping`] when it has heard nothing for the heartbeat's interval, and answers a ping with a pong of
-//! the same number. Anything heard counts as life. Who has heard nothing for the heartbeat's `dead_after` drops the connection ([`Heartbeat`]).
+//! Either side sends [`ToAgent::Ping`]/[`ToRelay::Ping`] once in the heartbeat's interval, whatever else it sends, and answers a ping with a pong of
+//! the same number. Anything heard counts as life: so each hears the other even while its own pings wait behind a big body on a slow line. Who has
+//! heard nothing for the heartbeat's `dead_after` drops the connection ([`Heartbeat`]).
 //!
 //! # Goodbye
-//! [`ToAgent::Goodbye`]/[`ToRelay::Goodbye`] says that the sender is about to close and why; the relay's says whether to come back at once.
+//! [`ToAgent::Goodbye`]/[`ToRelay::Goodbye`] says that the sender is about to close and why, in words for people.
 //!
 //! This room knows nothing of sockets and of the clock: time is an argument.
 
@@ -66,8 +68,8 @@ pub use domain::{
 };
 pub use heartbeat::{Beat, Heartbeat};
 pub use limits::{
-    CHUNK, HELLO_TIMEOUT, INLINE_BODY, MAX_BODY, MAX_FRAME, MAX_HEAD, MAX_HEADER_LINES, MAX_TAKEN, VERSION_MAX,
-    VERSION_MIN, choose_version,
+    CHUNK, HELLO_TIMEOUT, INLINE_BODY, MAX_ANSWER, MAX_BODY, MAX_FRAME, MAX_HEAD, MAX_HEADER_LINES, MAX_TAKEN,
+    VERSION_MAX, VERSION_MIN, choose_version,
 };
 pub use outbox::{ChunkFrame, Outbox};
 pub use window::Window;

@@ -15,6 +15,8 @@ pub const INLINE_BODY: usize = 32 * 1024;
 pub const CHUNK: usize = 32 * 1024;
 /// The longest body, in bytes, whatever the peer announces.
 pub const MAX_BODY: u64 = 64 * 1024 * 1024;
+/// The longest body of a handler's answer that an agent sends up, in bytes.
+pub const MAX_ANSWER: u64 = 8 * 1024 * 1024;
 /// The most bytes of method, target, header names and header values together.
 pub const MAX_HEAD: usize = 128 * 1024;
 /// The most header lines.

@@ -26,6 +26,9 @@ impl ChunkFrame for ToRelay {
     }
 }
 
+/// A well-behaved peer has one or two of them to wait for.
+const MOST_URGENT: usize = 32;
+
 struct Rest {
     n: u64,
     sent: usize,
@@ -54,9 +57,12 @@ impl<F: ChunkFrame> Default for Outbox<F> {
 }
 
 impl<F: ChunkFrame> Outbox<F> {
-    /// A frame that goes before all others: hello, heartbeat, goodbye.
+    /// A frame that goes before all others: hello, heartbeat, goodbye. Where too many of them wait, because the peer asks for signs of life and does not
+    /// read them, the newest is left out.
     pub fn urgent(&mut self, frame: Bytes) {
-        self.urgent.push_back(frame);
+        if self.urgent.len() < MOST_URGENT {
+            self.urgent.push_back(frame);
+        }
     }
 
     /// A frame that is complete in itself.
@@ -124,6 +130,13 @@ mod tests {
         let third = format!("chunk 1 at {}", 2 * CHUNK);
         assert_eq!(order, ["ping 9", "frame 1", "chunk 1 at 0", "frame 2", &second, "frame 3", &third, "frame 4"]);
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn signs_of_life_that_nobody_reads_do_not_pile_up() {
+        let mut out = Outbox::<ToAgent>::default();
+        (0..1000).for_each(|n| out.urgent(ToAgent::Pong(n).encode()));
+        assert_eq!(std::iter::from_fn(|| out.pop()).count(), MOST_URGENT);
     }
 
     #[test]

@@ -195,7 +195,7 @@ pub(crate) struct Answer {
     pub(crate) body_len: u64,
     #[prost(bytes = "bytes", tag = "5")]
     pub(crate) body: Bytes,
-    /// 1 unreachable, 2 timeout, 3 broken, 4 not stored, 5 not forwarded.
+    /// 1 unreachable, 2 timeout, 3 broken, 4 not stored, 5 not forwarded, 6 too large.
     #[prost(uint32, tag = "6")]
     pub(crate) failure: u32,
 }

@@ -31,6 +31,9 @@ pub(super) struct Serve {
     /// Domain below which each tunnel NAME is https://NAME.DOMAIN; without it tunnels are reached as /t/NAME
     #[arg(long, value_name = "DOMAIN", env = "HEALTHIE_RELAY_DOMAIN")]
     domain: Option<String>,
+    /// Where the world reaches this relay, if a proxy stands before it, such as https://relay.example.com; told to agents
+    #[arg(long, value_name = "URL", env = "HEALTHIE_RELAY_PUBLIC_URL")]
+    public_url: Option<String>,
     #[command(flatten)]
     data: Data,
     /// Longest body, in bytes
@@ -97,6 +100,7 @@ impl Serve {
                 _ => None,
             },
             domain: self.domain,
+            public_url: self.public_url,
             limits: Limits { body: self.max_body, ..Limits::default() },
             spool: SpoolLimits {
                 max_age: Duration::from_secs(u64::from(self.spool_hours) * 3600),
@@ -108,6 +112,7 @@ impl Serve {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
+    raise_open_files();
     // Before anything else, so that no signal is missed between starting and being ready to stop.
     let no_signals = |e: std::io::Error| Failure { code: 3, message: format!("signals cannot be received: {e}") };
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
@@ -130,4 +135,12 @@ async fn serve(config: Config) -> Result<(), Failure> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// As many open files as the system lets this process have: each connection is one, and the usual 1,024 are soon used up.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    // Not being allowed to is no reason not to serve.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
 }

@@ -3,13 +3,14 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Lost, TunnelName};
 use tunnel_spool::Spool as _;
@@ -28,6 +29,8 @@ use crate::stream::Stream;
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
     pub(crate) source_ip: IpAddr,
+    /// Its place among the connections that are allowed; a session keeps it.
+    pub(crate) _permit: OwnedSemaphorePermit,
     /// Where sessions are counted, so that a stop can wait for them.
     pub(crate) sessions: Tasks,
 }
@@ -66,14 +69,22 @@ pub(crate) async fn serve_http2(stream: Stream, connection: Arc<Connection>, mut
         .max_concurrent_streams(100)
         .keep_alive_interval(limits.head_time)
         .keep_alive_timeout(limits.head_time);
+    let (busy, head_time) = (Busy::default(), limits.head_time);
+    let limits = HeadLimits { bytes: limits.head_bytes, lines: limits.head_lines };
     let service = service_fn(|request: Request<Incoming>| {
-        let connection = Arc::clone(&connection);
-        async move { Ok::<_, Infallible>(answer(Some(head_of_http2(&request)), request, &connection).await) }
+        let (connection, under_way) = (Arc::clone(&connection), busy.begin());
+        async move {
+            let answer = answer(Some(head_of_http2(&request, limits)), request, &connection).await;
+            drop(under_way);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serving = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     tokio::select! {
         _ = &mut serving => {}
+        // Pings keep a connection open that nobody sends a request on; here it may not stay.
+        () = busy.idle_for(head_time) => {}
         () = became_true(&mut draining) => {
             serving.as_mut().graceful_shutdown();
             let _ = serving.await;
@@ -81,7 +92,45 @@ pub(crate) async fn serve_http2(stream: Stream, connection: Arc<Connection>, mut
     }
 }
 
-fn head_of_http2(request: &Request<Incoming>) -> Result<Head, Refusal> {
+/// Whether requests are under way on a connection, and since when not.
+#[derive(Clone)]
+struct Busy(Arc<watch::Sender<usize>>);
+
+/// One request under way.
+struct UnderWay(Busy);
+
+impl Default for Busy {
+    fn default() -> Self {
+        Busy(Arc::new(watch::Sender::new(0)))
+    }
+}
+
+impl Busy {
+    fn begin(&self) -> UnderWay {
+        self.0.send_modify(|n| *n += 1);
+        UnderWay(self.clone())
+    }
+
+    /// Returns once no request has been under way for so long.
+    async fn idle_for(&self, time: Duration) {
+        let mut seen = self.0.subscribe();
+        loop {
+            let idle = *seen.borrow_and_update() == 0;
+            let changed = tokio::time::timeout(time, seen.changed()).await;
+            if idle && changed.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|n| *n -= 1);
+    }
+}
+
+fn head_of_http2(request: &Request<Incoming>, limits: HeadLimits) -> Result<Head, Refusal> {
     let malformed = |why| move |_| Refusal::Malformed(why);
     let target = request.uri().path_and_query().map_or("/", |t| t.as_str());
     let mut headers = Headers::default();
@@ -94,6 +143,13 @@ fn head_of_http2(request: &Request<Incoming>) -> Result<Head, Refusal> {
             .iter()
             .map(|(name, value)| HeaderLine::new(name.as_str().to_owned(), value.as_bytes().to_vec())),
     );
+    let bytes: usize = headers.iter().map(|l| l.name.len() + l.value.len() + 4).sum();
+    if headers.0.len() > limits.lines || bytes + target.len() > limits.bytes {
+        return Err(Refusal::TooLarge);
+    }
+    if request.method() == hyper::Method::CONNECT {
+        return Err(Refusal::Malformed("CONNECT is for proxies; this is not one."));
+    }
     Ok(Head {
         method: request
             .method()
@@ -203,7 +259,7 @@ async fn agent(
     let accept = derive_accept_key(key);
     let host = head.headers.get("host").and_then(|h| std::str::from_utf8(h).ok());
     let caller = Caller { public_urls: shared.public_urls(&its_tunnel, host), tunnel: its_tunnel, token };
-    let (shared, end) = (Arc::clone(shared), shared.end_sessions.subscribe());
+    let (shared, end, place) = (Arc::clone(shared), shared.end_sessions.subscribe(), Arc::clone(connection));
     let upgrade = hyper::upgrade::on(request);
     connection.sessions.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
@@ -211,6 +267,7 @@ async fn agent(
         let (stream, buffered) = parts.io.into_parts();
         let read = [&parts.read_buf[..], &buffered[..]].concat();
         session::serve(stream, read, caller, shared, end).await;
+        drop(place);
     });
     let mut answer = Response::new(http_body_util::Full::default());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -15,9 +15,6 @@ use crate::hub::Offer;
 
 type Reply = oneshot::Sender<Result<AnswerBody, AnswerFailure>>;
 
-/// The most answers whose bodies may be coming in chunks at once.
-const ANSWERS_UNDER_WAY: usize = 64;
-
 /// The most offers that may wait for the window to open; an agent that is so far behind is busy.
 const OFFERS_WAITING: usize = 1024;
 
@@ -57,14 +54,13 @@ pub(crate) struct Ledger {
     reported: Seq,
     waiting: VecDeque<Offer>,
     answers: Assembler<(u64, AnswerBody)>,
-    max_answer: u64,
     /// What goes to the agent next.
     pub(crate) outbox: Outbox<ToAgent>,
 }
 
 impl Ledger {
-    /// Empty books of a session whose device has everything up to `after`.
-    pub(crate) fn new(window: Window, after: Seq, max_answer: u64) -> Ledger {
+    /// Empty books of a session whose device has everything up to `after`. As many answers may be under way as deliveries.
+    pub(crate) fn new(window: Window, after: Seq, most: u32) -> Ledger {
         Ledger {
             next_n: 1,
             window,
@@ -73,8 +69,7 @@ impl Ledger {
             sent: after,
             reported: after,
             waiting: VecDeque::new(),
-            answers: Assembler::new(ANSWERS_UNDER_WAY),
-            max_answer,
+            answers: Assembler::new(most.clamp(1, 4096) as usize),
             outbox: Outbox::default(),
         }
     }
@@ -101,10 +96,12 @@ impl Ledger {
         self.sent = seq;
     }
 
-    /// Takes an offer: it goes out as soon as the window lets it. An offer beyond what may wait is refused by dropping it.
+    /// Takes an offer: it goes out as soon as the window lets it. An offer beyond what may wait is refused at once.
     pub(crate) fn offer(&mut self, offer: Offer, now: Instant) {
         if self.waiting.len() < OFFERS_WAITING {
             self.waiting.push_back(offer);
+        } else {
+            let _ = offer.reply.send(Err(AnswerFailure::NotStored));
         }
         self.send_waiting(now);
     }
@@ -175,7 +172,7 @@ impl Ledger {
             Some(_) => {}
         }
         match answer.outcome {
-            Ok(body) if body.body_len > self.max_answer => return Err(Breach::AnswerTooLong(body.body_len)),
+            Ok(body) if !body.fits() => return Err(Breach::AnswerTooLong(body.body_len)),
             Ok(body) if body.body_len != body.body.len() as u64 => {
                 self.answers.begin(n, body.body_len, (n, body))?;
                 return Ok(());
@@ -260,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_place_moves_only_over_what_is_taken_without_a_hole() {
-        let mut l = Ledger::new(Window::new(9, 999), Seq(4), 99);
+        let mut l = Ledger::new(Window::new(9, 999), Seq(4), 9);
         for seq in 5..8 {
             l.send(Seq(seq), &delivery(1));
         }
@@ -278,7 +275,7 @@ mod tests {
     fn waiting_senders_go_before_the_backlog_and_within_the_window() {
         let now = Instant::now();
         let later = now + Duration::from_secs(9);
-        let mut l = Ledger::new(Window::new(1, 999), Seq(0), 99);
+        let mut l = Ledger::new(Window::new(1, 999), Seq(0), 9);
         l.send(Seq(1), &delivery(1));
         let (first, mut first_answer) = offer(1, later);
         let (late, _late_answer) = offer(1, now + Duration::from_secs(1));
@@ -304,8 +301,11 @@ mod tests {
         l.offer(o, now);
         let head = AnswerBody { status: 200, headers: Headers::default(), body_len: 4, body: Bytes::new() };
         assert_eq!(l.answer(Answer { n: 1, outcome: Ok(head.clone()) }, now), Err(Breach::NoAnswerWanted(1)));
-        let long = AnswerBody { body_len: 11, ..head.clone() };
-        assert_eq!(l.answer(Answer { n: 2, outcome: Ok(long) }, now), Err(Breach::AnswerTooLong(11)));
+        let long = AnswerBody { body_len: tunnel_protocol::MAX_ANSWER + 1, ..head.clone() };
+        assert_eq!(
+            l.answer(Answer { n: 2, outcome: Ok(long) }, now),
+            Err(Breach::AnswerTooLong(tunnel_protocol::MAX_ANSWER + 1))
+        );
         l.answer(Answer { n: 2, outcome: Ok(head) }, now).unwrap();
         l.chunk(Chunk { n: 2, offset: 0, data: "ab".into() }, now).unwrap();
         assert!(answer.try_recv().is_err());

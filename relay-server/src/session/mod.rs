@@ -16,12 +16,12 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{
-    Beat, Gap, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, Outbox, Refusal, Refused, Start, ToAgent, ToRelay,
+    Beat, Gap, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, Incoming, Outbox, Refusal, Refused, Start, ToAgent, ToRelay,
     VERSION_MAX, VERSION_MIN, Welcome, Window, choose_version,
 };
 use tunnel_spool::{ReadLimit, Seq, Spool as _, SpoolError};
 
-use crate::hub::{Seat, ToSession};
+use crate::hub::Seat;
 use crate::registry::AnswerMode;
 use crate::shared::{Shared, became_true};
 use crate::tokens::TokenId;
@@ -132,14 +132,6 @@ impl Session {
             refuse(pump, Refusal::Unavailable, format!("tunnel {} was removed", caller.tunnel)).await;
             return None;
         };
-        let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.token, limits.agents_per_tunnel) else {
-            let message = format!(
-                "tunnel {} has {} agents, as many as this relay allows",
-                caller.tunnel, limits.agents_per_tunnel
-            );
-            refuse(pump, Refusal::TooMany, message).await;
-            return None;
-        };
         let start = match hello.start {
             Start::Now => tunnel_spool::Start::Now,
             Start::Beginning => tunnel_spool::Start::Beginning,
@@ -153,6 +145,23 @@ impl Session {
                 return None;
             }
         };
+        // Counted before it is seated: what this agent answers from now on must be spooled for the others.
+        let devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
+        shared.hub.note_devices(&caller.tunnel, devices.len());
+        let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.token, limits.agents_per_tunnel) else {
+            let message = format!(
+                "tunnel {} has {} agents, as many as this relay allows",
+                caller.tunnel, limits.agents_per_tunnel
+            );
+            refuse(pump, Refusal::TooMany, message).await;
+            return None;
+        };
+        // Seated, it is told of every later change; a change between the upgrade and now has passed it by.
+        let all = shared.registry.snapshot();
+        if !all.tunnels.contains_key(&caller.tunnel) || !all.tokens.contains_key(&caller.token) {
+            refuse(pump, Refusal::Unavailable, "the token was revoked".into()).await;
+            return None;
+        }
         let mut after = place.after;
         if let Some(resume) = hello.resume
             && resume.stream == shared.stream
@@ -162,11 +171,9 @@ impl Session {
             after = Seq(resume.after);
             shared.spool.taken(&caller.tunnel, &hello.device, after);
         }
-        let devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
-        shared.hub.note_devices(&caller.tunnel, devices.len());
         let waiting = shared.spool.last(&caller.tunnel).0.saturating_sub(after.0);
         let mut ledger =
-            Ledger::new(Window::new(hello.window_deliveries, hello.window_bytes), after, limits.body.max(1 << 20));
+            Ledger::new(Window::new(hello.window_deliveries, hello.window_bytes), after, hello.window_deliveries);
         ledger.outbox.urgent(
             ToAgent::Welcome(Welcome {
                 version,
@@ -223,16 +230,14 @@ impl Session {
                     Err(Ended::Closed) => return End::Agent("the connection ended".into()),
                     Err(e) => return End::Agent(e.to_string()),
                 },
-                told = self.seat.told.recv() => {
-                    let mut told = told;
-                    while let Some(word) = told {
-                        match word {
-                            ToSession::Offer(offer) => self.ledger.offer(offer, Instant::now()),
-                            ToSession::Leave(why) => return End::Relay(why),
-                        }
-                        told = self.seat.told.try_recv().ok();
+                offered = self.seat.offers.recv() => {
+                    let mut offered = offered;
+                    while let Some(offer) = offered {
+                        self.ledger.offer(offer, Instant::now());
+                        offered = self.seat.offers.try_recv().ok();
                     }
                 }
+                why = self.seat.leave.told() => return End::Relay(why),
                 () = self.seat.wake.notified() => {}
                 read = async { match &mut self.reading { Some(reading) => reading.await, None => std::future::pending().await } } => {
                     self.reading = None;
@@ -273,7 +278,14 @@ impl Session {
                     warn!(tunnel = %self.tunnel, device = %self.device, %from, %upto, "an agent is told of a gap");
                     self.ledger.outbox.whole(gap(from, upto, why));
                 }
-                self.ledger.send(*seq, delivery);
+                if Incoming::fits(delivery) {
+                    self.ledger.send(*seq, delivery);
+                } else {
+                    // The agent would end the session over it, and get it again, for ever.
+                    warn!(tunnel = %self.tunnel, %seq, "a spooled delivery is over the protocol's caps and is passed over");
+                    self.ledger.outbox.whole(gap(*seq, *seq, None));
+                    self.ledger.pass_over(*seq);
+                }
                 self.backlog.pop_front();
             }
             if self.reading.is_some() || !self.ledger.has_room(0) {
