@@ -14,5 +14,6 @@ mod routing;
 mod second_terminal;
 mod shutdown;
 mod signatures;
+mod tenants;
 mod tls;
 mod verbatim;

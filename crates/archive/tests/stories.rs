@@ -245,7 +245,8 @@ proptest! {
                 // What waits to be forwarded waits until it is, whatever was replayed meanwhile.
                 let waits = summary.answer.class == AnswerClass::Queued;
                 let forwarded = stored.attempts.iter().any(|a| a.cause == Cause::Forward);
-                prop_assert!(if waits { !forwarded } else { summary.answer.class == AnswerClass::of(last) });
+                let as_it_should = if waits { !forwarded } else { summary.answer.class == AnswerClass::of(last) };
+                prop_assert!(as_it_should, "{:?}", summary);
             }
         }
         for query in queries {
