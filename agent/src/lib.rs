@@ -6,6 +6,7 @@
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
+pub mod arrivals;
 pub mod cli;
 pub mod control;
 pub mod demo;

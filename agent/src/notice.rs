@@ -9,6 +9,8 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 use tunnel_delivery::{Attempt, AttemptError, Cause, DeliveryId, DeviceName, Headers, Summary, Timestamp, TunnelName};
 
+use crate::arrivals::Arrivals;
+
 /// One thing that happened. In JSON it is one object, `type` says which.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -157,25 +159,47 @@ impl<F: Fn(Arc<Notice>) + Send + Sync> Sink for F {
 /// How many notices a follower may be behind; then it has to look into the archive for what it missed.
 const BEHIND: usize = 1024;
 
-/// Passes notices on to the sink and to all who follow.
+/// A notice as a follower hears it.
+#[derive(Clone)]
+pub struct Heard {
+    /// What happened.
+    pub notice: Arc<Notice>,
+    /// The number among the arrivals where a delivery came, else 0.
+    pub number: u64,
+}
+
+/// Passes notices on to the sink and to all who follow, and keeps what came in order.
 #[derive(Clone)]
 pub struct Announcer {
     sink: Arc<dyn Sink>,
-    followers: broadcast::Sender<Arc<Notice>>,
+    followers: broadcast::Sender<Heard>,
+    arrivals: Arc<Arrivals>,
 }
 
 impl Announcer {
     /// An announcer for that sink.
     pub fn new(sink: Arc<dyn Sink>) -> Announcer {
-        Announcer { sink, followers: broadcast::channel(BEHIND).0 }
+        // Without randomness the time has to do: it differs from one process to the next too.
+        let epoch = getrandom::u64().unwrap_or_else(|_| {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+        });
+        let arrivals = Arc::new(Arrivals::new(epoch));
+        Announcer { sink, followers: broadcast::channel(BEHIND).0, arrivals }
     }
 
     /// Tells everybody.
     pub fn tell(&self, notice: Notice) {
         let notice = Arc::new(notice);
-        if self.followers.receiver_count() > 0 {
-            // Fails only when the last follower has just gone.
-            let _ = self.followers.send(Arc::clone(&notice));
+        let pass_on = |number| {
+            if self.followers.receiver_count() > 0 {
+                // Fails only when the last follower has just gone.
+                let _ = self.followers.send(Heard { notice: Arc::clone(&notice), number });
+            }
+        };
+        match &*notice {
+            Notice::Delivery(line) => self.arrivals.push(line.id, pass_on),
+            _ => pass_on(0),
         }
         self.sink.notice(notice);
     }
@@ -186,8 +210,13 @@ impl Announcer {
     }
 
     /// Everything from now on.
-    pub fn follow(&self) -> broadcast::Receiver<Arc<Notice>> {
+    pub fn follow(&self) -> broadcast::Receiver<Heard> {
         self.followers.subscribe()
+    }
+
+    /// The deliveries that were told about, in order.
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
     }
 }
 

@@ -246,7 +246,7 @@ async fn an_answer_without_end_is_cut() {
     let done = send(&client(), &server).await;
     assert_eq!((done.attempt.status, kind(&done)), (Some(200), None), "{:?}", done.attempt.error);
     assert_eq!((done.attempt.response_body.len(), done.attempt.response_truncated), (KEPT_BODY, true));
-    assert_eq!(done.answer.unwrap_err(), AnswerFailure::Broken, "half an answer is not passed on");
+    assert_eq!(done.answer.unwrap_err(), AnswerFailure::TooLarge, "half an answer is not passed on");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use healthie_tunnel::control::{AgentFile, Control, Filter, Local, Replay, Verify};
+use healthie_tunnel::control::{AgentFile, Control, Filter, Followed, Follower, Local, Replay, Verify};
 use healthie_tunnel::dial::{Peer, Trust};
 use healthie_tunnel::forward::HostHeader;
 use healthie_tunnel::listen::{self, ListenConfig};
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tunnel_archive::{Archive, Intake, Options};
 use tunnel_delivery::{
-    AnswerClass, Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict,
+    AnswerClass, Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Summary, Timestamp, Verdict,
 };
 use tunnel_protocol::Start;
 use tunnel_signature::{Profile, Reading, Request, Secret};
@@ -79,6 +79,13 @@ fn local(data: &tempfile::TempDir, secrets: &[&str]) -> Local {
         policy: Policy::default(),
         host_header: HostHeader::Sent,
         trust: Trust::default(),
+    }
+}
+
+async fn next(follower: &mut Follower) -> Box<Summary> {
+    match follower.next().await {
+        Ok(Followed::Delivery(line)) => line,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -185,7 +192,7 @@ async fn commands(control: Control, local: &Local) {
     let since = Some(Timestamp::from_micros(0));
     let filter = Filter { since, resource_id: Some("2".into()), text: Some("APPOINTMENT".into()), ..Filter::default() };
     let mut follower = local.clone().follow(filter);
-    let line = patiently("the stored one", follower.next()).await.unwrap();
+    let line = patiently("the stored one", next(&mut follower)).await;
     assert_eq!((line.id.to_string(), line.answer.status), (id, Some(418)));
 }
 
@@ -229,8 +236,7 @@ async fn a_follower_hears_what_comes_and_finds_an_agent_that_comes_later() {
     let control = local.connect().await.unwrap();
     let to = Some(handler.port.to_string().parse().unwrap());
     let replay = Replay { id: "latest".into(), to, forward_as: None };
-    let (line, replayed) = tokio::join!(patiently("the replayed one", follower.next()), control.replay(&replay));
-    let line = line.unwrap();
+    let (line, replayed) = tokio::join!(patiently("the replayed one", next(&mut follower)), control.replay(&replay));
     assert_eq!(line.id, replayed.unwrap().id);
     assert_eq!(line.answer.status, Some(200));
     agent.stop().await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
+use healthie_tunnel::control::{Filter, Followed, Follower, Local};
 use healthie_tunnel::dial::{Peer, Trust};
 use healthie_tunnel::forward::{HostHeader, Routes};
 use healthie_tunnel::listen::{self, ListenConfig, ListenError};
@@ -438,7 +439,7 @@ async fn a_refusal_that_passes_is_tried_again_and_one_that_does_not_is_not() {
     let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
     let agent = Agent::start(config(&relay, data.path(), None));
     let refused = |code| ToAgent::Refused(Refused { code, message: "not now".into() });
-    relay.greeted().await.send(&refused(Refusal::DeviceBusy)).await;
+    relay.greeted().await.send(&refused(Refusal::TooMany)).await;
     relay.greeted().await.send(&refused(Refusal::Version)).await;
     let ended = patiently("the end", agent.task).await.unwrap();
     assert!(matches!(ended, Err(ListenError::Refused(_))), "{ended:?}");
@@ -464,6 +465,8 @@ async fn a_relay_that_breaks_the_rules_is_left_and_tried_again() {
     let mut session = relay.session().await;
     let too_much = Incoming { body_len: 20 << 20, ..incoming(1, delivery(1, ""), false) };
     session.send(&ToAgent::Delivery(too_much)).await;
+    // One alone may be of any length, but this one is not there yet.
+    session.send(&ToAgent::Delivery(incoming(2, delivery(2, "{}"), false))).await;
     let why = agent.until("the pause", |n| match n {
         Notice::Connection(Connection::Waiting { reason, .. }) => Some(reason.clone()),
         _ => None,
@@ -471,4 +474,62 @@ async fn a_relay_that_breaks_the_rules_is_left_and_tried_again() {
     assert_eq!(why.await, "the relay sent more than was agreed");
     let session = relay.session().await;
     agent.stop(session).await.unwrap();
+}
+
+async fn followed(follower: &mut Follower) -> DeliveryId {
+    match patiently("a delivery for the follower", follower.next()).await {
+        Ok(Followed::Delivery(line)) => line.id,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_follower_misses_nothing_of_an_agent_that_comes_later_nor_of_the_next_one() {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let local = Local {
+        data: data.path().to_owned(),
+        secrets: Vec::new(),
+        policy: Policy::default(),
+        host_header: HostHeader::Sent,
+        trust: Trust::default(),
+    };
+    let mut follower = local.follow(Filter::default());
+    let early = tokio::time::timeout(Duration::from_millis(100), follower.next()).await;
+    assert!(early.is_err(), "nothing can have come: {early:?}");
+    for numbers in [[1, 2, 3], [4, 5, 6]] {
+        let agent = Agent::start(config(&relay, data.path(), None));
+        let mut session = relay.session().await;
+        // The catch-up: it is taken in before the follower finds the agent.
+        for n in numbers {
+            session.send(&ToAgent::Delivery(incoming(n, delivery(n as u8, "{}"), false))).await;
+        }
+        session.taken(numbers.to_vec()).await;
+        for n in numbers {
+            assert_eq!(followed(&mut follower).await, delivery(n as u8, "").id);
+        }
+        agent.stop(session).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_fails_records_what_was_under_way() {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let silent = serve(|mut s, seen| async move {
+        seen.push(read_request(&mut s).await.unwrap());
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let agent = Agent::start(config(&relay, data.path(), Some(&silent)));
+    let mut session = relay.session().await;
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, "{}"), false))).await;
+    session.taken(vec![1]).await;
+    silent.seen.wait_for(1).await;
+    drop(session);
+    let refused = ToAgent::Refused(Refused { code: Refusal::Version, message: "too old".into() });
+    relay.greeted().await.send(&refused).await;
+    let ended = patiently("the end", agent.task).await.unwrap();
+    assert!(matches!(ended, Err(ListenError::Refused(_))), "{ended:?}");
+    let stored = archive(data.path()).get(delivery(1, "").id).unwrap().unwrap();
+    let kinds: Vec<_> = stored.attempts.iter().map(|a| a.error.as_ref().map(|e| e.kind)).collect();
+    assert_eq!(kinds, [Some(tunnel_delivery::ErrorKind::Interrupted)]);
 }

@@ -17,7 +17,7 @@ use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 
-use crate::control::{ControlError, Filter, Kind, Operations, Replay, Status, Trigger, Verify};
+use crate::control::{ControlError, Follow, Kind, Operations, Replay, Status, Trigger, Verify};
 
 /// The longest question.
 const MOST_QUESTION: usize = 1024 * 1024;
@@ -134,14 +134,10 @@ async fn trigger(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate
 }
 
 async fn follow(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {
-    let lines = shared.ops.follow(question::<Filter>(&body)?);
+    let lines = shared.ops.follow(question::<Follow>(&body)?);
     let stream = futures_util::stream::unfold(lines, |mut lines| async move {
         let line = lines.recv().await?;
-        let json = match &line {
-            Ok(summary) => serde_json::to_string(summary),
-            Err(e) => serde_json::to_string(e),
-        };
-        Some((json.map(|json| json + "\n"), lines))
+        Some((serde_json::to_string(&line).map(|json| json + "\n"), lines))
     });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
 }

@@ -2,6 +2,7 @@
 
 use super::arguments::{Data, Gather};
 use super::{Context, Failure};
+use crate::dial::without_user;
 use crate::safe_text::SafeText;
 use crate::settings::{KEYS, Key, Settings};
 
@@ -48,7 +49,12 @@ pub(crate) fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
 fn shown(key: &Key, settings: &Settings) -> (Vec<String>, String) {
     match settings.raw(key.name) {
         Some(sourced) => {
-            let masked = |v: &String| if key.private { "(set, not shown)".to_owned() } else { v.clone() };
+            let masked = |v: &String| match key.name {
+                _ if key.private => "(set, not shown)".to_owned(),
+                // They are refused with a user's name and password in them, but shown here all the same.
+                "relay" | "target" | "forward" => without_user(v),
+                _ => v.clone(),
+            };
             (sourced.values.iter().map(masked).collect(), sourced.origin.to_string())
         }
         None => {

@@ -1,7 +1,7 @@
 //! `demo`: the whole way in one process.
 
 use super::style::Tone;
-use super::{Context, Failure};
+use super::{Context, Failure, signals};
 use crate::safe_text::SafeText;
 
 /// See the whole way at work in this process: relay, agent, a sample handler and signed deliveries
@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let _ = args.no_tui;
-    let report = crate::demo::run().await.map_err(|e| Failure::unreachable(e.to_string()))?;
+    let report = crate::demo::run(signals::end()).await.map_err(|e| Failure::unreachable(e.to_string()))?;
     let out = &mut context.out;
     if args.json {
         out.json(&report)?;

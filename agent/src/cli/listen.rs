@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::arguments::{self, Data, Gather, Secrets};
 use super::ui::{Form, Ui};
-use super::{Context, Failure};
+use super::{Context, Failure, signals};
 use crate::forward::HostHeader;
 use crate::listen::{LAST_ATTEMPTS, ListenConfig, run as listen};
 use crate::settings::{Moment, RelayUrl, SettingsError};
@@ -123,7 +123,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         );
     }
     let ui = Ui::start(form, context.out.style)?;
-    let ended = listen(config, Arc::new(ui.sink()), end()).await;
+    let ended = listen(config, Arc::new(ui.sink()), signals::end()).await;
     ui.finish();
     Ok(ended?)
 }
@@ -133,27 +133,4 @@ fn concurrency(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|n| (1..=1024).contains(n))
         .ok_or_else(|| format!("{text:?} is not a number from 1 to 1024"))
-}
-
-/// SIGINT or SIGTERM.
-#[cfg(unix)]
-async fn end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        // Without handlers the signals end the process as they always do.
-        _ => std::future::pending().await,
-    }
-}
-
-#[cfg(not(unix))]
-async fn end() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
-    }
 }

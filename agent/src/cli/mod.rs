@@ -10,6 +10,7 @@ mod failure;
 mod listen;
 mod output;
 mod replay;
+mod signals;
 mod style;
 mod trigger;
 mod ui;

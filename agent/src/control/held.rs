@@ -38,7 +38,8 @@ impl AgentFile {
 /// The file while the agent runs; removed when this is dropped.
 #[derive(Debug)]
 pub struct Claim {
-    path: PathBuf,
+    data: PathBuf,
+    file: AgentFile,
 }
 
 impl Claim {
@@ -57,20 +58,35 @@ impl Claim {
         out.write_all(serde_json::to_string(file)?.as_bytes())?;
         drop(out);
         fs::rename(&new, &path)?;
-        Ok(Claim { path })
+        Ok(Claim { data: data.to_owned(), file: file.clone() })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // If it stays, the next command finds nobody at the address and opens the store itself.
-        let _ = fs::remove_file(&self.path);
+        // Another agent may have written its own meanwhile.
+        if AgentFile::read(&self.data).is_some_and(|f| f.pid == self.file.pid && f.token == self.file.token) {
+            // If it stays, the next command finds nobody at the address and opens the store itself.
+            let _ = fs::remove_file(self.data.join(NAME));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_removes_only_its_own_file() {
+        let data = tempfile::tempdir().unwrap();
+        let file = |token: &str| AgentFile { addr: "127.0.0.1:7".parse().unwrap(), token: token.into(), pid: 1 };
+        let first = Claim::write(data.path(), &file("a")).unwrap();
+        let second = Claim::write(data.path(), &file("b")).unwrap();
+        drop(first);
+        assert_eq!(AgentFile::read(data.path()).unwrap().token, "b");
+        drop(second);
+        assert!(AgentFile::read(data.path()).is_none());
+    }
 
     #[test]
     fn the_file_is_private_and_goes_with_the_agent() {

@@ -1,16 +1,19 @@
 //! Finding out who has the store, and following it wherever it is.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tunnel_archive::Archive;
-use tunnel_delivery::{DeliveryId, Summary};
+use tunnel_delivery::Summary;
 use tunnel_signature::Secret;
 
+use super::follow::{Follow, Met, Told};
+use super::remote::Asked;
 use super::{AgentFile, Control, ControlError, Filter, Operations, Remote, open_archive};
+use crate::arrivals::Place;
 use crate::dial::{Dialer, Trust};
 use crate::forward::{Client, HostHeader, Interrupt};
 use crate::hand::Hand;
@@ -20,8 +23,6 @@ use crate::signing::Signing;
 
 /// How often a follower looks whether an agent has come.
 const LOOK: Duration = Duration::from_millis(250);
-/// How many ids a follower remembers.
-const REMEMBERED: usize = 100_000;
 
 /// What a command needs to do by itself what no agent is there for.
 #[derive(Clone, Debug)]
@@ -77,7 +78,8 @@ impl Local {
 
     /// Follows what the filter means: what is stored if it has a time, then what comes, from whichever agent comes.
     pub fn follow(self, filter: Filter) -> Follower {
-        Follower { local: self, filter, told: HashSet::new(), lines: None, looked: false }
+        let agent = Agent { lines: None, at: None, looked: false };
+        Follower { local: self, filter, told: Met::new(), stored: VecDeque::new(), agent }
     }
 }
 
@@ -85,53 +87,176 @@ impl Local {
 pub struct Follower {
     local: Local,
     filter: Filter,
-    told: HashSet<DeliveryId>,
-    lines: Option<mpsc::Receiver<Result<Summary, ControlError>>>,
+    told: Met,
+    /// What this process read from the store itself and has not told yet.
+    stored: VecDeque<Summary>,
+    agent: Agent,
+}
+
+/// What a follower knows of the agent that it follows.
+struct Agent {
+    lines: Option<mpsc::Receiver<Told>>,
+    /// The follower's place in the arrivals of the agent that it followed last.
+    at: Option<Place>,
     looked: bool,
 }
 
+/// What a follower comes upon.
+#[derive(Debug)]
+pub enum Followed {
+    /// A delivery that is meant; each comes once.
+    Delivery(Box<Summary>),
+    /// So many came that the agent does not know any more, because this follower was too far behind. They are in the store.
+    Missed(u64),
+}
+
 impl Follower {
-    /// The next delivery that is meant; each comes once. Waits for an agent where there is none.
+    /// What is next. Waits for an agent where there is none. May be dropped and called again: nothing is lost by that.
     ///
     /// # Errors
-    /// The store cannot be read.
-    pub async fn next(&mut self) -> Result<Summary, ControlError> {
+    /// The store cannot be read, by this process or by the agent.
+    pub async fn next(&mut self) -> Result<Followed, ControlError> {
         loop {
-            let Some(lines) = &mut self.lines else {
-                self.lines = self.connect().await?;
+            if let Some(line) = self.stored.pop_front() {
+                if self.told.first_time(line.id) {
+                    return Ok(Followed::Delivery(Box::new(line)));
+                }
+                continue;
+            }
+            let Some(lines) = &mut self.agent.lines else {
+                self.connect().await?;
                 continue;
             };
             match lines.recv().await {
-                Some(Ok(line)) => {
-                    if self.told.len() >= REMEMBERED {
-                        self.told.clear();
-                    }
-                    if self.told.insert(line.id) {
-                        return Ok(line);
+                Some(Told::Delivery(line)) => {
+                    if self.told.first_time(line.id) {
+                        return Ok(Followed::Delivery(line));
                     }
                 }
-                // The agent went away, or the store was read to its end.
-                Some(Err(_)) | None => self.lines = None,
+                // What waits for an attempt before it fits lies behind the place, so such a follower stays where it began.
+                Some(Told::At(place)) => match self.agent.at {
+                    Some(at) if at.epoch == place.epoch && !self.filter.status.is_empty() => {}
+                    _ => self.agent.at = Some(place),
+                },
+                Some(Told::Missed(n)) => return Ok(Followed::Missed(n)),
+                Some(Told::Failed(e)) => return Err(e),
+                // The agent went away.
+                None => {
+                    self.agent.lines = None;
+                    // Also where it is there again at once: one that keeps ending must not be asked without pause.
+                    tokio::time::sleep(LOOK).await;
+                }
             }
         }
     }
 
-    async fn connect(&mut self) -> Result<Option<mpsc::Receiver<Result<Summary, ControlError>>>, ControlError> {
-        if !self.looked {
+    async fn connect(&mut self) -> Result<(), ControlError> {
+        let agent = if self.agent.looked {
+            match AgentFile::read(&self.local.data) {
+                Some(_) => Remote::find(&self.local.data).await.map(|(agent, _)| agent),
+                None => None,
+            }
+        } else {
             // Once, by whoever has the store; it is not kept open, so that an agent can start meanwhile.
-            self.looked = true;
-            let control = self.local.connect().await?;
-            let lines = control.follow(&self.filter).await;
-            control.close().await;
-            return lines.map(Some);
-        }
-        if AgentFile::read(&self.local.data).is_some()
-            && let Some((agent, _)) = Remote::find(&self.local.data).await
-            && let Ok(lines) = agent.follow(&self.filter).await
-        {
-            return Ok(Some(lines));
+            match self.local.connect().await? {
+                Control::Remote(agent) => Some(agent),
+                Control::Local(ops) => {
+                    let stored = ops.stored(&self.filter).await;
+                    Control::Local(ops).close().await;
+                    self.stored.extend(stored?);
+                    // Everything counts that an agent stores from its start on: it was not there when this follower began.
+                    self.agent.at = Some(Place::default());
+                    self.agent.looked = true;
+                    return Ok(());
+                }
+            }
+        };
+        if let Some(agent) = agent {
+            let follow = Follow { filter: self.filter.clone(), from: self.agent.at };
+            match agent.follow(&follow).await {
+                Ok(lines) => {
+                    self.agent.lines = Some(lines);
+                    self.agent.looked = true;
+                    return Ok(());
+                }
+                Err(Asked::Refused(e)) => return Err(e),
+                Err(Asked::Lost(_)) => {}
+            }
         }
         tokio::time::sleep(LOOK).await;
-        Ok(None)
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tunnel_archive::{Intake, Options};
+    use tunnel_delivery::{
+        Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict,
+    };
+
+    fn delivery(n: u16) -> Delivery {
+        let at = Timestamp::from_micros(1_763_714_000_000_000 + i64::from(n));
+        let mut unique = [0; 10];
+        unique[..2].copy_from_slice(&n.to_be_bytes());
+        Delivery {
+            id: DeliveryId::build(at, unique),
+            received_at: at,
+            tunnel: "team".parse().unwrap(),
+            source_ip: "127.0.0.1".parse().unwrap(),
+            environment: Environment::Unknown,
+            method: "POST".parse().unwrap(),
+            target: "/hook".parse().unwrap(),
+            prefix_len: 0,
+            http_version: HttpVersion::Http11,
+            headers: Headers::default(),
+            body: "{}".into(),
+            lost: Vec::new(),
+        }
+    }
+
+    /// More than the notices hold comes while nobody reads, all of it received long ago.
+    #[tokio::test]
+    async fn a_follower_that_was_too_slow_is_told_everything_in_order() {
+        const MANY: u16 = 3000;
+        let data = tempfile::tempdir().unwrap();
+        let local = Local {
+            data: data.path().to_owned(),
+            secrets: Vec::new(),
+            policy: Policy::default(),
+            host_header: HostHeader::Sent,
+            trust: Trust::default(),
+        };
+        let archive = Archive::open(data.path(), Options::default()).unwrap();
+        let verdict = Verdict::bare(SignatureStatus::NoSecret);
+        let all: Vec<_> = (0..=MANY).map(|n| Arc::new(delivery(n))).collect();
+        let inserts = all.iter().map(|delivery| {
+            archive.insert(Intake {
+                delivery: Arc::clone(delivery),
+                body_sha256: [0; 32],
+                event: None,
+                signature: verdict.clone(),
+                queued: false,
+            })
+        });
+        futures_util::future::try_join_all(inserts).await.unwrap();
+        let ops = Arc::new(local.operations(archive));
+        let come = |d: &Delivery| {
+            let line = crate::summary::of_new(d, None, &verdict, None, false);
+            ops.hand.announcer.tell(Notice::Delivery(Arc::new(line)));
+        };
+        come(&all[0]);
+        let mut lines = ops.follow(Follow::default());
+        all[1..].iter().for_each(|d| come(d));
+        for expected in &all[1..] {
+            loop {
+                match tokio::time::timeout(Duration::from_secs(20), lines.recv()).await.unwrap().unwrap() {
+                    Told::At(_) => {}
+                    Told::Delivery(line) => break assert_eq!(line.id, expected.id),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
     }
 }

@@ -15,13 +15,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 use tunnel_archive::{Archive, ArchiveError, Options};
-use tunnel_delivery::{Stored, Summary};
+use tunnel_delivery::Stored;
 
 pub use filter::{Filter, Found};
+pub use follow::{Follow, Told};
 pub use held::{AgentFile, Claim};
-pub use local::{Follower, Local};
+pub use local::{Followed, Follower, Local};
 pub use operations::{Explained, Operations, Replay, Replayed, Status, Verify};
 pub use remote::Remote;
 pub use trigger::{Trigger, Triggered, payload};
@@ -175,18 +175,6 @@ impl Control {
         match self {
             Control::Local(ops) => ops.trigger(trigger).await,
             Control::Remote(agent) => agent.ask("trigger", trigger).await,
-        }
-    }
-
-    /// What is stored since the filter's time and what comes from now on, each delivery once. Only a running agent has anything to come:
-    /// where this process has the store, the channel ends after what is stored.
-    ///
-    /// # Errors
-    /// The store or the agent cannot be read.
-    pub async fn follow(&self, filter: &Filter) -> Result<mpsc::Receiver<Result<Summary, ControlError>>, ControlError> {
-        match self {
-            Control::Local(ops) => ops.stored(filter).await,
-            Control::Remote(agent) => agent.follow(filter).await,
         }
     }
 

@@ -13,9 +13,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tunnel_delivery::Summary;
 
-use super::{AgentFile, ControlError, Filter, Kind, Status};
+use super::follow::{Follow, Told};
+use super::{AgentFile, ControlError, Kind, Status};
 
 /// The longest answer: a delivery at the protocol's cap with its attempts, in JSON.
 const MOST: usize = 512 * 1024 * 1024;
@@ -28,6 +28,26 @@ const HELLO: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Remote {
     file: AgentFile,
+}
+
+/// Why a question has no answer.
+pub(super) enum Asked {
+    /// The agent is not there, or went away.
+    Lost(ControlError),
+    /// It says why.
+    Refused(ControlError),
+}
+
+impl From<Asked> for ControlError {
+    fn from(asked: Asked) -> ControlError {
+        match asked {
+            Asked::Lost(e) | Asked::Refused(e) => e,
+        }
+    }
+}
+
+fn lost(why: impl std::fmt::Display) -> Asked {
+    Asked::Lost(unreachable(why))
 }
 
 fn unreachable(why: impl std::fmt::Display) -> ControlError {
@@ -48,25 +68,24 @@ impl Remote {
         &self.file
     }
 
-    async fn send(&self, operation: &str, body: &impl Serialize) -> Result<Response<Incoming>, ControlError> {
-        let body = serde_json::to_vec(body).map_err(unreachable)?;
-        let stream = TcpStream::connect(self.file.addr).await.map_err(unreachable)?;
-        let (mut sender, connection) =
-            http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(unreachable)?;
+    async fn send(&self, operation: &str, body: &impl Serialize) -> Result<Response<Incoming>, Asked> {
+        let body = serde_json::to_vec(body).map_err(lost)?;
+        let stream = TcpStream::connect(self.file.addr).await.map_err(lost)?;
+        let (mut sender, connection) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(lost)?;
         tokio::spawn(connection);
         let request = Request::post(format!("/v1/{operation}"))
             .header("Host", self.file.addr.to_string())
             .header("Authorization", format!("Bearer {}", self.file.token))
             .header("Content-Type", "application/json")
             .body(Full::new(Bytes::from(body)))
-            .map_err(unreachable)?;
-        let response = sender.send_request(request).await.map_err(unreachable)?;
+            .map_err(lost)?;
+        let response = sender.send_request(request).await.map_err(lost)?;
         if response.status() == StatusCode::OK {
             return Ok(response);
         }
         let status = response.status();
-        let text = collect(response.into_body()).await?;
-        Err(serde_json::from_slice(&text).unwrap_or_else(|_| unreachable(format!("it says {status}"))))
+        let text = collect(response.into_body()).await.map_err(Asked::Lost)?;
+        Err(Asked::Refused(serde_json::from_slice(&text).unwrap_or_else(|_| unreachable(format!("it says {status}")))))
     }
 
     /// One question, one answer.
@@ -79,12 +98,9 @@ impl Remote {
         serde_json::from_slice(&answer).map_err(unreachable)
     }
 
-    /// Lines as they come.
-    pub(super) async fn follow(
-        &self,
-        filter: &Filter,
-    ) -> Result<mpsc::Receiver<Result<Summary, ControlError>>, ControlError> {
-        let mut body = self.send("follow", filter).await?.into_body();
+    /// What is told, as it comes; the channel ends where the agent goes away.
+    pub(super) async fn follow(&self, follow: &Follow) -> Result<mpsc::Receiver<Told>, Asked> {
+        let mut body = self.send("follow", follow).await?.into_body();
         let (tx, rx) = mpsc::channel(256);
         tokio::spawn(async move {
             let mut rest = BytesMut::new();
@@ -93,56 +109,23 @@ impl Remote {
                     frame = body.frame() => frame,
                     () = tx.closed() => return,
                 };
-                let data = match frame {
-                    None => return,
-                    Some(Err(e)) => {
-                        let _ = tx.send(Err(unreachable(e))).await;
-                        return;
-                    }
-                    Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                };
-                rest.extend_from_slice(&data);
+                let Some(Ok(frame)) = frame else { return };
+                rest.extend_from_slice(&frame.into_data().unwrap_or_default());
                 while let Some(end) = rest.iter().position(|b| *b == b'\n') {
                     let line = rest.split_to(end + 1);
-                    let item = read_line(&line);
-                    if item.pass_on(&tx).await {
+                    let told = serde_json::from_slice(&line).unwrap_or_else(|e| Told::Failed(unreachable(e)));
+                    let failed = matches!(told, Told::Failed(_));
+                    if tx.send(told).await.is_err() || failed {
                         return;
                     }
                 }
                 if rest.len() > MOST_LINE {
-                    let _ = tx.send(Err(unreachable("it sent a line that is too long"))).await;
+                    let _ = tx.send(Told::Failed(unreachable("it sent a line that is too long"))).await;
                     return;
                 }
             }
         });
         Ok(rx)
-    }
-}
-
-/// A line of a stream: a summary, or why the stream ends. An empty line only says that the agent is there.
-struct Line(Option<Result<Summary, ControlError>>);
-
-fn read_line(line: &[u8]) -> Line {
-    let line = line.trim_ascii();
-    if line.is_empty() {
-        return Line(None);
-    }
-    Line(Some(match serde_json::from_slice::<Summary>(line) {
-        Ok(summary) => Ok(summary),
-        Err(e) => Err(serde_json::from_slice::<ControlError>(line).unwrap_or_else(|_| unreachable(e))),
-    }))
-}
-
-impl Line {
-    /// Passes the line on; gives whether the stream is over.
-    async fn pass_on(self, tx: &mpsc::Sender<Result<Summary, ControlError>>) -> bool {
-        match self.0 {
-            None => false,
-            Some(item) => {
-                let failed = item.is_err();
-                tx.send(item).await.is_err() || failed
-            }
-        }
     }
 }
 

@@ -40,6 +40,9 @@ const DOMAIN: &str = "relay.test";
 /// How long the whole may take.
 const PATIENCE: Duration = Duration::from_secs(9);
 
+/// How many notices may wait: many times those of the whole demo.
+const NOTICES: usize = 4096;
+
 /// Why there was no demo.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
@@ -54,6 +57,9 @@ pub enum DemoError {
     /// A piece of it ended or did not answer.
     #[error("the demo cannot go on: {0}")]
     Lost(String),
+    /// It was to end.
+    #[error("the demo was interrupted")]
+    Interrupted,
 }
 
 fn start<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> DemoError {
@@ -81,16 +87,16 @@ impl Drop for Folder {
     }
 }
 
-/// Runs the demo.
+/// Runs the demo, or as much of it as there is before `shutdown`; the folder goes either way.
 ///
 /// # Errors
-/// A piece of it did not start, or was lost.
-pub async fn run() -> Result<Report, DemoError> {
+/// A piece of it did not start, or was lost, or it was interrupted.
+pub async fn run(shutdown: impl Future<Output = ()>) -> Result<Report, DemoError> {
     let began = Instant::now();
     let folder = Folder::new().map_err(start("folder"))?;
     let (relay, token) = relay(&folder.0.join("relay")).await?;
     let addr = relay.addresses().http.first().copied().ok_or_else(|| DemoError::Lost("no relay".into()))?;
-    let report = with_agent(&folder.0.join("agent"), addr, token, began).await;
+    let report = with_agent(&folder.0.join("agent"), addr, token, began, shutdown).await;
     relay.stop().await;
     report
 }
@@ -107,7 +113,13 @@ async fn relay(data: &Path) -> Result<(Relay, Token), DemoError> {
     Ok((relay, Token::new(token.expose().to_owned()).map_err(start("tunnel"))?))
 }
 
-async fn with_agent(data: &Path, relay: SocketAddr, token: Token, began: Instant) -> Result<Report, DemoError> {
+async fn with_agent(
+    data: &Path,
+    relay: SocketAddr,
+    token: Token,
+    began: Instant,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Report, DemoError> {
     let handler = handler::start().await.map_err(start("handler"))?;
     let peer = Peer { tls: false, host: relay.ip().to_string(), port: relay.port() };
     let config = ListenConfig {
@@ -130,15 +142,22 @@ async fn with_agent(data: &Path, relay: SocketAddr, token: Token, began: Instant
         inspector_port: 0,
         last_attempts: LAST_ATTEMPTS,
     };
-    let (notices, mut heard) = mpsc::unbounded_channel();
+    let (notices, mut heard) = mpsc::channel(NOTICES);
     let sink = move |notice: Arc<Notice>| {
-        let _ = notices.send(notice);
+        // If there is no room, what is waited for does not come, and the demo says so.
+        let _ = notices.try_send(notice);
     };
     let (end, ended) = oneshot::channel::<()>();
     let agent = tokio::spawn(listen::run(config, Arc::new(sink), async {
         let _ = ended.await;
     }));
-    let story = tokio::time::timeout(PATIENCE, tell(data, &peer, &mut heard, began)).await;
+    let story = tokio::time::timeout(PATIENCE, async {
+        tokio::select! {
+            told = tell(data, &peer, &mut heard, began) => told,
+            () = shutdown => Err(DemoError::Interrupted),
+        }
+    })
+    .await;
     let _ = end.send(());
     let stopped: Result<(), ListenError> = agent.await.unwrap_or(Ok(()));
     match (story, stopped) {
@@ -149,7 +168,7 @@ async fn with_agent(data: &Path, relay: SocketAddr, token: Token, began: Instant
     }
 }
 
-type Heard = mpsc::UnboundedReceiver<Arc<Notice>>;
+type Heard = mpsc::Receiver<Arc<Notice>>;
 
 async fn tell(data: &Path, relay: &Peer, heard: &mut Heard, began: Instant) -> Result<Report, DemoError> {
     until(heard, |n| matches!(n, Notice::Ready(_))).await?;
@@ -213,4 +232,14 @@ async fn next(heard: &mut Heard) -> Result<Arc<Notice>, DemoError> {
 async fn until(heard: &mut Heard, wanted: impl Fn(&Notice) -> bool) -> Result<(), DemoError> {
     while !wanted(&*next(heard).await?) {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_ends_in_order_when_it_is_to_end() {
+        assert!(matches!(run(async {}).await, Err(DemoError::Interrupted)));
+    }
 }

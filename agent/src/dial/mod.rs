@@ -9,13 +9,18 @@ mod tls;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-pub use peer::{Peer, PeerError, split_url};
+pub use peer::{Peer, PeerError, split_url, without_user};
 pub use stream::Stream;
 pub use tls::{Trust, TrustError};
+
+/// How long one address may take while there are others to try.
+const ONE_ADDRESS: Duration = Duration::from_secs(2);
 
 /// Why no connection was opened. Each message names the peer.
 #[derive(Debug, thiserror::Error)]
@@ -80,10 +85,18 @@ impl Dialer {
 
 async fn connect(peer: &Peer) -> Result<TcpStream, DialError> {
     let mut last = None;
-    for addr in addresses(peer).await? {
-        match TcpStream::connect(addr).await {
-            Ok(tcp) => return Ok(tcp),
-            Err(e) => last = Some(e),
+    let mut left = addresses(peer).await?.into_iter();
+    while let Some(addr) = left.next() {
+        let connecting = TcpStream::connect(addr);
+        // One that does not answer at all must not take the time that the next one needs; the last may have what is left.
+        let connected = if left.len() == 0 { Ok(connecting.await) } else { timeout(ONE_ADDRESS, connecting).await };
+        match connected {
+            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Err(e)) => last = Some(e),
+            Err(_) => {
+                let why = format!("{addr} did not answer within {} s", ONE_ADDRESS.as_secs());
+                last = Some(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
         }
     }
     Err(match last {

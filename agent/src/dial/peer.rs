@@ -47,13 +47,25 @@ impl fmt::Display for Peer {
     }
 }
 
+/// The text with `…` for what may be a user name and a password: all between the scheme and the last `@`. Passwords have slashes too, so
+/// nothing is relied on but that; at worst a harmless path is cut.
+pub fn without_user(text: &str) -> String {
+    let begin = text.find("://").map_or(0, |at| at + 3);
+    match text.rfind('@') {
+        Some(at) if at >= begin => format!("{}…{}", &text[..begin], &text[at..]),
+        // What looks like a scheme stands behind the `@`, so it is none.
+        Some(at) => format!("…{}", &text[at..]),
+        None => text.to_owned(),
+    }
+}
+
 /// Splits a URL into the peer and what follows the authority (path and query as written, empty where there is none).
 /// `plain` and `tls` are the schemes that are accepted.
 ///
 /// # Errors
 /// The text is not such a URL, or has user information or a fragment.
 pub fn split_url(text: &str, plain: &[&str], tls: &[&str]) -> Result<(Peer, String), PeerError> {
-    let wrong = |why| PeerError { text: text.chars().take(200).collect(), why };
+    let wrong = |why| PeerError { text: without_user(text).chars().take(200).collect(), why };
     if text.contains('#') {
         return Err(wrong("a fragment (#…) has no meaning here"));
     }
@@ -99,6 +111,23 @@ mod tests {
         assert!(peer.is_loopback());
         let (peer, rest) = split("ws://relay.example.com:8080").unwrap();
         assert_eq!((peer.to_string().as_str(), rest.as_str()), ("relay.example.com:8080", ""));
+    }
+
+    #[test]
+    fn a_password_is_in_no_error() {
+        for bad in [
+            "http://ann:pa55@a/",
+            "http://ann:pa55/x@a/",
+            "ann:pa55@a",
+            "ftp://ann:pa55#@a",
+            "ann:pa55@a://b",
+            "http://é:pa55@",
+        ] {
+            let error = split(bad).unwrap_err().to_string();
+            assert!(!error.contains("pa55"), "{error}");
+            assert!(error.contains("…@"), "{error}");
+        }
+        assert_eq!(without_user("http://a:1/b"), "http://a:1/b");
     }
 
     #[test]

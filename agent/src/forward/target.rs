@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::dial::{Peer, split_url};
+use crate::dial::{Peer, split_url, without_user};
 
 /// A handler's address: a port, `host:port`, or a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl FromStr for TargetUrl {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<TargetUrl, TargetError> {
-        let wrong = |why: String| TargetError { text: text.chars().take(200).collect(), why };
+        let wrong = |why: String| TargetError { text: without_user(text).chars().take(200).collect(), why };
         let bare = text.strip_prefix(':').unwrap_or(text);
         if !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_digit()) {
             let port = bare.parse().ok().filter(|&p| p > 0).ok_or_else(|| wrong("there is no such port".into()))?;
@@ -114,7 +114,7 @@ impl FromStr for Route {
                 Ok(Route { pattern: pattern.trim().to_owned(), target: target.trim().parse()? })
             }
             _ => Err(TargetError {
-                text: text.chars().take(200).collect(),
+                text: without_user(text).chars().take(200).collect(),
                 why: "a forward is PATTERN=TARGET, such as 'appointment.*=http://localhost:3000/hooks'".into(),
             }),
         }

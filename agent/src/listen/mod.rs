@@ -189,11 +189,12 @@ async fn start(
             waiting: 0,
         },
     ));
-    tokio::spawn(async move {
+    let (ending, pull) = (stop.clone(), interrupt.clone());
+    let asked = tokio::spawn(async move {
         shutdown.await;
-        stop.send_replace(true);
+        ending.send_replace(true);
         tokio::time::sleep(config.last_attempts).await;
-        interrupt.pull();
+        pull.pull();
     });
     if policy.forwards() {
         let run = Arc::clone(&backlog).run(
@@ -223,13 +224,19 @@ async fn start(
         progress: progress::Progress::default(),
     };
     let ended = driver.run().await;
-    // Where the agent fails rather than ends, nobody counts down for the attempts.
-    let wait = if ended.is_ok() { config.last_attempts + LAST_WORDS } else { LAST_WORDS };
-    // What is under way needs the archive open.
-    let _ = tokio::time::timeout(wait, idle.wait()).await;
+    // Where the agent fails rather than ends, nobody has said so yet, and nobody counts down for the attempts.
+    stop.send_replace(true);
+    // What is under way needs the archive open, and is recorded as interrupted where it does not end by itself.
+    let mut idle = std::pin::pin!(idle.wait());
+    if tokio::time::timeout(config.last_attempts, &mut idle).await.is_err() {
+        interrupt.pull();
+        let _ = tokio::time::timeout(LAST_WORDS, &mut idle).await;
+    }
+    asked.abort();
     api.abort();
-    let closed = archive.close().await;
+    // Before the store is let go: whoever opens it next writes a file of its own.
     drop(claim);
+    let closed = archive.close().await;
     match ended {
         Ok(()) => closed.map_err(ListenError::Archive),
         Err(DriveError::Refused(why)) => Err(ListenError::Refused(why)),

@@ -74,3 +74,10 @@ fn class(text: &str) -> Result<AnswerClass, String> {
         .find(|c| c.as_str() == text)
         .ok_or_else(|| format!("choose of {}", all.map(AnswerClass::as_str).join(", ")))
 }
+
+/// What is said where a follower was too far behind.
+pub(crate) fn missed(n: u64) -> String {
+    format!(
+        "{n} deliveries came that are left out here, because this command was too far behind; `events list` shows them"
+    )
+}

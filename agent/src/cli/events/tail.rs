@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
-use super::filters::Filters;
+use super::filters::{Filters, missed};
+use crate::control::Followed;
 
 /// How often it looks whether anybody still reads, so that `tail | head -1` ends.
 const LOOK: Duration = Duration::from_millis(500);
@@ -28,15 +29,22 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
     let mut follower = arguments::local(&settings)?.follow(args.filters.filter());
     loop {
-        let line = {
+        let next = {
             let mut next = std::pin::pin!(follower.next());
             loop {
                 tokio::select! {
-                    line = &mut next => break line?,
+                    followed = &mut next => break followed?,
                     () = tokio::time::sleep(LOOK) => if context.out.closed() {
                         return Ok(());
                     },
                 }
+            }
+        };
+        let line = match next {
+            Followed::Delivery(line) => line,
+            Followed::Missed(n) => {
+                context.out.message(&missed(n));
+                continue;
             }
         };
         if args.json {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
-use super::filters::Filters;
+use super::filters::{Filters, missed};
+use crate::control::Followed;
 
 /// Wait until so many deliveries came; exit 1 if they do not come in time
 ///
@@ -30,12 +31,20 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
     let mut follower = arguments::local(&settings)?.follow(args.filters.filter());
     let deadline = tokio::time::Instant::now() + args.timeout;
-    for came in 0..args.count {
-        let Ok(line) = tokio::time::timeout_at(deadline, follower.next()).await else {
+    let mut came = 0;
+    while came < args.count {
+        let Ok(next) = tokio::time::timeout_at(deadline, follower.next()).await else {
             let of = args.count;
             return Err(Failure::negative(format!("{came} of {of} came within {} s", args.timeout.as_secs_f64())));
         };
-        let line = line?;
+        let line = match next? {
+            Followed::Delivery(line) => line,
+            Followed::Missed(n) => {
+                context.out.message(&missed(n));
+                continue;
+            }
+        };
+        came += 1;
         if args.json {
             context.out.json(&line)?;
         } else {
