@@ -59,9 +59,15 @@ impl Signing {
         Signing { verifier: Verifier::new(&secrets), secrets }
     }
 
-    /// With the same secrets and `more` after them.
+    /// With the same secrets and `more` after them, each once.
     pub fn with(&self, more: &[Secret]) -> Signing {
-        Signing::new(self.secrets.iter().chain(more).cloned().collect())
+        let mut all = self.secrets.clone();
+        for secret in more {
+            if !all.iter().any(|known| known.is(secret)) {
+                all.push(secret.clone());
+            }
+        }
+        Signing::new(all)
     }
 
     /// The secret that new deliveries are signed with.

@@ -22,6 +22,12 @@ impl Secret {
         if text.is_empty() { Err(Error::EmptySecret) } else { Ok(Secret(text.into())) }
     }
 
+    /// Whether it is the same secret. Takes the same time wherever two of one length differ.
+    pub fn is(&self, other: &Secret) -> bool {
+        use subtle::ConstantTimeEq as _;
+        self.bytes().ct_eq(other.bytes()).into()
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()
     }
@@ -42,6 +48,7 @@ mod tests {
         let secret = Secret::new("whsec_very_private ").unwrap();
         assert_eq!(format!("{secret:?} {secret:#?}"), "Secret(…) Secret(…)");
         assert_eq!(secret.bytes(), b"whsec_very_private ");
+        assert!(secret.is(&secret.clone()) && !secret.is(&Secret::new("whsec_very_private").unwrap()));
         assert_eq!(Secret::new("").err(), Some(Error::EmptySecret));
     }
 }
