@@ -9,6 +9,7 @@
 mod accept;
 mod cli;
 mod config;
+mod ground;
 mod http;
 mod hub;
 mod ids;
@@ -20,14 +21,18 @@ mod respond;
 mod route;
 mod session;
 mod shared;
+mod store;
 mod stream;
 mod tls;
 mod tokens;
 
+pub use accept::Listener;
 pub use cli::run;
 pub use config::{Config, Https, Limits};
+pub use ground::{Bound, Clock, Ground, Offload};
 pub use registry::{AnswerMode, Registry, RegistryError, Snapshot, TokenRecord, TunnelSettings, WhenAway};
 pub use relay::{Addresses, Relay, StartError};
+pub use store::Store;
 pub use tls::TlsError;
 pub use tokens::{Token, TokenId};
 pub use tunnel_spool::Limits as SpoolLimits;

@@ -6,18 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use tokio::sync::watch;
 use tunnel_delivery::{Timestamp, TunnelName};
-use tunnel_spool::{RedbSpool, Spool as _};
+use tunnel_spool::Spool as _;
 
 use crate::config::Config;
+use crate::ground::{Clock, Offload};
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
 use crate::registry::{Registry, TunnelSettings};
 use crate::route::Domain;
+use crate::store::Store;
 use crate::tokens::TokenId;
-
-/// The one place that says which spool it is; everything else knows only the trait.
-pub(crate) type Store = RedbSpool;
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -26,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) spool: Store,
     pub(crate) hub: Hub,
     pub(crate) ids: Ids,
+    pub(crate) clock: Clock,
+    pub(crate) offload: Offload,
     /// Which tunnels the spool holds deliveries of.
     pub(crate) incarnations: Incarnations,
     /// One reload at a time.
@@ -51,7 +52,7 @@ pub(crate) struct Ports {
 
 impl Shared {
     pub(crate) fn now(&self) -> Timestamp {
-        crate::session::wall_clock()
+        self.clock.now()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -81,7 +82,7 @@ impl Shared {
     pub(crate) async fn reload(self: &Arc<Self>) {
         let _one_at_a_time = self.reloading.lock().await;
         let shared = Arc::clone(self);
-        let (all, seen) = match tokio::task::spawn_blocking(move || shared.registry.changed()).await {
+        let (all, seen) = match self.offload.run(move || shared.registry.changed()).await {
             Ok(Ok(Some(changed))) => changed,
             Ok(Ok(None)) | Err(_) => return,
             Ok(Err(e)) => {
