@@ -1,10 +1,10 @@
 //! Does what the machine says: opens the connection, greets, and carries frames between the socket and the intake.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tunnel_archive::ArchiveError;
 use tunnel_delivery::{DeviceName, TunnelName};
 use tunnel_protocol::{
@@ -42,6 +42,9 @@ pub struct Connecting {
     pub start: Start,
 }
 
+/// Gives numbers in 0.0..1.0.
+pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
+
 /// Why the agent cannot go on.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DriveError {
@@ -63,6 +66,7 @@ pub(super) struct Driver {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) inflight: Inflight,
     pub(super) progress: Progress,
+    pub(super) chance: Chance,
 }
 
 impl Driver {
@@ -73,7 +77,7 @@ impl Driver {
         let mut link = None;
         let mut session = None;
         loop {
-            let step = machine.on(event, random());
+            let step = machine.on(event, (self.chance)());
             if let Some(connection) = step.tell {
                 self.announcer.tell(Notice::Connection(connection));
             }
@@ -102,6 +106,7 @@ impl Driver {
     async fn until_stopped(&self, work: impl Future<Output = Event>) -> Event {
         let mut stop = self.stop.clone();
         tokio::select! {
+            biased;
             event = work => event,
             () = stopping(&mut stop) => Event::Stop,
         }
@@ -164,6 +169,7 @@ impl Driver {
         };
         let mut stop = self.stop.clone();
         let answer = tokio::select! {
+            biased;
             answer = answer => answer,
             () = stopping(&mut stop) => return Event::Stop,
         };
@@ -194,7 +200,7 @@ impl Driver {
             done: Some(done),
             assembler: Assembler::new(WINDOW_DELIVERIES as usize),
             window: Window::new(WINDOW_DELIVERIES, WINDOW_BYTES),
-            heartbeat: Heartbeat::new(began, welcome.heartbeat, welcome.dead_after),
+            heartbeat: Heartbeat::new(began.into_std(), welcome.heartbeat, welcome.dead_after),
             welcome,
         };
         // Told before the first delivery can be.
@@ -224,7 +230,7 @@ impl Driver {
                     Ok(frame) => self.frame(&mut session, frame),
                     Err(reason) => Err(reason),
                 },
-                () = &mut beat => match session.heartbeat.look(Instant::now()) {
+                () = &mut beat => match session.heartbeat.look(Instant::now().into_std()) {
                     Beat::Wait(until) => {
                         beat.as_mut().reset(until.into());
                         Ok(())
@@ -248,7 +254,7 @@ impl Driver {
     }
 
     fn frame(&mut self, session: &mut Session, frame: bytes::Bytes) -> Result<(), String> {
-        session.heartbeat.heard(Instant::now());
+        session.heartbeat.heard(Instant::now().into_std());
         match ToAgent::decode(frame).map_err(|e| e.to_string())? {
             ToAgent::Delivery(incoming) => {
                 if session.done.is_none() {
@@ -374,7 +380,7 @@ fn broke(reason: impl Into<String>, cure: Cure, lasted: Duration) -> Event {
     Event::Broke(Trouble { reason: reason.into(), cure }, lasted)
 }
 
-/// In 0.0..1.0; if the system has no randomness the agents come a little less spread.
-fn random() -> f64 {
+/// The system's chance; if it has none the agents come a little less spread.
+pub(super) fn random() -> f64 {
     getrandom::u32().map_or(0.5, |n| f64::from(n) / (f64::from(u32::MAX) + 1.0))
 }
