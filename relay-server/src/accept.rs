@@ -12,8 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use crate::flag::Flag;
 use crate::http::connection::{self, Connection};
-use crate::shared::{Shared, became_true};
+use crate::shared::Shared;
 use crate::stream::Stream;
 
 /// Where connections come from.
@@ -71,26 +72,25 @@ pub(crate) struct Door {
     pub(crate) tls: Option<TlsAcceptor>,
     /// One permit for each connection.
     pub(crate) permits: Arc<Semaphore>,
-    /// Set when connections are to end after the request in hand.
-    pub(crate) draining: watch::Receiver<bool>,
+    /// Raised when connections are to end after the request in hand.
+    pub(crate) draining: Flag,
     pub(crate) connections: Tasks,
     pub(crate) sessions: Tasks,
 }
 
 /// Accepts until draining begins.
 pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
-    let mut draining = door.draining.clone();
     loop {
         // A permit first: beyond the limit, connections wait in the kernel and cost nothing here.
         let permit = tokio::select! {
             biased;
-            () = became_true(&mut draining) => return,
+            () = door.draining.raised() => return,
             permit = Arc::clone(&door.permits).acquire_owned() => permit,
         };
         let Ok(permit) = permit else { return };
         let accepted = tokio::select! {
             biased;
-            () = became_true(&mut draining) => return,
+            () = door.draining.raised() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {

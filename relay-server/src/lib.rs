@@ -9,6 +9,7 @@
 mod accept;
 mod cli;
 mod config;
+mod flag;
 mod ground;
 mod http;
 mod hub;

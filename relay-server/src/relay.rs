@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
@@ -16,6 +15,7 @@ use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
 
 use crate::accept::{Door, Listener, Tasks, listen};
 use crate::config::Config;
+use crate::flag::{Flag, Raiser};
 use crate::ground::{Bound, Clock, Ground, Offload};
 use crate::hub::Hub;
 use crate::ids::Ids;
@@ -77,7 +77,8 @@ pub struct Addresses {
 pub struct Relay {
     shared: Arc<Shared>,
     addresses: Addresses,
-    drain: watch::Sender<bool>,
+    /// Connections are to end as soon as this is gone.
+    drain: Raiser,
     listeners: Vec<JoinHandle<()>>,
     upkeep: JoinHandle<()>,
     connections: Tasks,
@@ -123,7 +124,8 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Serves from now on, standing on what it is handed instead of what `config` says about addresses and the spool.
+    /// Serves from now on, standing on what it is handed instead of what `config` says about addresses and the spool. The data folder has a folder
+    /// `spool` all the same: which tunnels there are is noted in it.
     ///
     /// # Errors
     /// What removed tunnels had spooled cannot be dropped.
@@ -146,8 +148,8 @@ impl Relay {
             clock,
             offload,
             stream,
-            stopping: AtomicBool::new(false),
-            end_sessions: watch::Sender::new(false),
+            stopping: Flag::default(),
+            end_sessions: Flag::default(),
             ports,
             config,
         });
@@ -158,13 +160,13 @@ impl Relay {
         }
         let beside = spool_folder(&shared.config);
         shared.incarnations.settle(&all).map_err(|source| StartError::Write { path: beside, source })?;
-        let drain = watch::Sender::new(false);
+        let drain = Raiser(Flag::default());
         let (connections, sessions) = (Tasks::new(), Tasks::new());
         let door = Door {
             shared: Arc::clone(&shared),
             tls: None,
             permits: Arc::new(Semaphore::new(shared.config.limits.connections)),
-            draining: drain.subscribe(),
+            draining: drain.0.clone(),
             connections: connections.clone(),
             sessions: sessions.clone(),
         };
@@ -189,8 +191,8 @@ impl Relay {
     /// Stops: no new connections, requests in hand are answered, agents are told, the spool is flushed.
     pub async fn stop(self) {
         let Relay { shared, drain, listeners, upkeep, connections, sessions, .. } = self;
-        shared.stopping.store(true, Ordering::Relaxed);
-        drain.send_replace(true);
+        shared.stopping.raise();
+        drain.0.raise();
         for listener in listeners {
             let _ = listener.await;
         }
@@ -198,7 +200,7 @@ impl Relay {
         if tokio::time::timeout(shared.config.limits.drain, connections.wait()).await.is_err() {
             warn!("some requests were still not answered when the time to stop had come");
         }
-        shared.end_sessions.send_replace(true);
+        shared.end_sessions.raise();
         if tokio::time::timeout(Duration::from_secs(5), sessions.wait()).await.is_err() {
             warn!("some agents did not go when told to");
         }

@@ -1,14 +1,13 @@
 //! What all connections of one relay share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use tokio::sync::watch;
 use tunnel_delivery::{Timestamp, TunnelName};
 use tunnel_spool::Spool as _;
 
 use crate::config::Config;
+use crate::flag::Flag;
 use crate::ground::{Clock, Offload};
 use crate::hub::Hub;
 use crate::ids::Ids;
@@ -35,10 +34,10 @@ pub(crate) struct Shared {
     pub(crate) started: Timestamp,
     /// Names the stream that the spool's places count in: another spool, another stream.
     pub(crate) stream: Bytes,
-    /// Set once no new work is taken.
-    pub(crate) stopping: AtomicBool,
-    /// Becomes true when sessions are to end.
-    pub(crate) end_sessions: watch::Sender<bool>,
+    /// Raised once no new work is taken.
+    pub(crate) stopping: Flag,
+    /// Raised when sessions are to end.
+    pub(crate) end_sessions: Flag,
     /// Ports that listeners got, for the addresses told to agents.
     pub(crate) ports: Ports,
 }
@@ -56,7 +55,7 @@ impl Shared {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        self.stopping.is_up()
     }
 
     /// A tunnel's settings. One that is not known may just have been added: the file is looked at before saying no.
@@ -161,10 +160,4 @@ impl Shared {
         }
         urls
     }
-}
-
-/// Returns once the flag is set, or nobody is left who could set it.
-pub(crate) async fn became_true(flag: &mut watch::Receiver<bool>) {
-    // The guard that comes with it must not live across another await.
-    let _ = flag.wait_for(|set| *set).await;
 }

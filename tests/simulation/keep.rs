@@ -4,6 +4,7 @@
 //! sled behind it would have threads of its own, a writer that waits for the disk, and files to be opened for every crash of every seed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use healthie_tunnel::keep::{Keep, Later};
@@ -54,18 +55,20 @@ impl ArchiveDisk {
     }
 }
 
-enum Order {
+enum Work {
     Insert(Arc<Intake>, oneshot::Sender<Result<Inserted, ArchiveError>>),
     Record(DeliveryId, Attempt, oneshot::Sender<Result<u32, ArchiveError>>),
 }
 
 struct Inner {
     disk: ArchiveDisk,
-    waiting: Mutex<Vec<Order>>,
+    waiting: Mutex<Vec<Work>>,
     rung: Notify,
     chance: Chance,
     /// One in so many insertions fails because the disk is full for now; 0 for none.
     refuse: u64,
+    /// Nothing fails any more.
+    calm: Arc<AtomicBool>,
     log: Log,
     device: String,
 }
@@ -75,14 +78,20 @@ pub(crate) struct MemoryKeep(Arc<Inner>);
 
 impl MemoryKeep {
     /// Opens what is on the disk. Must be called on the agent's host, where its writer is to run.
-    pub(crate) fn open(disk: ArchiveDisk, chance: Chance, refuse: u64, log: Log, device: String) -> MemoryKeep {
-        let inner =
-            Arc::new(Inner { disk, waiting: Mutex::default(), rung: Notify::new(), chance, refuse, log, device });
+    pub(crate) fn open(
+        disk: ArchiveDisk,
+        chance: Chance,
+        (refuse, calm): (u64, Arc<AtomicBool>),
+        log: Log,
+        device: String,
+    ) -> MemoryKeep {
+        let (waiting, rung) = (Mutex::default(), Notify::new());
+        let inner = Arc::new(Inner { disk, waiting, rung, chance, refuse, calm, log, device });
         tokio::spawn(write(Arc::clone(&inner)));
         MemoryKeep(inner)
     }
 
-    fn put(&self, order: Order) {
+    fn put(&self, order: Work) {
         lock(&self.0.waiting).push(order);
         self.0.rung.notify_one();
     }
@@ -100,7 +109,7 @@ async fn write(keep: Arc<Inner>) {
             let mut durable = lock(&keep.disk.0);
             for order in batch {
                 match order {
-                    Order::Insert(intake, answer) => {
+                    Work::Insert(intake, answer) => {
                         let id = intake.delivery.id;
                         let came = if durable.kept.contains_key(&id) {
                             Inserted::AlreadyThere
@@ -114,7 +123,7 @@ async fn write(keep: Arc<Inner>) {
                         };
                         answers.push(Box::new(move || drop(answer.send(Ok(came)))));
                     }
-                    Order::Record(id, attempt, answer) => {
+                    Work::Record(id, attempt, answer) => {
                         let done = match durable.kept.get_mut(&id) {
                             Some(kept) => {
                                 kept.attempts.push(attempt);
@@ -162,13 +171,13 @@ fn summary(kept: &Kept) -> Summary {
 
 impl Keep for MemoryKeep {
     fn insert(&self, intake: Intake) -> Later<'_, Inserted> {
-        if self.0.refuse > 0 && self.0.chance.once_in(self.0.refuse) {
+        if self.0.refuse > 0 && !self.0.calm.load(Ordering::Relaxed) && self.0.chance.once_in(self.0.refuse) {
             let full = ArchiveError::DiskFull { dir: "memory".into(), free: 0, needed: 1 };
             return Box::pin(std::future::ready(Err(full)));
         }
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            self.put(Order::Insert(Arc::new(intake), answer));
+            self.put(Work::Insert(Arc::new(intake), answer));
             answered.await.unwrap_or(Err(ArchiveError::Closed))
         })
     }
@@ -176,7 +185,7 @@ impl Keep for MemoryKeep {
     fn record(&self, id: DeliveryId, attempt: Attempt) -> Later<'_, u32> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            self.put(Order::Record(id, attempt, answer));
+            self.put(Work::Record(id, attempt, answer));
             answered.await.unwrap_or(Err(ArchiveError::Closed))
         })
     }

@@ -8,10 +8,10 @@ use tunnel_protocol::INLINE_BODY;
 
 use crate::keep::Kept;
 use crate::plan::Device;
-use crate::world::{Machine, Scene};
+use crate::world::{Machine, Scene, TICK};
 
-/// The shortest pause between two connections of one process: half of the agent's first pause.
-const SHORTEST_PAUSE: u64 = 125;
+/// The shortest pause between two connections of one process: half of the agent's first pause, as far as a step of the simulation can tell.
+const SHORTEST_PAUSE: u64 = 125 - TICK;
 /// The most connections of one process in [`WINDOW`] milliseconds. A session that lasted three seconds begins the pauses anew.
 const MOST_DIALS: usize = 24;
 const WINDOW: u64 = 30_000;

@@ -31,7 +31,7 @@ use crate::sender::{Book, Sender};
 use crate::spool::{MemorySpool, SpoolDisk};
 
 /// How far a step goes.
-const TICK: u64 = 10;
+pub(crate) const TICK: u64 = 10;
 /// How long everything may take once all is well again.
 const PATIENCE: u64 = 300_000;
 /// How long it goes on after that, so that what should not be there any more is gone: longer than an idle connection may stay.
@@ -107,6 +107,8 @@ pub(crate) fn run(seed: u64, data: &Path) -> Scene {
 /// Adds the plan's tunnels to a registry, and makes a token for each.
 fn register(plan: &Plan, data: &Path, log: &Log) -> Vec<Token> {
     let registry = Registry::open(data).expect("a registry in an empty folder");
+    // Beside the spool the relay notes which tunnels there are, wherever the spool itself is.
+    std::fs::create_dir(data.join("spool")).expect("a folder in an empty folder");
     let now = log.wall_clock();
     let token = |tunnel: &crate::plan::Tunnel| {
         let mode = if tunnel.passthrough.is_some() { AnswerMode::Passthrough } else { AnswerMode::Ack };
@@ -278,6 +280,7 @@ impl Scene {
                 port: FIRST_PORT + at as u16,
                 token: self.tokens[device.tunnel].clone(),
                 refuses: self.plan.store_refuses,
+                calm: Arc::clone(&self.handlers.calm),
             };
             sim.host(device.host.as_str(), move || agent.clone().run());
         }
@@ -386,6 +389,7 @@ struct AgentProcess {
     port: u16,
     token: Token,
     refuses: u64,
+    calm: Arc<AtomicBool>,
 }
 
 impl AgentProcess {
@@ -395,8 +399,13 @@ impl AgentProcess {
         let name = self.device.name.to_string();
         self.log.say(format_args!("{name} starts for the {process}. time"));
         let chance = |what: &str| Chance::of(self.seed, &format!("{name} {what} {process}"));
-        let keep =
-            MemoryKeep::open(self.machine.disk.clone(), chance("store"), self.refuses, self.log.clone(), name.clone());
+        let keep = MemoryKeep::open(
+            self.machine.disk.clone(),
+            chance("store"),
+            (self.refuses, Arc::clone(&self.calm)),
+            self.log.clone(),
+            name.clone(),
+        );
         let pauses = chance("pauses");
         let net = Net {
             log: self.log.clone(),

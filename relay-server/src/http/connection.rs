@@ -19,11 +19,12 @@ use tunnel_spool::Spool as _;
 use super::head::{Framing, Head, HeadLimits, Refusal};
 use super::recorder::{Heads, Recorder};
 use crate::accept::Tasks;
+use crate::flag::Flag;
 use crate::ingest;
 use crate::respond::{self, Answer, Problem};
 use crate::route::{Route, route};
 use crate::session::{self, Caller};
-use crate::shared::{Shared, became_true};
+use crate::shared::Shared;
 use crate::stream::Stream;
 
 /// What the requests of one connection have in common.
@@ -37,7 +38,7 @@ pub(crate) struct Connection {
 }
 
 /// Serves HTTP/1 until the connection ends, or until the request in hand is answered once `draining` is set.
-pub(crate) async fn serve_http1<S>(stream: Stream<S>, connection: Arc<Connection>, mut draining: watch::Receiver<bool>)
+pub(crate) async fn serve_http1<S>(stream: Stream<S>, connection: Arc<Connection>, draining: Flag)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -58,7 +59,7 @@ where
         biased;
         // How a stranger's connection ends is nobody's concern: it was answered, or it went away.
         _ = &mut serving => {}
-        () = became_true(&mut draining) => {
+        () = draining.raised() => {
             serving.as_mut().graceful_shutdown();
             let _ = serving.await;
         }
@@ -66,7 +67,7 @@ where
 }
 
 /// Serves HTTP/2 likewise. It has no lines to record: names come in lower case, and the library groups those of one name; both is said in the record.
-pub(crate) async fn serve_http2<S>(stream: Stream<S>, connection: Arc<Connection>, mut draining: watch::Receiver<bool>)
+pub(crate) async fn serve_http2<S>(stream: Stream<S>, connection: Arc<Connection>, draining: Flag)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -94,7 +95,7 @@ where
         _ = &mut serving => {}
         // Pings keep a connection open that nobody sends a request on; here it may not stay.
         () = busy.idle_for(head_time) => {}
-        () = became_true(&mut draining) => {
+        () = draining.raised() => {
             serving.as_mut().graceful_shutdown();
             let _ = serving.await;
         }
@@ -275,7 +276,7 @@ where
     let accept = derive_accept_key(key);
     let host = head.headers.get("host").and_then(|h| std::str::from_utf8(h).ok());
     let caller = Caller { public_urls: shared.public_urls(&its_tunnel, host), tunnel: its_tunnel, token };
-    let (shared, end, place) = (Arc::clone(shared), shared.end_sessions.subscribe(), Arc::clone(connection));
+    let (shared, end, place) = (Arc::clone(shared), shared.end_sessions.clone(), Arc::clone(connection));
     let upgrade = hyper::upgrade::on(request);
     connection.sessions.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -21,9 +20,10 @@ use tunnel_protocol::{
 };
 use tunnel_spool::{ReadLimit, Seq, Spool as _, SpoolError};
 
+use crate::flag::Flag;
 use crate::hub::Seat;
 use crate::registry::AnswerMode;
-use crate::shared::{Shared, became_true};
+use crate::shared::Shared;
 use crate::tokens::TokenId;
 use ledger::Ledger;
 use pump::{Ended, Pump};
@@ -48,20 +48,15 @@ enum End {
 }
 
 /// Serves one agent until it goes or has to.
-pub(crate) async fn serve<S>(
-    stream: S,
-    read: Vec<u8>,
-    caller: Caller,
-    shared: Arc<Shared>,
-    mut stopping: watch::Receiver<bool>,
-) where
+pub(crate) async fn serve<S>(stream: S, read: Vec<u8>, caller: Caller, shared: Arc<Shared>, stopping: Flag)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut pump = Pump::server(stream, read).await;
     let Some(hello) = hello(&mut pump).await else { return };
     let Some(mut session) = Session::open(&mut pump, hello, &caller, shared).await else { return };
     info!(tunnel = %caller.tunnel, device = %session.device, after = %session.ledger.sent(), "agent connected");
-    let end = session.run(&mut pump, &mut stopping).await;
+    let end = session.run(&mut pump, &stopping).await;
     let why = match &end {
         End::Agent(why) => why.clone(),
         End::Relay(why) => {
@@ -209,11 +204,7 @@ impl Session {
         })
     }
 
-    async fn run<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        pump: &mut Pump<S>,
-        stopping: &mut watch::Receiver<bool>,
-    ) -> End {
+    async fn run<S: AsyncRead + AsyncWrite + Unpin>(&mut self, pump: &mut Pump<S>, stopping: &Flag) -> End {
         let beat = tokio::time::sleep(std::time::Duration::ZERO);
         tokio::pin!(beat);
         loop {
@@ -225,7 +216,7 @@ impl Session {
             tokio::select! {
                 biased;
                 why = self.seat.leave.told() => return End::Relay(why),
-                () = became_true(stopping) => return End::Relay("the relay is stopping".into()),
+                () = stopping.raised() => return End::Relay("the relay is stopping".into()),
                 () = &mut beat => match self.heartbeat.look(Instant::now().into_std()) {
                     Beat::Dead => return End::Agent("nothing was heard for too long".into()),
                     Beat::Ping(n) => self.ledger.outbox.urgent(ToAgent::Ping(n).encode()),
