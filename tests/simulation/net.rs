@@ -14,14 +14,17 @@ use turmoil::net::{TcpListener, TcpStream};
 use crate::log::Log;
 
 /// The relay's listener.
-pub(crate) struct Door(pub(crate) TcpListener);
+pub(crate) struct Door {
+    pub(crate) listener: TcpListener,
+    pub(crate) knife: Knife,
+}
 
 impl healthie_relay::Listener for Door {
-    type Io = TcpStream;
+    type Io = Cuttable;
 
-    async fn accept(&mut self) -> io::Result<(TcpStream, IpAddr)> {
-        let (stream, peer) = self.0.accept().await?;
-        Ok((stream, peer.ip()))
+    async fn accept(&mut self) -> io::Result<(Cuttable, IpAddr)> {
+        let (stream, peer) = self.listener.accept().await?;
+        Ok((self.knife.hold(stream), peer.ip()))
     }
 }
 
@@ -36,6 +39,11 @@ struct Edge {
 }
 
 impl Knife {
+    /// A connection that the next cut breaks.
+    fn hold(&self, stream: TcpStream) -> Cuttable {
+        Cuttable { stream, knife: self.clone(), born: self.0.cuts.load(Ordering::Relaxed) }
+    }
+
     /// Breaks everything that is open.
     pub(crate) fn cut(&self) {
         self.0.cuts.fetch_add(1, Ordering::Relaxed);
@@ -46,7 +54,7 @@ impl Knife {
 
 /// A connection that can be cut.
 #[derive(Debug)]
-struct Cuttable {
+pub(crate) struct Cuttable {
     stream: TcpStream,
     knife: Knife,
     born: u64,
@@ -113,10 +121,9 @@ impl Network for Net {
             let mut dials = self.dials.lock().unwrap_or_else(PoisonError::into_inner);
             dials.push((self.process, self.log.now()));
         }
-        let born = self.knife.0.cuts.load(Ordering::Relaxed);
         Box::pin(async move {
             let stream = TcpStream::connect((peer.host.as_str(), peer.port)).await?;
-            Ok(Box::new(Cuttable { stream, knife: self.knife.clone(), born }) as Box<dyn Wire>)
+            Ok(Box::new(self.knife.hold(stream)) as Box<dyn Wire>)
         })
     }
 }

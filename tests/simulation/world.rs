@@ -39,6 +39,15 @@ const AFTERMATH: u64 = 16_000;
 /// How long an idle connection may stay.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
+/// What becomes of a machine whose process is killed.
+#[derive(Clone, Copy)]
+enum End {
+    /// Nothing runs until the fault is over.
+    Stay,
+    /// Another process.
+    StartAgain,
+}
+
 /// How a process is asked to end; a new one for each.
 type Ending = Arc<Mutex<watch::Sender<bool>>>;
 
@@ -50,6 +59,8 @@ pub(crate) struct Machine {
     pub(crate) processes: Arc<AtomicU64>,
     /// Whether a process of it was ever killed.
     pub(crate) killed: Arc<AtomicBool>,
+    /// Whether its process came to the end that it was asked for.
+    stopped: Arc<AtomicBool>,
     /// Whether it is connected, as it says itself.
     pub(crate) connected: Arc<AtomicBool>,
     knife: Knife,
@@ -70,6 +81,7 @@ pub(crate) struct Scene {
     /// How many connections the relay had when it was last looked.
     pub(crate) relay_streams: Arc<AtomicUsize>,
     relay_ending: Ending,
+    relay_knife: Knife,
     relay_starts: Arc<AtomicU64>,
     tokens: Vec<Token>,
     data: PathBuf,
@@ -96,6 +108,7 @@ pub(crate) fn run(seed: u64, data: &Path) -> Scene {
         spool: SpoolDisk::default(),
         relay_streams: Arc::default(),
         relay_ending: Ending::default(),
+        relay_knife: Knife::default(),
         relay_starts: Arc::default(),
         tokens,
         data: data.to_owned(),
@@ -138,23 +151,30 @@ impl Scene {
             .build();
         self.people(&mut sim);
         let mut ended = None;
+        let mut doomed = Vec::new();
         let mut running: BTreeMap<usize, ()> = BTreeMap::new();
         let mut next = 0;
         let mut healed = false;
         loop {
             let now = self.log.now();
             let faults = &self.plan.faults;
+            for (host, end) in doomed.drain(..) {
+                match end {
+                    End::Stay => sim.crash(host),
+                    End::StartAgain => sim.bounce(host),
+                }
+            }
             let over: Vec<usize> = running.keys().copied().filter(|at| faults[*at].until <= now).collect();
             for at in over {
                 running.remove(&at);
-                self.end(&mut sim, &faults[at].fault);
+                doomed.extend(self.end(&mut sim, &faults[at].fault));
             }
             while next < faults.len() && faults[next].from <= now {
-                self.begin(&mut sim, &faults[next].fault);
+                doomed.extend(self.begin(&mut sim, &faults[next].fault));
                 running.insert(next, ());
                 next += 1;
             }
-            if !healed && now >= self.plan.heal && running.is_empty() {
+            if !healed && now >= self.plan.heal && running.is_empty() && doomed.is_empty() {
                 self.log.say("all is well");
                 self.handlers.calm.store(true, Ordering::Relaxed);
                 healed = true;
@@ -191,7 +211,8 @@ impl Scene {
         })
     }
 
-    fn begin(&self, sim: &mut Sim<'_>, fault: &Fault) {
+    /// Begins a fault; gives whose process ends with the next step.
+    fn begin<'f>(&self, sim: &mut Sim<'_>, fault: &'f Fault) -> Option<(&'f str, End)> {
         self.log.say(format_args!("begins: {fault:?}"));
         match fault {
             Fault::Partition(a, b) => sim.partition(a.as_str(), b.as_str()),
@@ -202,7 +223,10 @@ impl Scene {
                     machine.killed.store(true, Ordering::Relaxed);
                     machine.connected.store(false, Ordering::Relaxed);
                 }
-                for other in self.hosts().iter().filter(|other| *power && *other != host) {
+                if !power {
+                    return Some((host.as_str(), self.kill(host, End::Stay)));
+                }
+                for other in self.hosts().iter().filter(|other| *other != host) {
                     sim.partition(host.as_str(), other.as_str());
                 }
                 sim.crash(host.as_str());
@@ -216,9 +240,18 @@ impl Scene {
                 sim.set_link_max_message_latency(a.as_str(), b.as_str(), Duration::from_millis(*most));
             }
         }
+        None
     }
 
-    fn end(&self, sim: &mut Sim<'_>, fault: &Fault) {
+    /// Breaks the connections of a process that is killed. The process itself is torn down with the next step: tokio does that in an order that is not
+    /// the seed's, and what its connections say when they are dropped would be sent in that order.
+    fn kill(&self, host: &str, end: End) -> End {
+        self.machine(host).map_or(&self.relay_knife, |machine| &machine.knife).cut();
+        end
+    }
+
+    /// Ends a fault; gives whose process ends with the next step.
+    fn end<'f>(&self, sim: &mut Sim<'_>, fault: &'f Fault) -> Option<(&'f str, End)> {
         self.log.say(format_args!("ends: {fault:?}"));
         match fault {
             Fault::Partition(a, b) => sim.repair(a.as_str(), b.as_str()),
@@ -230,13 +263,19 @@ impl Scene {
                 }
                 sim.bounce(host.as_str());
             }
-            // Whether it came to its end or not: whoever stops a program waits only so long.
-            Fault::Stop(host) => sim.bounce(host.as_str()),
+            Fault::Stop(host) => {
+                // Whoever stops a program waits only so long.
+                if let Some(machine) = self.machine(host).filter(|m| !m.stopped.load(Ordering::Relaxed)) {
+                    machine.killed.store(true, Ordering::Relaxed);
+                }
+                return Some((host.as_str(), self.kill(host, End::StartAgain)));
+            }
             Fault::Cut(_) => {}
             Fault::Slow(a, b, _) => {
                 sim.set_link_max_message_latency(a.as_str(), b.as_str(), Duration::from_millis(60));
             }
         }
+        None
     }
 
     fn machine(&self, host: &str) -> Option<&Machine> {
@@ -256,6 +295,7 @@ impl Scene {
             log: self.log.clone(),
             disk: self.spool.clone(),
             ending: Arc::clone(&self.relay_ending),
+            knife: self.relay_knife.clone(),
             starts: Arc::clone(&self.relay_starts),
             at_hand: self.plan.at_hand,
             refuses: self.plan.spool_refuses,
@@ -348,6 +388,7 @@ struct RelayProcess {
     log: Log,
     disk: SpoolDisk,
     ending: Ending,
+    knife: Knife,
     starts: Arc<AtomicU64>,
     at_hand: u64,
     refuses: u64,
@@ -360,7 +401,7 @@ impl RelayProcess {
         self.log.say(format_args!("the relay starts for the {start}. time"));
         let chance = Chance::of(self.seed, &format!("spool {start}"));
         let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80));
-        let listener = Door(turmoil::net::TcpListener::bind(addr).await?);
+        let listener = Door { listener: turmoil::net::TcpListener::bind(addr).await?, knife: self.knife };
         let clock = self.log.clone();
         let ground = Ground {
             registry: Registry::open(&self.data)?,
@@ -395,6 +436,7 @@ struct AgentProcess {
 impl AgentProcess {
     async fn run(self) -> turmoil::Result {
         let ending = new_ending(&self.machine.ending);
+        self.machine.stopped.store(false, Ordering::Relaxed);
         let process = self.machine.processes.fetch_add(1, Ordering::Relaxed);
         let name = self.device.name.to_string();
         self.log.say(format_args!("{name} starts for the {process}. time"));
@@ -439,7 +481,9 @@ impl AgentProcess {
             last_attempts: Duration::from_secs(2),
             chance: Arc::new(move || pauses.fraction()),
         });
-        match works.run(ending).await {
+        let ended = works.run(ending).await;
+        self.machine.stopped.store(true, Ordering::Relaxed);
+        match ended {
             Ok(()) => self.log.say(format_args!("{name} has stopped")),
             Err(e) => self.log.wrong(format_args!("{name} cannot go on: {e}")),
         }
