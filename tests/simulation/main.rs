@@ -110,7 +110,7 @@ fn whatever_happens_everything_answered_arrives_once_and_whole() {
 
 #[test]
 fn a_seed_tells_the_same_story_every_time() {
-    for seed in 100..140 {
+    for seed in 100..108 {
         let (first, second) = (play(seed).2, play(seed).2);
         let differ = first.iter().zip(&second).position(|(a, b)| a != b);
         assert_eq!(

@@ -3,7 +3,7 @@
 //!
 //! Neither threads nor files: the real spool's writer is a thread that waits for the disk, and no two runs of it come to pass alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ type Tunnels = BTreeMap<TunnelName, Tunnel>;
 pub(crate) struct SpoolDisk {
     durable: Arc<Mutex<Tunnels>>,
     given: Arc<Mutex<BTreeMap<DeliveryId, u64>>>,
+    joined: Arc<Mutex<BTreeSet<(TunnelName, DeviceName)>>>,
 }
 
 fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -45,9 +46,9 @@ impl SpoolDisk {
         lock(&self.given).clone()
     }
 
-    /// Whether every device of a tunnel has a place.
-    pub(crate) fn devices(&self, tunnel: &TunnelName) -> usize {
-        lock(&self.durable).get(tunnel).map_or(0, |t| t.devices.len())
+    /// How many devices of a tunnel were ever told their place.
+    pub(crate) fn joined(&self, tunnel: &TunnelName) -> usize {
+        lock(&self.joined).iter().filter(|(of, _)| of == tunnel).count()
     }
 }
 
@@ -160,6 +161,7 @@ async fn write(spool: Arc<Inner>) {
                         tunnel.devices.entry(device.clone()).or_insert((after, now));
                         let spool = Arc::clone(&spool);
                         answers.push(Box::new(move || {
+                            lock(&spool.disk.joined).insert((name.clone(), device.clone()));
                             lock(&spool.seen).entry(name).or_default().devices.entry(device).or_insert((after, now));
                             let _ = answer.send(Ok(Place { after: Seq(after), new: true, gap: None }));
                         }));

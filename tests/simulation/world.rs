@@ -352,7 +352,7 @@ impl Scene {
             };
             let spool = spool.clone();
             tasks.push(async move {
-                while spool.devices(&sender.tunnel) < wait_for {
+                while spool.joined(&sender.tunnel) < wait_for {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 sender.run().await;
