@@ -4,6 +4,7 @@
 //! sled behind it would have threads of its own, a writer that waits for the disk, and files to be opened for every crash of every seed.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -111,15 +112,16 @@ async fn write(keep: Arc<Inner>) {
                 match order {
                     Work::Insert(intake, answer) => {
                         let id = intake.delivery.id;
-                        let came = if durable.kept.contains_key(&id) {
-                            Inserted::AlreadyThere
-                        } else {
-                            let queued = intake.queued;
-                            let delivery = Arc::clone(&intake.delivery);
-                            durable.kept.insert(id, Kept { delivery, attempts: Vec::new(), queued, intake });
-                            durable.order.push(id);
-                            keep.log.say(format_args!("{} stores number {}", keep.device, durable.order.len()));
-                            Inserted::New { duplicate_of: None }
+                        let Durable { kept, order } = &mut *durable;
+                        let came = match kept.entry(id) {
+                            Entry::Occupied(_) => Inserted::AlreadyThere,
+                            Entry::Vacant(place) => {
+                                let (queued, delivery) = (intake.queued, Arc::clone(&intake.delivery));
+                                place.insert(Kept { delivery, attempts: Vec::new(), queued, intake });
+                                order.push(id);
+                                keep.log.say(format_args!("{} stores number {}", keep.device, order.len()));
+                                Inserted::New { duplicate_of: None }
+                            }
                         };
                         answers.push(Box::new(move || drop(answer.send(Ok(came)))));
                     }

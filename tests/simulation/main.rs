@@ -4,6 +4,8 @@
 //! `cargo test -p tunnel-stories --test simulation` plays a few dozen seeds; `HEALTHIE_TUNNEL_SEEDS=5000` that many, and `HEALTHIE_TUNNEL_SEED=17` that
 //! one, with its log.
 
+#![allow(clippy::print_stderr, reason = "the log of a seed and the sums are for whoever runs this")]
+
 mod chance;
 mod handler;
 mod http;

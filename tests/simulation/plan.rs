@@ -23,6 +23,8 @@ pub(crate) struct Device {
     pub(crate) tunnel: usize,
     /// How many deliveries it forwards at once.
     pub(crate) concurrency: usize,
+    /// How many deliveries and bytes may be on their way to it.
+    pub(crate) allowance: (u32, u64),
 }
 
 /// What goes wrong.
@@ -92,12 +94,13 @@ impl Plan {
                 host: format!("agent-{i}"),
                 tunnel: i % tunnels.len(),
                 concurrency: chance.between(1, 4) as usize,
+                allowance: (*chance.pick(&[1, 2, 7, 512]), *chance.pick(&[0, 50_000, 8 << 20])),
             })
             .collect();
         let heal = chance.between(12_000, 40_000);
         let mut faults = Vec::new();
-        for device in 0..count {
-            faults.extend(trouble(&chance, heal, |chance| agents(chance, device, &devices[device].host)));
+        for (at, device) in devices.iter().enumerate() {
+            faults.extend(trouble(&chance, heal, |chance| agents(chance, at, &device.host)));
         }
         if !chance.once_in(4) {
             faults.extend(trouble(&chance, heal, relays));

@@ -13,7 +13,7 @@ use healthie_relay::{
 };
 use healthie_tunnel::dial::Dialer;
 use healthie_tunnel::forward::{HostHeader, Routes};
-use healthie_tunnel::listen::{Connecting, Parts, Works};
+use healthie_tunnel::listen::{Allowance, Connecting, Parts, Works};
 use healthie_tunnel::notice::{Announcer, Connection, Notice};
 use healthie_tunnel::policy::Policy;
 use healthie_tunnel::settings::Token;
@@ -463,6 +463,7 @@ impl AgentProcess {
                 tunnel: None,
                 device: self.device.name.clone(),
                 start: Start::Beginning,
+                allowance: Allowance { deliveries: self.device.allowance.0, bytes: self.device.allowance.1 },
             },
             dialer: Dialer::over(Arc::new(net)),
             keep: Arc::new(keep),

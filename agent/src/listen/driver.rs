@@ -21,11 +21,24 @@ use crate::intake::{Done, Intake, Receipt};
 use crate::notice::{Announcer, Notice};
 use crate::settings::{RelayUrl, Token};
 
-/// The most deliveries that may be on their way to this agent, and the most bytes of bodies; both bound its memory.
-const WINDOW_DELIVERIES: u32 = 512;
-const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 /// How long opening a connection may take.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How much may be on its way to an agent; it bounds the agent's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// So many deliveries, at least one.
+    pub deliveries: u32,
+    /// So many bytes of bodies; a single delivery may be longer.
+    pub bytes: u64,
+}
+
+impl Default for Allowance {
+    /// 512 deliveries, 8 MiB.
+    fn default() -> Allowance {
+        Allowance { deliveries: 512, bytes: 8 * 1024 * 1024 }
+    }
+}
 
 /// Whom to connect to and as whom.
 #[derive(Clone, Debug)]
@@ -40,6 +53,8 @@ pub struct Connecting {
     pub device: DeviceName,
     /// Where a new device starts.
     pub start: Start,
+    /// How much may be on its way.
+    pub allowance: Allowance,
 }
 
 /// Gives numbers in 0.0..1.0.
@@ -156,8 +171,8 @@ impl Driver {
             software: super::SOFTWARE.to_owned(),
             start: c.start,
             resume: self.progress.resume(),
-            window_deliveries: WINDOW_DELIVERIES,
-            window_bytes: WINDOW_BYTES,
+            window_deliveries: c.allowance.deliveries,
+            window_bytes: c.allowance.bytes,
         };
         link.outbox.urgent(ToRelay::Hello(hello).encode());
         let answer = async {
@@ -194,12 +209,14 @@ impl Driver {
     async fn serve(&mut self, link: Link<Stream>, welcome: Welcome) -> Result<Event, DriveError> {
         let began = Instant::now();
         self.progress.welcomed(&welcome);
-        let (done, mut dones) = mpsc::channel(2 * WINDOW_DELIVERIES as usize);
+        let Allowance { deliveries, bytes } = self.connecting.allowance;
+        let most = deliveries.max(1) as usize;
+        let (done, mut dones) = mpsc::channel(2 * most);
         let mut session = Session {
             link,
             done: Some(done),
-            assembler: Assembler::new(WINDOW_DELIVERIES as usize),
-            window: Window::new(WINDOW_DELIVERIES, WINDOW_BYTES),
+            assembler: Assembler::new(most),
+            window: Window::new(deliveries, bytes),
             heartbeat: Heartbeat::new(began.into_std(), welcome.heartbeat, welcome.dead_after),
             welcome,
         };

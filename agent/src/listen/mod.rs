@@ -30,7 +30,7 @@ use crate::policy::Policy;
 use crate::settings::{RelayUrl, Token};
 
 pub use device::device_name;
-pub use driver::{Chance, Connecting, DriveError};
+pub use driver::{Allowance, Chance, Connecting, DriveError};
 pub use machine::{Act, Cure, Event, Machine, Step, Trouble};
 pub use works::{Parts, Works};
 
@@ -145,6 +145,7 @@ async fn start(
             tunnel: config.tunnel.clone(),
             device: device.clone(),
             start: config.start,
+            allowance: Allowance::default(),
         },
         dialer: Dialer::new(config.trust),
         keep: Arc::new(archive.clone()),
