@@ -7,11 +7,13 @@
 #![allow(clippy::print_stderr, reason = "the log of a seed and the sums are for whoever runs this")]
 
 mod chance;
+mod hall;
 mod handler;
 mod http;
 mod keep;
 mod log;
 mod net;
+mod patience;
 mod plan;
 mod sender;
 mod spool;

@@ -46,6 +46,11 @@ impl SpoolDisk {
         lock(&self.given).clone()
     }
 
+    /// How many devices of a tunnel have a place.
+    pub(crate) fn devices(&self, tunnel: &TunnelName) -> usize {
+        lock(&self.durable).get(tunnel).map_or(0, |t| t.devices.len())
+    }
+
     /// How many devices of a tunnel were ever told their place.
     pub(crate) fn joined(&self, tunnel: &TunnelName) -> usize {
         lock(&self.joined).iter().filter(|(of, _)| of == tunnel).count()
