@@ -107,10 +107,12 @@ impl Backlog {
         let records = Arc::new(Semaphore::new(UNRECORDED));
         while !*stop.borrow_and_update() {
             let permit = tokio::select! {
+                biased;
                 permit = Arc::clone(&permits).acquire_owned() => permit,
                 _ = stop.changed() => return,
             };
             let job = tokio::select! {
+                biased;
                 job = self.next(&hand, &policy) => job,
                 _ = stop.changed() => return,
             };
@@ -204,8 +206,9 @@ async fn page(
     cursor: Option<Cursor>,
     busy: &Arc<HashSet<DeliveryId>>,
 ) -> Result<Part, ArchiveError> {
-    let (archive, signing, policy, busy) =
-        (hand.archive.clone(), Arc::clone(&hand.signing), Arc::clone(policy), Arc::clone(busy));
+    let (keep, signing, policy, busy) =
+        (Arc::clone(&hand.keep), Arc::clone(&hand.signing), Arc::clone(policy), Arc::clone(busy));
+    let blocks = keep.blocks();
     let read = move || {
         let query = Query {
             order: Order::OldestFirst,
@@ -214,7 +217,7 @@ async fn page(
             answer: vec![AnswerClass::Queued],
             ..Query::default()
         };
-        let page = archive.list(&query)?;
+        let page = keep.list(&query)?;
         let mut found = Vec::new();
         let mut bytes = 0;
         for summary in page.items {
@@ -225,7 +228,7 @@ async fn page(
                 continue;
             }
             let Some(target) = policy.target(summary.event_type.as_deref(), summary.signature) else { continue };
-            let Some(stored) = archive.get(summary.id)? else { continue };
+            let Some(stored) = keep.get(summary.id)? else { continue };
             if stored.attempts.iter().any(|a| a.cause == Cause::Forward) {
                 continue;
             }
@@ -235,5 +238,8 @@ async fn page(
         }
         Ok(Part { found, next: page.next.map_or(Next::End, Next::At) })
     };
+    if !blocks {
+        return read();
+    }
     tokio::task::spawn_blocking(read).await.unwrap_or(Err(ArchiveError::Closed))
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tunnel_archive::{Archive, ArchiveError};
+use tunnel_archive::ArchiveError;
 use tunnel_delivery::{Attempt, Cause, Delivery, Summary};
 use tunnel_signature::Match;
 
 use crate::forward::{self, Attempted, Client, How, TargetUrl};
+use crate::keep::Keep;
 use crate::notice::{Announcer, Notice, Tried};
 use crate::signing::{ForwardAs, Signing};
 
@@ -19,7 +20,7 @@ pub struct Hand {
     /// The secrets, for copies that are signed again.
     pub signing: Arc<Signing>,
     /// Where attempts are kept.
-    pub archive: Archive,
+    pub keep: Arc<dyn Keep>,
     /// Who is told.
     pub announcer: Announcer,
     /// How long a handler may take.
@@ -48,7 +49,7 @@ impl Hand {
     /// The archive could not keep it; that was told as a warning too.
     pub async fn record(&self, before: &Summary, attempt: Attempt) -> Result<(), ArchiveError> {
         let tried = Tried::new(before, &attempt);
-        let kept = self.archive.record(before.id, attempt).await;
+        let kept = self.keep.record(before.id, attempt).await;
         self.tell(tried, kept)
     }
 
@@ -58,7 +59,7 @@ impl Hand {
     /// Likewise.
     pub async fn record_with_next(&self, before: &Summary, attempt: Attempt) -> Result<(), ArchiveError> {
         let tried = Tried::new(before, &attempt);
-        let kept = self.archive.record_with_next(before.id, attempt).await;
+        let kept = self.keep.record_with_next(before.id, attempt).await;
         self.tell(tried, kept)
     }
 

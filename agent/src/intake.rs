@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tunnel_archive::{Archive, ArchiveError, Inserted};
+use tunnel_archive::{ArchiveError, Inserted};
 use tunnel_delivery::{Cause, Summary};
 use tunnel_protocol::{Answer, AnswerFailure, Incoming};
 
 use crate::backlog::{Backlog, Job};
 use crate::hand::Hand;
 use crate::inflight::Inflight;
+use crate::keep::Keep;
 use crate::notice::Notice;
 use crate::policy::Policy;
 use crate::summary;
@@ -43,7 +44,7 @@ pub(crate) struct Receipt {
 /// Takes deliveries in.
 pub(crate) struct Intake {
     /// Where they are kept.
-    pub(crate) archive: Archive,
+    pub(crate) keep: Arc<dyn Keep>,
     /// Which of them are handed on.
     pub(crate) policy: Arc<Policy>,
     /// How they are handed on.
@@ -67,7 +68,7 @@ impl Intake {
         // Store.
         let due = answer_within.is_none() && target.is_some();
         let mut line = summary::of_new(&delivery, event.as_ref(), &checked.verdict, None, due);
-        let insert = self.archive.insert(tunnel_archive::Intake {
+        let insert = self.keep.insert(tunnel_archive::Intake {
             delivery: Arc::clone(&delivery),
             body_sha256: checked.body_sha256,
             event,

@@ -1,17 +1,43 @@
 //! From a listener to connections: accept fast, do everything else in the connection's own task and under time limits.
 
 use std::future::Future;
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use crate::flag::Flag;
 use crate::http::connection::{self, Connection};
-use crate::shared::{Shared, became_true};
+use crate::shared::Shared;
 use crate::stream::Stream;
+
+/// Where connections come from.
+pub trait Listener: Send + 'static {
+    /// A connection.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection, and who is at its other end. Dropping the future must lose no connection.
+    ///
+    /// # Errors
+    /// What the system says; the next call may succeed.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, IpAddr)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, IpAddr)> {
+        let (stream, peer) = TcpListener::accept(self).await?;
+        let _ = stream.set_nodelay(true);
+        Ok((stream, peer.ip()))
+    }
+}
 
 /// Tasks that a stop waits for.
 #[derive(Clone)]
@@ -46,31 +72,32 @@ pub(crate) struct Door {
     pub(crate) tls: Option<TlsAcceptor>,
     /// One permit for each connection.
     pub(crate) permits: Arc<Semaphore>,
-    /// Set when connections are to end after the request in hand.
-    pub(crate) draining: watch::Receiver<bool>,
+    /// Raised when connections are to end after the request in hand.
+    pub(crate) draining: Flag,
     pub(crate) connections: Tasks,
     pub(crate) sessions: Tasks,
 }
 
 /// Accepts until draining begins.
-pub(crate) async fn listen(listener: TcpListener, door: Door) {
-    let mut draining = door.draining.clone();
+pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
     loop {
         // A permit first: beyond the limit, connections wait in the kernel and cost nothing here.
         let permit = tokio::select! {
+            biased;
+            () = door.draining.raised() => return,
             permit = Arc::clone(&door.permits).acquire_owned() => permit,
-            () = became_true(&mut draining) => return,
         };
         let Ok(permit) = permit else { return };
         let accepted = tokio::select! {
+            biased;
+            () = door.draining.raised() => return,
             accepted = listener.accept() => accepted,
-            () = became_true(&mut draining) => return,
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((stream, source_ip)) => {
                 let door_of_this = door.clone();
                 door.connections.spawn(async move {
-                    serve(stream, peer.ip(), permit, door_of_this).await;
+                    serve(stream, source_ip, permit, door_of_this).await;
                 });
             }
             Err(e) => {
@@ -82,8 +109,10 @@ pub(crate) async fn listen(listener: TcpListener, door: Door) {
     }
 }
 
-async fn serve(stream: TcpStream, source_ip: std::net::IpAddr, permit: OwnedSemaphorePermit, door: Door) {
-    let _ = stream.set_nodelay(true);
+async fn serve<S>(stream: S, source_ip: IpAddr, permit: OwnedSemaphorePermit, door: Door)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let limits = &door.shared.config.limits;
     let connection = Arc::new(Connection {
         shared: Arc::clone(&door.shared),

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{AnswerBody, AnswerFailure};
 
+use crate::ground::Clock;
 use crate::tokens::TokenId;
 
 /// How many deliveries may wait for a session's task to pick them up; more than that and the agent counts as busy.
@@ -64,6 +65,7 @@ impl Agents {
 pub(crate) struct Hub {
     tunnels: Mutex<HashMap<TunnelName, Arc<Agents>>>,
     next_id: AtomicU64,
+    clock: Clock,
 }
 
 /// A session's place in the hub; leaving is dropping it.
@@ -71,6 +73,7 @@ pub(crate) struct Seat {
     id: u64,
     agents: Arc<Agents>,
     device: DeviceName,
+    clock: Clock,
     /// What is to be handed over.
     pub(crate) offers: mpsc::Receiver<Offer>,
     /// Rings when the spool has something new.
@@ -95,13 +98,18 @@ impl Leave {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let now = crate::session::wall_clock();
+        let now = self.clock.now();
         self.agents.live().retain(|live| live.id != self.id);
         self.agents.left.lock().unwrap_or_else(PoisonError::into_inner).insert(self.device.clone(), now);
     }
 }
 
 impl Hub {
+    /// A hub without agents that tells the time by `clock`.
+    pub(crate) fn new(clock: Clock) -> Hub {
+        Hub { clock, ..Hub::default() }
+    }
+
     fn agents(&self, tunnel: &TunnelName) -> Arc<Agents> {
         let mut tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
         match tunnels.get(tunnel) {
@@ -125,7 +133,8 @@ impl Hub {
             }
             live.push(Live { id, device: device.clone(), token: token.clone(), to, wake: Arc::clone(&wake), leave });
         }
-        Some(Seat { id, agents, device: device.clone(), offers, wake, leave: Leave(left) })
+        let (device, clock) = (device.clone(), self.clock.clone());
+        Some(Seat { id, agents, device, clock, offers, wake, leave: Leave(left) })
     }
 
     /// Tells the hub how many devices of a tunnel the spool keeps a place for.

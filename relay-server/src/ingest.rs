@@ -4,12 +4,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 use tunnel_delivery::{Delivery, Environment, Headers, HttpVersion, Lost, Method, Target, TunnelName};
 use tunnel_spool::{Spool as _, SpoolError};
@@ -158,7 +158,7 @@ async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, share
         Err(NoTaker::Busy) => return Err(Problem::AgentBusy),
     }
     let answer = async {
-        match tokio::time::timeout_at(until.into(), answer).await {
+        match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(failure))) => Err(Problem::Handler(failure)),
             Ok(Err(_)) => Err(Problem::AgentGone),

@@ -1,28 +1,30 @@
 //! A running relay: opened, reachable, and stopped in the right order.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
-use tunnel_spool::{Spool as _, SpoolError};
+use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
 
-use crate::accept::{Door, Tasks, listen};
+use crate::accept::{Door, Listener, Tasks, listen};
 use crate::config::Config;
 use crate::control;
+use crate::flag::{Flag, Raiser};
+use crate::ground::{Bound, Clock, Ground, Offload};
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
 use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
-use crate::session::wall_clock;
-use crate::shared::{Ports, Shared, Store};
+use crate::shared::{Ports, Shared};
+use crate::store::Store;
 use crate::tls::{self, TlsError};
 
 /// How often the registry's file is looked at for changes by `tunnel` and `token`.
@@ -57,7 +59,7 @@ pub enum StartError {
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
@@ -76,7 +78,8 @@ pub struct Addresses {
 pub struct Relay {
     shared: Arc<Shared>,
     addresses: Addresses,
-    drain: watch::Sender<bool>,
+    /// Connections are to end as soon as this is gone.
+    drain: Raiser,
     listeners: Vec<JoinHandle<()>>,
     upkeep: JoinHandle<()>,
     control: Option<JoinHandle<()>>,
@@ -84,10 +87,14 @@ pub struct Relay {
     sessions: Tasks,
 }
 
-async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+async fn bind(addr: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Bound<TcpListener>, StartError> {
     let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
-    let bound = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
-    Ok((listener, bound))
+    let addr = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
+    Ok(Bound { listener, addr, tls })
+}
+
+fn spool_folder(config: &Config) -> PathBuf {
+    config.data.join("spool")
 }
 
 impl Relay {
@@ -102,34 +109,57 @@ impl Relay {
         let acceptor = config.https.as_ref().map(|h| tls::acceptor(&h.cert, &h.key)).transpose()?;
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening)).await;
-        let (registry, spool, stream, incarnations) =
+        let (registry, spool, stream) =
             opened.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))??;
-        let mut plain = Vec::new();
+        let mut doors = Vec::new();
         for addr in &config.http {
-            plain.push(bind(*addr).await?);
+            doors.push(bind(*addr, None).await?);
         }
-        let secure = match &config.https {
-            Some(https) => Some(bind(https.addr).await?),
-            None => None,
+        if let Some(https) = &config.https {
+            doors.push(bind(https.addr, acceptor).await?);
+        }
+        let ground = Ground { registry, spool, stream, doors, clock: Clock::default(), offload: Offload::default() };
+        let data = config.data.clone();
+        let mut relay = Relay::on(config, ground).await?;
+        relay.control = match control::listen(&data) {
+            Ok(listener) => Some(tokio::spawn(control::serve(listener, Arc::clone(&relay.shared)))),
+            Err(e) => {
+                // A path that is too long for a socket's, mostly. Deliveries do not need it.
+                warn!(error = %e, "commands that ask a running relay will not work: its socket cannot be opened");
+                None
+            }
         };
-        let addresses = Addresses {
-            http: plain.iter().map(|(_, addr)| *addr).collect(),
-            https: secure.as_ref().map(|(_, addr)| *addr),
-        };
+        // Told to whoever started it only once connections are really accepted.
+        write_addresses(&data, &relay.addresses)?;
+        Ok(relay)
+    }
+
+    /// Serves from now on, standing on what it is handed instead of what `config` says about addresses and the spool. The data folder has a folder
+    /// `spool` all the same: which tunnels there are is noted in it.
+    ///
+    /// # Errors
+    /// What removed tunnels had spooled cannot be dropped.
+    pub async fn on<L: Listener>(config: Config, ground: Ground<L>) -> Result<Relay, StartError> {
+        let Ground { registry, spool, stream, doors, clock, offload } = ground;
+        let of = |tls: bool| doors.iter().filter(move |door| door.tls.is_some() == tls).map(|door| door.addr);
+        let addresses = Addresses { http: of(false).collect(), https: of(true).next() };
         let ports =
             Ports { http: addresses.http.first().map(SocketAddr::port), https: addresses.https.map(|a| a.port()) };
+        let incarnations = Incarnations::load(&spool_folder(&config), &registry.snapshot());
         let shared = Arc::new(Shared {
             domain: config.domain.as_deref().and_then(Domain::new),
             registry,
             spool,
-            hub: Hub::default(),
+            hub: Hub::new(clock.clone()),
             ids: Ids::default(),
             incarnations,
             reloading: tokio::sync::Mutex::new(()),
-            started: wall_clock(),
+            started: clock.now(),
+            clock,
+            offload,
             stream,
-            stopping: AtomicBool::new(false),
-            end_sessions: watch::Sender::new(false),
+            stopping: Flag::default(),
+            end_sessions: Flag::default(),
             ports,
             config,
         });
@@ -138,37 +168,24 @@ impl Relay {
         if !shared.drop_spooled(&shared.incarnations.stale(&all)).await {
             return Err(StartError::Config("what removed tunnels had spooled cannot be dropped; see the log".into()));
         }
-        let beside = shared.config.data.join("spool");
+        let beside = spool_folder(&shared.config);
         shared.incarnations.settle(&all).map_err(|source| StartError::Write { path: beside, source })?;
-        let drain = watch::Sender::new(false);
+        let drain = Raiser(Flag::default());
         let (connections, sessions) = (Tasks::new(), Tasks::new());
         let door = Door {
             shared: Arc::clone(&shared),
             tls: None,
             permits: Arc::new(Semaphore::new(shared.config.limits.connections)),
-            draining: drain.subscribe(),
+            draining: drain.0.clone(),
             connections: connections.clone(),
             sessions: sessions.clone(),
         };
         let mut listeners = Vec::new();
-        for (listener, _) in plain {
-            listeners.push(tokio::spawn(listen(listener, door.clone())));
+        for Bound { listener, tls, .. } in doors {
+            listeners.push(tokio::spawn(listen(listener, Door { tls, ..door.clone() })));
         }
-        if let Some((listener, _)) = secure {
-            listeners.push(tokio::spawn(listen(listener, Door { tls: acceptor, ..door.clone() })));
-        }
-        let control = match control::listen(&shared.config.data) {
-            Ok(listener) => Some(tokio::spawn(control::serve(listener, Arc::clone(&shared)))),
-            Err(e) => {
-                // A path that is too long for a socket's, mostly. Deliveries do not need it.
-                warn!(error = %e, "commands that ask a running relay will not work: its socket cannot be opened");
-                None
-            }
-        };
-        // Told to whoever started it only once connections are really accepted.
-        write_addresses(&shared.config.data, &addresses)?;
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
-        Ok(Relay { shared, addresses, drain, listeners, upkeep, control, connections, sessions })
+        Ok(Relay { shared, addresses, drain, listeners, upkeep, control: None, connections, sessions })
     }
 
     /// Where it listens; a port 0 of the configuration is a real one here.
@@ -184,8 +201,8 @@ impl Relay {
     /// Stops: no new connections, requests in hand are answered, agents are told, the spool is flushed.
     pub async fn stop(self) {
         let Relay { shared, drain, listeners, upkeep, control, connections, sessions, .. } = self;
-        shared.stopping.store(true, Ordering::Relaxed);
-        drain.send_replace(true);
+        shared.stopping.raise();
+        drain.0.raise();
         for listener in listeners {
             let _ = listener.await;
         }
@@ -193,7 +210,7 @@ impl Relay {
         if tokio::time::timeout(shared.config.limits.drain, connections.wait()).await.is_err() {
             warn!("some requests were still not answered when the time to stop had come");
         }
-        shared.end_sessions.send_replace(true);
+        shared.end_sessions.raise();
         if tokio::time::timeout(Duration::from_secs(5), sessions.wait()).await.is_err() {
             warn!("some agents did not go when told to");
         }
@@ -210,19 +227,17 @@ impl Relay {
     }
 }
 
-type Opened = (Registry, Store, Bytes, Incarnations);
-
-fn open(config: &Config) -> Result<Opened, StartError> {
+/// Blocks on the disk.
+fn open(config: &Config) -> Result<(Registry, Store, Bytes), StartError> {
     let registry = Registry::open(&config.data)?;
-    let dir = config.data.join("spool");
-    let spool = Store::open(&dir, config.spool)?;
-    let incarnations = Incarnations::load(&dir, &registry.snapshot());
+    let dir = spool_folder(config);
+    let spool = RedbSpool::open(&dir, config.spool)?;
     let stream = stream_id(&dir.join("stream-id"), &spool)?;
-    Ok((registry, spool, stream, incarnations))
+    Ok((registry, Store::new(spool), stream))
 }
 
 /// The stream's name lives beside the spool and holds which file it belongs to: a spool that is begun anew is another stream.
-fn stream_id(path: &Path, spool: &Store) -> Result<Bytes, StartError> {
+fn stream_id(path: &Path, spool: &RedbSpool) -> Result<Bytes, StartError> {
     let io = |source| StartError::Write { path: path.to_owned(), source };
     let born = std::fs::metadata(spool.file()).and_then(|m| m.created()).ok();
     let born = born.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |at| at.as_nanos());
@@ -258,6 +273,7 @@ async fn upkeep(shared: Arc<Shared>) {
     let mut expire = tokio::time::interval(EXPIRE);
     loop {
         tokio::select! {
+            biased;
             _ = registry.tick() => {
                 shared.reload().await;
             }

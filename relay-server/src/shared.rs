@@ -1,23 +1,21 @@
 //! What all connections of one relay share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use tokio::sync::watch;
 use tunnel_delivery::{Timestamp, TunnelName};
-use tunnel_spool::{RedbSpool, Spool as _};
+use tunnel_spool::Spool as _;
 
 use crate::config::Config;
+use crate::flag::Flag;
+use crate::ground::{Clock, Offload};
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
 use crate::registry::{Registry, TunnelSettings};
 use crate::route::Domain;
+use crate::store::Store;
 use crate::tokens::TokenId;
-
-/// The one place that says which spool it is; everything else knows only the trait.
-pub(crate) type Store = RedbSpool;
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -26,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) spool: Store,
     pub(crate) hub: Hub,
     pub(crate) ids: Ids,
+    pub(crate) clock: Clock,
+    pub(crate) offload: Offload,
     /// Which tunnels the spool holds deliveries of.
     pub(crate) incarnations: Incarnations,
     /// One reload at a time.
@@ -34,10 +34,10 @@ pub(crate) struct Shared {
     pub(crate) started: Timestamp,
     /// Names the stream that the spool's places count in: another spool, another stream.
     pub(crate) stream: Bytes,
-    /// Set once no new work is taken.
-    pub(crate) stopping: AtomicBool,
-    /// Becomes true when sessions are to end.
-    pub(crate) end_sessions: watch::Sender<bool>,
+    /// Raised once no new work is taken.
+    pub(crate) stopping: Flag,
+    /// Raised when sessions are to end.
+    pub(crate) end_sessions: Flag,
     /// Ports that listeners got, for the addresses told to agents.
     pub(crate) ports: Ports,
 }
@@ -51,11 +51,11 @@ pub(crate) struct Ports {
 
 impl Shared {
     pub(crate) fn now(&self) -> Timestamp {
-        crate::session::wall_clock()
+        self.clock.now()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        self.stopping.is_up()
     }
 
     /// A tunnel's settings. One that is not known may just have been added: the file is looked at before saying no.
@@ -81,7 +81,7 @@ impl Shared {
     pub(crate) async fn reload(self: &Arc<Self>) {
         let _one_at_a_time = self.reloading.lock().await;
         let shared = Arc::clone(self);
-        let (all, seen) = match tokio::task::spawn_blocking(move || shared.registry.changed()).await {
+        let (all, seen) = match self.offload.run(move || shared.registry.changed()).await {
             Ok(Ok(Some(changed))) => changed,
             Ok(Ok(None)) | Err(_) => return,
             Ok(Err(e)) => {
@@ -160,10 +160,4 @@ impl Shared {
         }
         urls
     }
-}
-
-/// Returns once the flag is set, or nobody is left who could set it.
-pub(crate) async fn became_true(flag: &mut watch::Receiver<bool>) {
-    // The guard that comes with it must not live across another await.
-    let _ = flag.wait_for(|set| *set).await;
 }

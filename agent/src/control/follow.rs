@@ -271,7 +271,7 @@ impl Following {
         &self,
         read: impl FnOnce(&Archive) -> Result<T, ArchiveError> + Send + 'static,
     ) -> Result<T, End> {
-        let archive = self.ops.hand.archive.clone();
+        let archive = self.ops.archive.clone();
         let done = tokio::task::spawn_blocking(move || read(&archive)).await;
         Ok(done.unwrap_or(Err(ArchiveError::Closed))?)
     }

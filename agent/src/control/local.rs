@@ -65,10 +65,11 @@ impl Local {
             hand: Hand {
                 client: client(self.host_header),
                 signing: Arc::new(Signing::new(self.secrets.clone())),
-                archive,
+                keep: Arc::new(archive.clone()),
                 announcer: Announcer::new(Arc::new(|_: Arc<Notice>| {})),
                 limit: self.policy.limit,
             },
+            archive,
             policy: Arc::new(self.policy.clone()),
             welcomed: watch::channel(None).1,
             relay: None,

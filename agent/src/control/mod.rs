@@ -182,7 +182,7 @@ impl Control {
     pub async fn close(self) {
         if let Control::Local(ops) = self {
             // What was written is on the disk already; a failure to close was told when it happened.
-            let _ = ops.hand.archive.clone().close().await;
+            let _ = ops.archive.clone().close().await;
         }
     }
 }

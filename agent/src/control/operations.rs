@@ -22,8 +22,10 @@ const LIMIT: usize = 50;
 
 /// The operations and what they need.
 pub struct Operations {
-    /// The store, the secrets, the way to handlers.
+    /// The secrets, and the way to handlers.
     pub hand: Hand,
+    /// The store; the hand's is the same one.
+    pub archive: Archive,
     /// Where deliveries go by default.
     pub policy: Arc<Policy>,
     /// What the relay said last; `None` where there is no relay.
@@ -194,7 +196,7 @@ impl Operations {
         &self,
         read: impl FnOnce(&Archive) -> Result<T, ArchiveError> + Send + 'static,
     ) -> Result<T, ControlError> {
-        let archive = self.hand.archive.clone();
+        let archive = self.archive.clone();
         let done = tokio::task::spawn_blocking(move || read(&archive)).await;
         Ok(done.unwrap_or(Err(ArchiveError::Closed))?)
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tunnel_delivery::{AttemptError, ErrorKind, Headers};
 
 use super::head::{HostHeader, Outgoing};
@@ -121,6 +122,7 @@ impl Client {
         let began = Instant::now();
         let mut exchange = Exchange::default();
         let ended = tokio::select! {
+            biased;
             ended = tokio::time::timeout(limit, self.run(to, out, keep, &mut exchange)) => ended,
             () = self.interrupt.pulled() => Ok(Err(failed(ErrorKind::Interrupted, format!("the agent stopped before {to} had answered")))),
         };

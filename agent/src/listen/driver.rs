@@ -1,10 +1,10 @@
 //! Does what the machine says: opens the connection, greets, and carries frames between the socket and the intake.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tunnel_archive::ArchiveError;
 use tunnel_delivery::{DeviceName, TunnelName};
 use tunnel_protocol::{
@@ -21,11 +21,24 @@ use crate::intake::{Done, Intake, Receipt};
 use crate::notice::{Announcer, Notice};
 use crate::settings::{RelayUrl, Token};
 
-/// The most deliveries that may be on their way to this agent, and the most bytes of bodies; both bound its memory.
-const WINDOW_DELIVERIES: u32 = 512;
-const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 /// How long opening a connection may take.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How much may be on its way to an agent; it bounds the agent's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// So many deliveries, at least one.
+    pub deliveries: u32,
+    /// So many bytes of bodies; a single delivery may be longer.
+    pub bytes: u64,
+}
+
+impl Default for Allowance {
+    /// 512 deliveries, 8 MiB.
+    fn default() -> Allowance {
+        Allowance { deliveries: 512, bytes: 8 * 1024 * 1024 }
+    }
+}
 
 /// Whom to connect to and as whom.
 #[derive(Clone, Debug)]
@@ -40,7 +53,12 @@ pub struct Connecting {
     pub device: DeviceName,
     /// Where a new device starts.
     pub start: Start,
+    /// How much may be on its way.
+    pub allowance: Allowance,
 }
+
+/// Gives numbers in 0.0..1.0.
+pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
 
 /// Why the agent cannot go on.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -63,6 +81,7 @@ pub(super) struct Driver {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) inflight: Inflight,
     pub(super) progress: Progress,
+    pub(super) chance: Chance,
 }
 
 impl Driver {
@@ -73,7 +92,7 @@ impl Driver {
         let mut link = None;
         let mut session = None;
         loop {
-            let step = machine.on(event, random());
+            let step = machine.on(event, (self.chance)());
             if let Some(connection) = step.tell {
                 self.announcer.tell(Notice::Connection(connection));
             }
@@ -102,6 +121,7 @@ impl Driver {
     async fn until_stopped(&self, work: impl Future<Output = Event>) -> Event {
         let mut stop = self.stop.clone();
         tokio::select! {
+            biased;
             event = work => event,
             () = stopping(&mut stop) => Event::Stop,
         }
@@ -151,8 +171,8 @@ impl Driver {
             software: super::SOFTWARE.to_owned(),
             start: c.start,
             resume: self.progress.resume(),
-            window_deliveries: WINDOW_DELIVERIES,
-            window_bytes: WINDOW_BYTES,
+            window_deliveries: c.allowance.deliveries,
+            window_bytes: c.allowance.bytes,
         };
         link.outbox.urgent(ToRelay::Hello(hello).encode());
         let answer = async {
@@ -164,6 +184,7 @@ impl Driver {
         };
         let mut stop = self.stop.clone();
         let answer = tokio::select! {
+            biased;
             answer = answer => answer,
             () = stopping(&mut stop) => return Event::Stop,
         };
@@ -188,13 +209,15 @@ impl Driver {
     async fn serve(&mut self, link: Link<Stream>, welcome: Welcome) -> Result<Event, DriveError> {
         let began = Instant::now();
         self.progress.welcomed(&welcome);
-        let (done, mut dones) = mpsc::channel(2 * WINDOW_DELIVERIES as usize);
+        let Allowance { deliveries, bytes } = self.connecting.allowance;
+        let most = deliveries.max(1) as usize;
+        let (done, mut dones) = mpsc::channel(2 * most);
         let mut session = Session {
             link,
             done: Some(done),
-            assembler: Assembler::new(WINDOW_DELIVERIES as usize),
-            window: Window::new(WINDOW_DELIVERIES, WINDOW_BYTES),
-            heartbeat: Heartbeat::new(began, welcome.heartbeat, welcome.dead_after),
+            assembler: Assembler::new(most),
+            window: Window::new(deliveries, bytes),
+            heartbeat: Heartbeat::new(began.into_std(), welcome.heartbeat, welcome.dead_after),
             welcome,
         };
         // Told before the first delivery can be.
@@ -224,7 +247,7 @@ impl Driver {
                     Ok(frame) => self.frame(&mut session, frame),
                     Err(reason) => Err(reason),
                 },
-                () = &mut beat => match session.heartbeat.look(Instant::now()) {
+                () = &mut beat => match session.heartbeat.look(Instant::now().into_std()) {
                     Beat::Wait(until) => {
                         beat.as_mut().reset(until.into());
                         Ok(())
@@ -248,7 +271,7 @@ impl Driver {
     }
 
     fn frame(&mut self, session: &mut Session, frame: bytes::Bytes) -> Result<(), String> {
-        session.heartbeat.heard(Instant::now());
+        session.heartbeat.heard(Instant::now().into_std());
         match ToAgent::decode(frame).map_err(|e| e.to_string())? {
             ToAgent::Delivery(incoming) => {
                 if session.done.is_none() {
@@ -374,7 +397,7 @@ fn broke(reason: impl Into<String>, cure: Cure, lasted: Duration) -> Event {
     Event::Broke(Trouble { reason: reason.into(), cure }, lasted)
 }
 
-/// In 0.0..1.0; if the system has no randomness the agents come a little less spread.
-fn random() -> f64 {
+/// The system's chance; if it has none the agents come a little less spread.
+pub(super) fn random() -> f64 {
     getrandom::u32().map_or(0.5, |n| f64::from(n) / (f64::from(u32::MAX) + 1.0))
 }

@@ -8,6 +8,7 @@ mod driver;
 mod machine;
 mod progress;
 mod socket;
+mod works;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -21,29 +22,23 @@ use tunnel_delivery::{DeviceName, TunnelName};
 use tunnel_protocol::{AnswerMode, Start, Welcome};
 use tunnel_signature::Secret;
 
-use crate::backlog::Backlog;
 use crate::control::{AgentFile, Claim, Operations, open_archive};
 use crate::dial::{Dialer, Trust};
-use crate::forward::{Client, HostHeader, Interrupt};
-use crate::hand::Hand;
-use crate::inflight;
-use crate::intake::Intake;
+use crate::forward::HostHeader;
 use crate::notice::{Announcer, Notice, Ready, Sink};
 use crate::policy::Policy;
 use crate::settings::{RelayUrl, Token};
-use crate::signing::Signing;
 
 pub use device::device_name;
-pub use driver::{Connecting, DriveError};
+pub use driver::{Allowance, Chance, Connecting, DriveError};
 pub use machine::{Act, Cure, Event, Machine, Step, Trouble};
+pub use works::{Parts, Works};
 
 /// What this program calls itself to others.
 pub const SOFTWARE: &str = concat!("healthie-tunnel/", env!("CARGO_PKG_VERSION"));
 
 /// How long attempts that are under way may usually go on when the agent is to end.
 pub const LAST_ATTEMPTS: Duration = Duration::from_secs(5);
-/// How long everything else may take after that.
-const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// All that a run needs to know.
 #[derive(Debug)]
@@ -143,30 +138,35 @@ async fn start(
     let file = AgentFile { addr, token: random_token()?, pid: std::process::id() };
     let claim = Claim::write(&data, &file).map_err(io(format!("write to {}", data.display())))?;
 
-    let interrupt = Interrupt::default();
-    let dialer = Dialer::new(config.trust.clone());
-    let hand = Hand {
-        client: Client::new(dialer.clone(), config.host_header, interrupt.clone()),
-        signing: Arc::new(Signing::new(config.secrets.clone())),
-        archive: archive.clone(),
+    let works = Works::new(Parts {
+        connecting: Connecting {
+            relay: config.relay.clone(),
+            token: config.token,
+            tunnel: config.tunnel.clone(),
+            device: device.clone(),
+            start: config.start,
+            allowance: Allowance::default(),
+        },
+        dialer: Dialer::new(config.trust),
+        keep: Arc::new(archive.clone()),
         announcer: announcer.clone(),
-        limit: config.policy.limit,
-    };
-    let policy = Arc::new(config.policy.clone());
-    let (welcomed, welcome) = watch::channel(None);
-    let (stop, stopped) = watch::channel(false);
-    let (inflight, idle) = inflight::pair();
-    let backlog = Arc::new(Backlog::default());
-
+        policy: config.policy,
+        concurrency: config.concurrency,
+        host_header: config.host_header,
+        secrets: config.secrets,
+        last_attempts: config.last_attempts,
+        chance: Arc::new(driver::random),
+    });
     let ops = Arc::new(Operations {
-        hand: hand.clone(),
-        policy: Arc::clone(&policy),
-        welcomed: welcome.clone(),
+        hand: works.hand().clone(),
+        archive: archive.clone(),
+        policy: Arc::clone(works.policy()),
+        welcomed: works.welcomed(),
         relay: Some(config.relay.clone()),
-        sender: Client::new(dialer.clone(), HostHeader::Sent, interrupt.clone()),
+        sender: works.sender(),
     });
     let token = file.token.clone();
-    let mut until = stopped.clone();
+    let mut until = works.stopping();
     let api = tokio::spawn(async move {
         let stop = async move {
             let _ = until.wait_for(|stop| *stop).await;
@@ -175,64 +175,21 @@ async fn start(
     });
     tokio::spawn(tell_ready(
         announcer.clone(),
-        welcome,
+        works.welcomed(),
         Ready {
             relay: config.relay.to_string(),
-            device: device.clone(),
-            target: policy.routes.default.as_ref().map(ToString::to_string),
+            device,
+            target: works.policy().routes.default.as_ref().map(ToString::to_string),
             control: format!("http://{addr}"),
             pid: file.pid,
             // From the welcome.
-            tunnel: config.tunnel.clone().unwrap_or_else(unnamed),
+            tunnel: config.tunnel.unwrap_or_else(unnamed),
             public_urls: Vec::new(),
             answer: "",
             waiting: 0,
         },
     ));
-    let (ending, pull) = (stop.clone(), interrupt.clone());
-    let asked = tokio::spawn(async move {
-        shutdown.await;
-        ending.send_replace(true);
-        tokio::time::sleep(config.last_attempts).await;
-        pull.pull();
-    });
-    if policy.forwards() {
-        let run = Arc::clone(&backlog).run(
-            hand.clone(),
-            Arc::clone(&policy),
-            config.concurrency,
-            stopped.clone(),
-            inflight.clone(),
-        );
-        tokio::spawn(run);
-    }
-
-    let driver = driver::Driver {
-        connecting: Connecting {
-            relay: config.relay,
-            token: config.token,
-            tunnel: config.tunnel,
-            device,
-            start: config.start,
-        },
-        dialer,
-        intake: Arc::new(Intake { archive: archive.clone(), policy, hand, backlog }),
-        announcer: announcer.clone(),
-        welcomed,
-        stop: stopped,
-        inflight,
-        progress: progress::Progress::default(),
-    };
-    let ended = driver.run().await;
-    // Where the agent fails rather than ends, nobody has said so yet, and nobody counts down for the attempts.
-    stop.send_replace(true);
-    // What is under way needs the archive open, and is recorded as interrupted where it does not end by itself.
-    let mut idle = std::pin::pin!(idle.wait());
-    if tokio::time::timeout(config.last_attempts, &mut idle).await.is_err() {
-        interrupt.pull();
-        let _ = tokio::time::timeout(LAST_WORDS, &mut idle).await;
-    }
-    asked.abort();
+    let ended = works.run(shutdown).await;
     api.abort();
     // Before the store is let go: whoever opens it next writes a file of its own.
     drop(claim);

@@ -10,6 +10,7 @@ use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Lost, TunnelName};
@@ -18,11 +19,12 @@ use tunnel_spool::Spool as _;
 use super::head::{Framing, Head, HeadLimits, Refusal};
 use super::recorder::{Heads, Recorder};
 use crate::accept::Tasks;
+use crate::flag::Flag;
 use crate::ingest;
 use crate::respond::{self, Answer, Problem};
 use crate::route::{Route, route};
 use crate::session::{self, Caller};
-use crate::shared::{Shared, became_true};
+use crate::shared::Shared;
 use crate::stream::Stream;
 
 /// What the requests of one connection have in common.
@@ -36,7 +38,10 @@ pub(crate) struct Connection {
 }
 
 /// Serves HTTP/1 until the connection ends, or until the request in hand is answered once `draining` is set.
-pub(crate) async fn serve_http1(stream: Stream, connection: Arc<Connection>, mut draining: watch::Receiver<bool>) {
+pub(crate) async fn serve_http1<S>(stream: Stream<S>, connection: Arc<Connection>, draining: Flag)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let limits = &connection.shared.config.limits;
     let heads = Heads::default();
     let recorder =
@@ -46,14 +51,15 @@ pub(crate) async fn serve_http1(stream: Stream, connection: Arc<Connection>, mut
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(16 << 10).half_close(true);
     let service = service_fn(|request: Request<Incoming>| {
         let (head, connection) = (heads.next(), Arc::clone(&connection));
-        async move { Ok::<_, Infallible>(answer(head, request, &connection).await) }
+        async move { Ok::<_, Infallible>(answer::<S>(head, request, &connection).await) }
     });
     let serving = http.serve_connection(recorder, service).with_upgrades();
     tokio::pin!(serving);
     tokio::select! {
+        biased;
         // How a stranger's connection ends is nobody's concern: it was answered, or it went away.
         _ = &mut serving => {}
-        () = became_true(&mut draining) => {
+        () = draining.raised() => {
             serving.as_mut().graceful_shutdown();
             let _ = serving.await;
         }
@@ -61,7 +67,10 @@ pub(crate) async fn serve_http1(stream: Stream, connection: Arc<Connection>, mut
 }
 
 /// Serves HTTP/2 likewise. It has no lines to record: names come in lower case, and the library groups those of one name; both is said in the record.
-pub(crate) async fn serve_http2(stream: Stream, connection: Arc<Connection>, mut draining: watch::Receiver<bool>) {
+pub(crate) async fn serve_http2<S>(stream: Stream<S>, connection: Arc<Connection>, draining: Flag)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let limits = &connection.shared.config.limits;
     let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
@@ -74,7 +83,7 @@ pub(crate) async fn serve_http2(stream: Stream, connection: Arc<Connection>, mut
     let service = service_fn(|request: Request<Incoming>| {
         let (connection, under_way) = (Arc::clone(&connection), busy.begin());
         async move {
-            let answer = answer(Some(head_of_http2(&request, limits)), request, &connection).await;
+            let answer = answer::<S>(Some(head_of_http2(&request, limits)), request, &connection).await;
             drop(under_way);
             Ok::<_, Infallible>(answer)
         }
@@ -82,10 +91,11 @@ pub(crate) async fn serve_http2(stream: Stream, connection: Arc<Connection>, mut
     let serving = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     tokio::select! {
+        biased;
         _ = &mut serving => {}
         // Pings keep a connection open that nobody sends a request on; here it may not stay.
         () = busy.idle_for(head_time) => {}
-        () = became_true(&mut draining) => {
+        () = draining.raised() => {
             serving.as_mut().graceful_shutdown();
             let _ = serving.await;
         }
@@ -164,11 +174,15 @@ fn head_of_http2(request: &Request<Incoming>, limits: HeadLimits) -> Result<Head
     })
 }
 
-async fn answer(
+/// Answers one request of a connection that came over an `S`.
+async fn answer<S>(
     head: Option<Result<Head, Refusal>>,
     request: Request<Incoming>,
     connection: &Arc<Connection>,
-) -> Answer {
+) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let head = match head {
         Some(Ok(head)) => head,
         Some(Err(refusal)) => return Problem::Head(refusal).answer(None),
@@ -197,7 +211,7 @@ async fn answer(
             };
             ingest::take(delivery, request.into_body(), shared).await
         }
-        Route::Agent(tunnel) => agent(head, request, tunnel, connection).await,
+        Route::Agent(tunnel) => agent::<S>(head, request, tunnel, connection).await,
         Route::Nothing => Problem::NotFound.answer(None),
         Route::Health | Route::Ready | Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => {
             Problem::Method("GET").answer(None)
@@ -229,12 +243,15 @@ fn ready(shared: &Shared) -> Answer {
 }
 
 /// Opens a session, if the token is good for it.
-async fn agent(
+async fn agent<S>(
     head: Head,
     request: Request<Incoming>,
     tunnel: Option<TunnelName>,
     connection: &Arc<Connection>,
-) -> Answer {
+) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let shared = &connection.shared;
     if shared.is_stopping() {
         return Problem::Stopping.answer(None);
@@ -259,11 +276,11 @@ async fn agent(
     let accept = derive_accept_key(key);
     let host = head.headers.get("host").and_then(|h| std::str::from_utf8(h).ok());
     let caller = Caller { public_urls: shared.public_urls(&its_tunnel, host), tunnel: its_tunnel, token };
-    let (shared, end, place) = (Arc::clone(shared), shared.end_sessions.subscribe(), Arc::clone(connection));
+    let (shared, end, place) = (Arc::clone(shared), shared.end_sessions.clone(), Arc::clone(connection));
     let upgrade = hyper::upgrade::on(request);
     connection.sessions.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<Recorder<Stream>>() else { return };
+        let Ok(parts) = upgraded.downcast::<Recorder<Stream<S>>>() else { return };
         let (stream, buffered) = parts.io.into_parts();
         let read = [&parts.read_buf[..], &buffered[..]].concat();
         session::serve(stream, read, caller, shared, end).await;

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tunnel_delivery::Delivery;
 use tunnel_protocol::{
     Answer, AnswerBody, AnswerFailure, Assembler, Chunk, ChunkError, INLINE_BODY, Incoming, Outbox, ToAgent, Window,

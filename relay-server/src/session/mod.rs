@@ -7,12 +7,11 @@ pub(crate) mod pump;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{
@@ -21,9 +20,10 @@ use tunnel_protocol::{
 };
 use tunnel_spool::{ReadLimit, Seq, Spool as _, SpoolError};
 
+use crate::flag::Flag;
 use crate::hub::Seat;
 use crate::registry::AnswerMode;
-use crate::shared::{Shared, became_true};
+use crate::shared::Shared;
 use crate::tokens::TokenId;
 use ledger::Ledger;
 use pump::{Ended, Pump};
@@ -48,20 +48,15 @@ enum End {
 }
 
 /// Serves one agent until it goes or has to.
-pub(crate) async fn serve<S>(
-    stream: S,
-    read: Vec<u8>,
-    caller: Caller,
-    shared: Arc<Shared>,
-    mut stopping: watch::Receiver<bool>,
-) where
+pub(crate) async fn serve<S>(stream: S, read: Vec<u8>, caller: Caller, shared: Arc<Shared>, stopping: Flag)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut pump = Pump::server(stream, read).await;
     let Some(hello) = hello(&mut pump).await else { return };
     let Some(mut session) = Session::open(&mut pump, hello, &caller, shared).await else { return };
     info!(tunnel = %caller.tunnel, device = %session.device, after = %session.ledger.sent(), "agent connected");
-    let end = session.run(&mut pump, &mut stopping).await;
+    let end = session.run(&mut pump, &stopping).await;
     let why = match &end {
         End::Agent(why) => why.clone(),
         End::Relay(why) => {
@@ -200,7 +195,7 @@ impl Session {
         Some(Session {
             tunnel: caller.tunnel.clone(),
             device: hello.device,
-            heartbeat: Heartbeat::new(Instant::now(), limits.heartbeat, limits.dead_after),
+            heartbeat: Heartbeat::new(Instant::now().into_std(), limits.heartbeat, limits.dead_after),
             shared,
             seat,
             ledger,
@@ -209,18 +204,24 @@ impl Session {
         })
     }
 
-    async fn run<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        pump: &mut Pump<S>,
-        stopping: &mut watch::Receiver<bool>,
-    ) -> End {
+    async fn run<S: AsyncRead + AsyncWrite + Unpin>(&mut self, pump: &mut Pump<S>, stopping: &Flag) -> End {
         let beat = tokio::time::sleep(std::time::Duration::ZERO);
         tokio::pin!(beat);
         loop {
             if let Err(end) = self.fill() {
                 return end;
             }
+            // In this order and not by chance: an end before all else, then the socket, so that nothing that comes in from elsewhere keeps answers
+            // from being read and frames from being sent. What an agent may send at once is bounded by its window.
             tokio::select! {
+                biased;
+                why = self.seat.leave.told() => return End::Relay(why),
+                () = stopping.raised() => return End::Relay("the relay is stopping".into()),
+                () = &mut beat => match self.heartbeat.look(Instant::now().into_std()) {
+                    Beat::Dead => return End::Agent("nothing was heard for too long".into()),
+                    Beat::Ping(n) => self.ledger.outbox.urgent(ToAgent::Ping(n).encode()),
+                    Beat::Wait(at) => beat.as_mut().reset(at.into()),
+                },
                 frame = pump.next(&mut self.ledger.outbox) => match frame {
                     Ok(frame) => {
                         if let Err(end) = self.frame(frame) {
@@ -230,15 +231,6 @@ impl Session {
                     Err(Ended::Closed) => return End::Agent("the connection ended".into()),
                     Err(e) => return End::Agent(e.to_string()),
                 },
-                offered = self.seat.offers.recv() => {
-                    let mut offered = offered;
-                    while let Some(offer) = offered {
-                        self.ledger.offer(offer, Instant::now());
-                        offered = self.seat.offers.try_recv().ok();
-                    }
-                }
-                why = self.seat.leave.told() => return End::Relay(why),
-                () = self.seat.wake.notified() => {}
                 read = async { match &mut self.reading { Some(reading) => reading.await, None => std::future::pending().await } } => {
                     self.reading = None;
                     match read {
@@ -252,12 +244,14 @@ impl Session {
                         Err(e) => return End::Relay(format!("reading the spool failed: {e}")),
                     }
                 }
-                () = &mut beat => match self.heartbeat.look(Instant::now()) {
-                    Beat::Dead => return End::Agent("nothing was heard for too long".into()),
-                    Beat::Ping(n) => self.ledger.outbox.urgent(ToAgent::Ping(n).encode()),
-                    Beat::Wait(at) => beat.as_mut().reset(at.into()),
-                },
-                () = became_true(stopping) => return End::Relay("the relay is stopping".into()),
+                offered = self.seat.offers.recv() => {
+                    let mut offered = offered;
+                    while let Some(offer) = offered {
+                        self.ledger.offer(offer, Instant::now());
+                        offered = self.seat.offers.try_recv().ok();
+                    }
+                }
+                () = self.seat.wake.notified() => {}
             }
         }
     }
@@ -296,7 +290,7 @@ impl Session {
                 Some(next) => self.backlog.extend(next),
                 None => {
                     let (shared, tunnel, after) = (Arc::clone(&self.shared), self.tunnel.clone(), self.ledger.sent());
-                    self.reading = Some(tokio::task::spawn_blocking(move || shared.spool.read(&tunnel, after, READ)));
+                    self.reading = Some(self.shared.offload.run(move || shared.spool.read(&tunnel, after, READ)));
                     return Ok(());
                 }
             }
@@ -310,7 +304,7 @@ impl Session {
 
     fn frame(&mut self, frame: Bytes) -> Result<(), End> {
         let now = Instant::now();
-        self.heartbeat.heard(now);
+        self.heartbeat.heard(now.into_std());
         let breach = |e: ledger::Breach| End::Relay(e.to_string());
         match ToRelay::decode(frame).map_err(|e| End::Relay(e.to_string()))? {
             ToRelay::Taken(numbers) => self.ledger.taken(&numbers, now).map_err(breach)?,

@@ -1,0 +1,152 @@
+//! The works of a listening agent: the connection to the relay, the intake, the backlog and the way to handlers, put together and taken apart again
+//! in order.
+//!
+//! Handed its network, its store and its chance; knows nothing of data folders and of the local interface.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tunnel_protocol::Welcome;
+use tunnel_signature::Secret;
+
+use super::driver::{Chance, Connecting, DriveError, Driver};
+use super::progress::Progress;
+use crate::backlog::Backlog;
+use crate::dial::Dialer;
+use crate::forward::{Client, HostHeader, Interrupt};
+use crate::hand::Hand;
+use crate::inflight;
+use crate::intake::Intake;
+use crate::keep::Keep;
+use crate::notice::Announcer;
+use crate::policy::Policy;
+use crate::signing::Signing;
+
+/// How long everything else may take after the last attempts.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// What the works are made of.
+pub struct Parts {
+    /// Whom to connect to and as whom.
+    pub connecting: Connecting,
+    /// How connections are opened, to the relay and to handlers.
+    pub dialer: Dialer,
+    /// Where deliveries and attempts are kept.
+    pub keep: Arc<dyn Keep>,
+    /// Who is told what happens.
+    pub announcer: Announcer,
+    /// What is forwarded and how.
+    pub policy: Policy,
+    /// How many deliveries are forwarded at once.
+    pub concurrency: usize,
+    /// What Host lines of forwarded copies say.
+    pub host_header: HostHeader,
+    /// The signing secrets.
+    pub secrets: Vec<Secret>,
+    /// How long attempts that are under way may go on when the agent is to end.
+    pub last_attempts: Duration,
+    /// Spreads the pauses between connections.
+    pub chance: Chance,
+}
+
+/// The works, ready to run.
+pub struct Works {
+    parts: Parts,
+    hand: Hand,
+    policy: Arc<Policy>,
+    interrupt: Interrupt,
+    welcomed: watch::Sender<Option<Welcome>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Works {
+    /// Puts them together; nothing runs yet.
+    pub fn new(parts: Parts) -> Works {
+        let interrupt = Interrupt::default();
+        let hand = Hand {
+            client: Client::new(parts.dialer.clone(), parts.host_header, interrupt.clone()),
+            signing: Arc::new(Signing::new(parts.secrets.clone())),
+            keep: Arc::clone(&parts.keep),
+            announcer: parts.announcer.clone(),
+            limit: parts.policy.limit,
+        };
+        let policy = Arc::new(parts.policy.clone());
+        let (welcomed, stop) = (watch::Sender::new(None), watch::Sender::new(false));
+        Works { parts, hand, policy, interrupt, welcomed, stop }
+    }
+
+    /// The way to handlers, for whoever else hands something over.
+    pub(super) fn hand(&self) -> &Hand {
+        &self.hand
+    }
+
+    /// What is forwarded and how.
+    pub(super) fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// A client of its own for synthetic deliveries: it sends a Host line as it is given.
+    pub(super) fn sender(&self) -> Client {
+        Client::new(self.parts.dialer.clone(), HostHeader::Sent, self.interrupt.clone())
+    }
+
+    /// What the relay said last.
+    pub(super) fn welcomed(&self) -> watch::Receiver<Option<Welcome>> {
+        self.welcomed.subscribe()
+    }
+
+    /// Becomes true when everything is to end.
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Runs until `shutdown`, or until the agent cannot go on. Nothing is under way when it returns.
+    ///
+    /// # Errors
+    /// The relay will not have this agent, or the store failed for good.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), DriveError> {
+        let Works { parts, hand, policy, interrupt, welcomed, stop } = self;
+        let (inflight, idle) = inflight::pair();
+        let backlog = Arc::new(Backlog::default());
+        let (ending, pull) = (stop.clone(), interrupt.clone());
+        let asked = tokio::spawn(async move {
+            shutdown.await;
+            ending.send_replace(true);
+            tokio::time::sleep(parts.last_attempts).await;
+            pull.pull();
+        });
+        if policy.forwards() {
+            let run = Arc::clone(&backlog).run(
+                hand.clone(),
+                Arc::clone(&policy),
+                parts.concurrency,
+                stop.subscribe(),
+                inflight.clone(),
+            );
+            tokio::spawn(run);
+        }
+        let driver = Driver {
+            connecting: parts.connecting,
+            dialer: parts.dialer,
+            intake: Arc::new(Intake { keep: parts.keep, policy, hand, backlog }),
+            announcer: parts.announcer,
+            welcomed,
+            stop: stop.subscribe(),
+            inflight,
+            progress: Progress::default(),
+            chance: parts.chance,
+        };
+        let ended = driver.run().await;
+        // Where the agent fails rather than ends, nobody has said so yet, and nobody counts down for the attempts.
+        stop.send_replace(true);
+        // What is under way needs the store open, and is recorded as interrupted where it does not end by itself.
+        let mut idle = std::pin::pin!(idle.wait());
+        if tokio::time::timeout(parts.last_attempts, &mut idle).await.is_err() {
+            interrupt.pull();
+            let _ = tokio::time::timeout(LAST_WORDS, &mut idle).await;
+        }
+        asked.abort();
+        ended
+    }
+}
