@@ -2,6 +2,7 @@
 
 mod ack;
 mod big_and_small;
+mod crashes;
 mod demo;
 mod every_event;
 mod first_delivery;
