@@ -98,16 +98,36 @@ fn bytes(who: &str, agent: &Agent, plan: &Plan, stored: &[Stored]) {
     }
 }
 
+/// The longest body that travels in one piece; a longer one goes in several, and what is shorter may overtake it.
+const IN_ONE_PIECE: u64 = 32 * 1024;
+
 /// The ids of the deliveries that an agent told of as they were stored, run after run.
 ///
 /// # Panics
 /// If one is told of twice: then it was stored twice.
-pub fn first_taken(who: &str, runs: &[Log<Value>]) -> Vec<String> {
+pub fn told(who: &str, runs: &[Log<Value>]) -> Vec<Value> {
     let lines = runs.iter().flat_map(Log::all).filter(|line| line["type"] == "delivery");
-    let ids: Vec<String> = lines.map(|line| line["id"].as_str().unwrap_or_default().to_owned()).collect();
+    let lines: Vec<Value> = lines.collect();
     let mut seen = BTreeSet::new();
-    for id in &ids {
-        assert!(seen.insert(id), "{who}: {id} was stored twice");
+    for line in &lines {
+        assert!(seen.insert(line["id"].as_str()), "{who}: stored twice: {line}");
     }
-    ids
+    lines
+}
+
+/// Sees that an agent took deliveries in the order in which the relay had taken them: none that was answered before another was sent comes
+/// after that one. Long ones aside.
+///
+/// # Panics
+/// With one that came too late.
+pub fn in_order(who: &str, told: &[Value], answered: &[Answered]) {
+    let answered: BTreeMap<&str, &Answered> = answered.iter().map(|a| (a.id.as_str(), a)).collect();
+    let short = told.iter().filter(|line| line["body_len"].as_u64() <= Some(IN_ONE_PIECE));
+    let mut latest: Option<&Answered> = None;
+    for one in short.filter_map(|line| answered.get(line["id"].as_str()?).copied()) {
+        if let Some(before) = latest.filter(|before| before.sent > one.at) {
+            panic!("{who}: {one:?} was taken after {before:?}, which was sent when that one was answered");
+        }
+        latest = latest.into_iter().chain([one]).max_by_key(|a| a.sent);
+    }
 }

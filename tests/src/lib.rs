@@ -5,6 +5,6 @@ mod audit;
 mod foreign;
 mod world;
 
-pub use audit::{Tally, audit, first_taken};
+pub use audit::{Tally, audit, in_order, told};
 pub use foreign::{ForeignHandler, Sender, signed};
 pub use world::{HOST, SECRET, TUNNEL, World, post};

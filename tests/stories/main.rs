@@ -6,6 +6,7 @@ mod crashes;
 mod demo;
 mod every_event;
 mod first_delivery;
+mod full_disk;
 mod handlers;
 mod logs;
 mod passthrough;

@@ -39,6 +39,8 @@ pub struct Answered {
     pub id: String,
     /// How often it was sent.
     pub tries: u32,
+    /// When it was sent the last time.
+    pub sent: Instant,
     /// When the answer was there.
     pub at: Instant,
 }
@@ -170,7 +172,7 @@ impl Shared {
         let mut kept = None;
         for number in 0.. {
             let request = self.plan.request(sender, number);
-            let mut tries = 0;
+            let (mut tries, mut sent) = (0, Instant::now());
             let id = loop {
                 tries += 1;
                 if let Some(id) = self.try_once(&mut kept, to, &request) {
@@ -179,8 +181,9 @@ impl Shared {
                 if self.rest(dice.within(&AGAIN_AFTER)) {
                     return;
                 }
+                sent = Instant::now();
             };
-            self.answered.push(Answered { sender, number, id, tries, at: Instant::now() });
+            self.answered.push(Answered { sender, number, id, tries, sent, at: Instant::now() });
             if self.rest(dice.within(&(Duration::ZERO..2 * self.plan.rest))) {
                 return;
             }
