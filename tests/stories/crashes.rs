@@ -39,7 +39,7 @@ struct Cast {
     /// What the senders connect to.
     door: Proxy,
     relay: Relay,
-    handler: Handler,
+    _handler: Handler,
     dice: Dice,
     kills: [usize; 3],
     cuts: usize,
@@ -66,7 +66,7 @@ impl Cast {
             // The tunnel keeps deliveries for the devices that it has seen.
             member.agent.wait_line("ready");
         }
-        Cast { members, door, relay, handler, dice, kills: [0; 3], cuts: 0 }
+        Cast { members, door, relay, _handler: handler, dice, kills: [0; 3], cuts: 0 }
     }
 
     /// One thing that goes wrong, after a while in which all goes well.

@@ -9,6 +9,7 @@ mod first_delivery;
 mod full_disk;
 mod handlers;
 mod logs;
+mod lost_answers;
 mod passthrough;
 mod reconnect;
 mod refusals;
