@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tunnel_archive::ArchiveError;
 use tunnel_delivery::{DeviceName, TunnelName};
 use tunnel_protocol::{AnswerMode, Start, Welcome};
@@ -27,7 +27,7 @@ use crate::dial::{Dialer, Trust};
 use crate::forward::{Client, HostHeader, Interrupt};
 use crate::hand::Hand;
 use crate::inflight;
-use crate::intake::Intake;
+use crate::intake::{Intake, MOST_LATE};
 use crate::notice::{Announcer, Notice, Ready, Sink};
 use crate::policy::Policy;
 use crate::settings::{RelayUrl, Token};
@@ -216,7 +216,7 @@ async fn start(
             start: config.start,
         },
         dialer,
-        intake: Arc::new(Intake { archive: archive.clone(), policy, hand, backlog }),
+        intake: Arc::new(Intake { archive: archive.clone(), policy, hand, backlog, late: Semaphore::new(MOST_LATE) }),
         announcer: announcer.clone(),
         welcomed,
         stop: stopped,
