@@ -1,6 +1,7 @@
 //! The stories: what a developer and Healthie see of the two programs, told over real processes. One file, one theme.
 
 mod ack;
+mod bad_links;
 mod big_and_small;
 mod crashes;
 mod demo;
