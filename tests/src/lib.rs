@@ -3,8 +3,10 @@
 
 mod audit;
 mod foreign;
+mod states;
 mod world;
 
 pub use audit::{Tally, audit, in_order, told};
 pub use foreign::{ForeignHandler, Sender, signed};
+pub use states::states;
 pub use world::{HOST, SECRET, TUNNEL, World, post};

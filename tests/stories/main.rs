@@ -4,6 +4,7 @@ mod ack;
 mod bad_links;
 mod big_and_small;
 mod crashes;
+mod crowd;
 mod demo;
 mod every_event;
 mod first_delivery;

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -98,6 +98,31 @@ impl Namespace {
         ["ip", "netns", "exec", &self.name]
     }
 
+    /// Gives it another address on the line; one that it has already stays.
+    ///
+    /// # Panics
+    /// If the machine refuses.
+    pub fn answers_to(&self, address: &str) {
+        let address = format!("{address}/24");
+        run("ip", &["-n", &self.name, "address", "replace", &address, "dev", "line"]).expect("an address can be given");
+    }
+
+    /// Lets programs that run here find that address under that name, and no other name at all.
+    ///
+    /// # Panics
+    /// If the machine's folder for such files cannot be written to.
+    pub fn resolves(&self, name: &str, address: &str) {
+        let folder = self.files();
+        std::fs::create_dir_all(&folder).expect("root may write there");
+        // Written in place: programs that run already see this very file.
+        std::fs::write(folder.join("hosts"), format!("127.0.0.1 localhost\n{address} {name}\n")).expect("a small file");
+    }
+
+    /// What `ip netns exec` puts over /etc.
+    fn files(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.name)
+    }
+
     /// Does something on a thread that stands here: sockets that it makes belong here for good.
     ///
     /// # Panics
@@ -116,6 +141,8 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        // There only if a name was to resolve.
+        let _ = std::fs::remove_dir_all(self.files());
         // The line goes with them.
         let _ = run("ip", &["netns", "delete", &self.name]);
     }

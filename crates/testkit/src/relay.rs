@@ -74,6 +74,11 @@ impl Relay {
         self
     }
 
+    /// Listens there from the next start on. A port other than 0 only in a namespace of the story's own.
+    pub fn listen_at(&mut self, at: &str) {
+        at.clone_into(&mut self.listen);
+    }
+
     /// Starts it with HTTPS as well.
     pub fn with_tls(mut self, files: &ServerCertificate) -> Relay {
         let certificate = files.certificate.display().to_string();
