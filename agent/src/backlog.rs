@@ -120,7 +120,7 @@ impl Backlog {
                 (hand.clone(), policy.forward_as, Arc::clone(&self), inflight.clone());
             let records = Arc::clone(&records);
             tokio::spawn(async move {
-                let how = (Cause::Forward, None);
+                let how = (Cause::Forward, false);
                 let done = hand.over(&job.delivery, job.matched.as_ref(), &job.target, forward_as, how).await;
                 // The handler is free for the next one while this attempt waits for its commit.
                 let recording = records.acquire_owned().await;

@@ -28,19 +28,17 @@ pub struct Hand {
 }
 
 impl Hand {
-    /// Makes one attempt. Nothing is recorded yet.
+    /// Makes one attempt, within the handler's limit; a sender that waits may give up sooner. Nothing is recorded yet.
     pub async fn over(
         &self,
         delivery: &Delivery,
         matched: Option<&Match>,
         to: &TargetUrl,
         forward_as: Option<ForwardAs>,
-        (cause, sender_waits): (Cause, Option<Duration>),
+        (cause, for_sender): (Cause, bool),
     ) -> Attempted {
-        // An answer that comes after the sender has given up would be recorded as one that it got.
-        let limit = sender_waits.map_or(self.limit, |waits| waits.min(self.limit));
         let out = self.signing.outgoing(delivery, matched, to, forward_as);
-        forward::attempt(&self.client, to, &out, How { cause, limit, for_sender: sender_waits.is_some() }).await
+        forward::attempt(&self.client, to, &out, How { cause, limit: self.limit, for_sender }).await
     }
 
     /// Records an attempt, in a commit of its own if need be, and then tells about it: whoever reads of it finds it in the archive.

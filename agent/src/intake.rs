@@ -2,22 +2,27 @@
 //!
 //! Verifying comes before storing so that one commit holds the delivery and its verdict; it is pure computation of a few microseconds and
 //! cannot fail. Where the sender waits for the handler's answer, storing and forwarding go on at once, and the answer goes up only when both
-//! are done, so that a 2xx still means that the delivery is kept.
+//! are done, so that a 2xx still means that the delivery is kept. What a handler says after the sender's patience is over is recorded all the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tunnel_archive::{ArchiveError, Inserted};
-use tunnel_delivery::{Cause, Summary};
+use tunnel_delivery::{Attempt, Cause, Summary};
 use tunnel_protocol::{Answer, AnswerFailure, Incoming};
 
 use crate::backlog::{Backlog, Job};
+use crate::forward::Attempted;
 use crate::hand::Hand;
 use crate::inflight::Inflight;
 use crate::keep::Keep;
 use crate::notice::Notice;
 use crate::policy::Policy;
 use crate::summary;
+
+/// How many attempts may go on after their senders have given up: they are outside of the session's window.
+pub(crate) const MOST_LATE: usize = 256;
 
 /// How far a delivery got, told to the session it came in.
 #[derive(Debug)]
@@ -51,6 +56,8 @@ pub(crate) struct Intake {
     pub(crate) hand: Hand,
     /// Those that wait for it.
     pub(crate) backlog: Arc<Backlog>,
+    /// Bounds the attempts that go on after their senders have given up.
+    pub(crate) late: Semaphore,
 }
 
 impl Intake {
@@ -107,17 +114,22 @@ impl Intake {
         };
         let forward = async {
             let target = target?;
-            let (matched, how) = (checked.matched.as_ref(), (Cause::Forward, answer_within));
+            let (matched, how) = (checked.matched.as_ref(), (Cause::Forward, true));
             Some(self.hand.over(&delivery, matched, target, self.policy.forward_as, how).await)
         };
-        let (stored, attempted) = tokio::join!(store, forward);
-        let (attempt, outcome) = match attempted {
-            Some(a) => (Some(a.attempt), a.answer),
-            None => (None, Err(AnswerFailure::NotForwarded)),
+        tokio::pin!(forward);
+        let in_time = tokio::time::timeout(answer_within.unwrap_or(Duration::MAX), forward.as_mut());
+        let (stored, in_time) = tokio::join!(store, in_time);
+        let is_late = in_time.is_err();
+        let (attempt, outcome) = match in_time {
+            Ok(Some(a)) => (Some(a.attempt), a.answer),
+            Ok(None) => (None, Err(AnswerFailure::NotForwarded)),
+            Err(_) => (None, Err(AnswerFailure::Timeout)),
         };
         match stored {
             Ok(line) => {
                 drop(done.send(Done::Answered(receipt, Answer { n, outcome })).await);
+                let attempt = if is_late { self.late(&line, forward).await } else { attempt };
                 if let Some(attempt) = attempt {
                     // A failure is told as a warning; the sender has its answer.
                     drop(self.hand.record_with_next(&line, attempt).await);
@@ -130,6 +142,26 @@ impl Intake {
             }
         }
         drop(inflight);
+    }
+
+    /// What the handler still says after the sender has given up, within the handler's own limit.
+    async fn late(&self, line: &Summary, forward: impl Future<Output = Option<Attempted>>) -> Option<Attempt> {
+        let Ok(_one_of_few) = self.late.try_acquire() else {
+            self.hand
+                .announcer
+                .warn(format!("too many handlers are late: what becomes of {} is not waited for", line.id));
+            return None;
+        };
+        let attempt = forward.await?.attempt;
+        if let Some(status) = attempt.status {
+            let after = attempt.duration.as_secs_f64();
+            let text = format!(
+                "the handler answered {} with {status} after {after:.1} s; its sender had been told by then that no answer came",
+                line.id
+            );
+            self.hand.announcer.warn(text);
+        }
+        Some(attempt)
     }
 
     fn announce(&self, line: &Summary) {

@@ -14,15 +14,16 @@ fn deliveries_wait_while_the_agent_is_away_and_come_in_order() {
     world.accepted("/hook", b"first");
     world.handler.wait_for(1);
     assert!(world.agent.terminate().success());
-    let waited: Vec<String> = (0..20).map(|n| world.accepted("/hook", format!("{n}").as_bytes())).collect();
+    // More than an agent takes at once.
+    let waited: Vec<String> = (0..700).map(|n| world.accepted("/hook", format!("{n}").as_bytes())).collect();
     assert_eq!(world.handler.received().len(), 1);
 
     world.agent.start();
-    assert_eq!(world.agent.wait_line("ready")["waiting"], 20);
+    assert_eq!(world.agent.wait_line("ready")["waiting"], 700);
     let came = world.agent.wait_lines("delivery", waited.len());
     let ids: Vec<_> = came.iter().map(|d| d["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, waited);
-    world.handler.wait_for(21);
+    world.handler.wait_for(701);
 }
 
 #[test]

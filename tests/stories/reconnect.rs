@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tunnel_stories::World;
-use tunnel_testkit::{AnswerMode, Proxy, Signal};
+use tunnel_stories::{HOST, TUNNEL, World, post, states};
+use tunnel_testkit::{AnswerMode, Handler, Line, Proxy, Signal, Stage, send, skipped};
 
 /// How long a dead connection may go unnoticed: the heartbeat's limit with room for a busy machine.
 const NOTICED: Duration = Duration::from_secs(20);
@@ -66,19 +66,112 @@ fn the_connection_is_cut() {
     }
 }
 
+/// Waits until the relay gives the agent up because it hears nothing from it.
+#[track_caller]
+fn given_up(world: &mut World) {
+    world.relay.server().messages().wait("the relay to give the agent up", |lines| {
+        lines.iter().any(|line| line.contains("agent gone") && line.contains("nothing was heard")).then_some(())
+    });
+}
+
+#[test]
+fn the_agent_restarts() {
+    let (mut world, _proxy) = behind_a_proxy();
+    assert!(world.agent.terminate().success());
+    assert_eq!(states(&world.agent.lines().all()), ["connecting", "connected", "closed"]);
+    world.agent.start();
+    arrives(&world);
+    world.agent.kill();
+    world.agent.start();
+    arrives(&world);
+}
+
 #[test]
 fn the_connection_is_dead_and_nobody_says_so() {
-    let (world, proxy) = behind_a_proxy();
+    let (mut world, proxy) = behind_a_proxy();
     let already = world.agent.lines().len();
     let begin = Instant::now();
     proxy.freeze();
     // Goes into the dead connection first, and must come again over the next.
     world.accepted("/hook", b"into the void");
     world.agent.wait_state("waiting", already);
-    assert!(begin.elapsed() < NOTICED, "noticed after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < NOTICED, "the agent noticed after {:?}", begin.elapsed());
     world.agent.wait_state("connected", already);
     world.handler.wait_for(2);
     arrives(&world);
+    // The agent's new session takes the old one's seat, or the relay hears nothing for too long: no session stays for ever.
+    world.relay.server().messages().wait("the relay to end the dead session", |lines| {
+        lines.iter().any(|line| line.contains("agent gone")).then_some(())
+    });
+    assert!(begin.elapsed() < NOTICED, "the relay noticed after {:?}", begin.elapsed());
+    states(&world.agent.lines().all());
+}
+
+#[test]
+fn the_relay_gives_up_an_agent_that_it_does_not_hear() {
+    let (mut world, proxy) = behind_a_proxy();
+    let begin = Instant::now();
+    // Nothing comes through, and no new connection either.
+    proxy.turn_away(true);
+    proxy.freeze();
+    given_up(&mut world);
+    assert!(begin.elapsed() < NOTICED, "noticed after {:?}", begin.elapsed());
+    let already = world.agent.lines().len();
+    world.accepted("/hook", b"meanwhile");
+    proxy.turn_away(false);
+    proxy.thaw();
+    world.agent.wait_state("connected", already);
+    world.handler.wait_for(2);
+    arrives(&world);
+}
+
+#[test]
+fn the_laptop_sleeps_for_longer_than_the_relay_waits() {
+    let (mut world, _proxy) = behind_a_proxy();
+    let already = world.agent.lines().len();
+    world.agent.process().signal(Signal::STOP);
+    world.accepted("/hook", b"into its sockets");
+    given_up(&mut world);
+    let slept: Vec<_> = (0..3).map(|_| world.accepted("/hook", b"while it slept")).collect();
+    world.agent.process().signal(Signal::CONT);
+    world.agent.wait_state("waiting", already);
+    world.agent.wait_state("connected", already);
+    world.handler.wait_for(2 + slept.len());
+    arrives(&world);
+    states(&world.agent.lines().all());
+}
+
+/// A port that nobody else has in a namespace of the story's own.
+const PORT: u16 = 8080;
+
+#[test]
+fn the_relay_s_name_leads_elsewhere() {
+    let line = match Line::lay() {
+        Ok(line) => line,
+        Err(why) => return skipped(&why),
+    };
+    let [public, home] = line.ends();
+    let stage = Stage::new();
+    let mut relay = stage.relay().within(public);
+    let token = relay.add_tunnel(TUNNEL, AnswerMode::Ack);
+    let handler = home.within(Handler::start);
+    let url = format!("http://relay.test:{PORT}");
+    let mut agent = stage.agent("agent").relay(&url, &token).target(&handler.url()).within(home);
+    for (at, address) in ["10.203.0.1", "10.203.0.7"].into_iter().enumerate() {
+        public.answers_to(address);
+        home.resolves("relay.test", address);
+        let already = agent.lines().len();
+        relay.listen_at(&format!("{address}:{PORT}"));
+        relay.start();
+        if at == 0 {
+            agent.start();
+        }
+        agent.wait_state("connected", already);
+        let hook = post(HOST, "/hook", b"{}");
+        assert_eq!(public.within(|| send(relay.http(), &hook)).status(), Some(200));
+        handler.wait_for(at + 1);
+        assert!(relay.terminate().success());
+    }
 }
 
 #[test]

@@ -166,7 +166,7 @@ impl Operations {
         };
         let matched = self.hand.signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;
         let forward_as = replay.forward_as.or(self.policy.forward_as);
-        let how = (Cause::Replay, None);
+        let how = (Cause::Replay, false);
         let attempt = self.hand.over(&stored.delivery, matched.as_ref(), &to, forward_as, how).await.attempt;
         self.hand.record(&line, attempt.clone()).await?;
         Ok(Replayed { id: line.id, event_type: line.event_type, attempt })

@@ -15,6 +15,7 @@ mod handler;
 mod lists;
 mod load;
 mod machine;
+mod outage;
 mod path;
 mod programs;
 mod protocol;
@@ -22,6 +23,7 @@ mod rig;
 mod sample;
 mod signature;
 mod spool;
+mod stand;
 mod table;
 
 use std::path::PathBuf;
@@ -44,17 +46,20 @@ pub enum Part {
     Archive,
     /// From sender to handler through both programs, beside a direct call.
     Path,
+    /// After an outage: the first delivery, draining a backlog, memory and disk meanwhile.
+    Outage,
     /// All of these, each in a process of its own.
     All,
 }
 
 impl Part {
-    const EACH: [(Part, &str); 5] = [
+    const EACH: [(Part, &str); 6] = [
         (Part::Signature, "signature"),
         (Part::Protocol, "protocol"),
         (Part::Spool, "spool"),
         (Part::Archive, "archive"),
         (Part::Path, "path"),
+        (Part::Outage, "outage"),
     ];
 }
 
@@ -76,7 +81,10 @@ pub struct Arguments {
     /// For `path`: this many more deliveries through each tunnel, for the memory that the programs hold afterwards.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     pub deliveries: u64,
-    /// For `path`: the folder with healthie-relay and healthie-tunnel, instead of building them.
+    /// For `outage`: how many deliveries wait for the agent.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=500_000))]
+    pub backlog: u64,
+    /// For `path` and `outage`: the folder with healthie-relay and healthie-tunnel, instead of building them.
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
     /// Leave the head line out: somebody else printed it.
@@ -126,6 +134,7 @@ fn measure(arguments: &Arguments) -> Result<(), BenchError> {
         Part::Spool => in_runtime(spool::measure(arguments, printer)),
         Part::Archive => in_runtime(archive::measure(arguments, printer)),
         Part::Path => in_runtime(path::measure(arguments, printer)),
+        Part::Outage => in_runtime(outage::measure(arguments, printer)),
     }
 }
 
@@ -134,6 +143,7 @@ fn alone(arguments: &Arguments, part: &str) -> Result<(), BenchError> {
     let program = std::env::current_exe().map_err(error::io("find this program"))?;
     let mut command = Command::new(program);
     command.args([part, "--headless", "--seconds", &arguments.seconds.to_string()]);
+    command.args(["--backlog", &arguments.backlog.to_string()]);
     command.args(["--deliveries", &arguments.deliveries.to_string()]).args(arguments.json.then_some("--json"));
     if let Some(folder) = &arguments.programs {
         command.arg("--programs").arg(folder);
@@ -170,7 +180,13 @@ mod tests {
         let asked = Arguments::parse_from(asked);
         assert_eq!((asked.part, asked.json, asked.deliveries), (Part::Path, true, 100_000));
         assert_eq!(asked.turn(5), Duration::from_millis(100));
-        for bad in [["--seconds", "0"], ["--seconds", "NaN"], ["--seconds", "61"], ["--deliveries", "1000001"]] {
+        for bad in [
+            ["--seconds", "0"],
+            ["--seconds", "NaN"],
+            ["--seconds", "61"],
+            ["--deliveries", "1000001"],
+            ["--backlog", "0"],
+        ] {
             assert!(Arguments::try_parse_from([&["tunnel-bench"], &bad[..]].concat()).is_err(), "{bad:?}");
         }
     }

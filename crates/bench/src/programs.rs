@@ -4,10 +4,13 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tunnel_testkit::{Binary, Stage};
 
 use crate::error::{self, BenchError};
@@ -78,6 +81,7 @@ pub(crate) struct Running {
     child: Child,
     words: PathBuf,
     lines: Receiver<String>,
+    told: Arc<AtomicU64>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -89,23 +93,32 @@ impl Running {
         let file = File::create(&words).map_err(error::io("make a file in the temporary folder"))?;
         let mut child = command.stdout(Stdio::piped()).stderr(file).spawn().map_err(error::io("start a program"))?;
         let (to, lines) = sync_channel(64);
+        let told = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&told);
         let reader = child.stdout.take().map(|out| {
             std::thread::spawn(move || {
                 let mut out = BufReader::new(out);
                 let mut line = Vec::new();
                 while out.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+                    count.fetch_add(deliveries(&line), Ordering::Relaxed);
                     // Full, or nobody looks any more: the program must not wait for that.
                     let _ = to.try_send(String::from_utf8_lossy(&line).into_owned());
                     line.clear();
                 }
             })
         });
-        Ok(Running { name: name.to_owned(), child, words, lines, reader })
+        Ok(Running { name: name.to_owned(), child, words, lines, told, reader })
     }
 
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How many deliveries an agent has told of, or left out because it was faster than we read. What else it leaves out counts too: it must tell of
+    /// nothing else.
+    pub(crate) fn told(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
     }
 
     /// Waits for a line of standard output for which `wanted` holds.
@@ -141,6 +154,18 @@ impl Running {
     }
 }
 
+/// How many deliveries a line of an agent tells of.
+fn deliveries(line: &[u8]) -> u64 {
+    if line.starts_with(br#"{"type":"delivery""#) {
+        return 1;
+    }
+    let left_out = || -> Option<u64> {
+        let said: Value = serde_json::from_slice(line).ok()?;
+        (said["type"] == "left-out").then(|| said["count"].as_u64()).flatten()
+    };
+    left_out().unwrap_or(0)
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         // An error means that it has ended already.
@@ -162,6 +187,17 @@ mod tests {
         running.wait_line(|line| line == "here\n").unwrap();
         let error = running.wait_line(|line| line == "never\n").unwrap_err().to_string();
         assert!(error.contains("exit status: 3") && error.contains("because"), "{error}");
+    }
+
+    #[test]
+    fn deliveries_are_counted_by_their_lines() {
+        let lines = [
+            br#"{"type":"delivery","id":"x"}"#.as_slice(),
+            br#"{"type":"left-out","count":41}"#,
+            br#"{"type":"connection","state":"connected"}"#,
+            b"delivery",
+        ];
+        assert_eq!(lines.map(deliveries), [1, 41, 0, 0]);
     }
 
     #[test]

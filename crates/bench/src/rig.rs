@@ -12,7 +12,8 @@ use crate::load::Door;
 use crate::programs::{Programs, Running};
 use crate::sample::SECRET;
 
-const DOMAIN: &str = "relay.test";
+/// The domain below which the tunnels are.
+pub(crate) const DOMAIN: &str = "relay.test";
 
 /// How a delivery gets to the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +105,7 @@ impl Rig {
 }
 
 /// Runs a command to its end; gives what it printed, without the line's end.
-fn finish(mut command: Command) -> Result<String, BenchError> {
+pub(crate) fn finish(mut command: Command) -> Result<String, BenchError> {
     let ran = command.output().map_err(error::io("start a program"))?;
     if !ran.status.success() {
         let what = format!("{}\n{}", ran.status, String::from_utf8_lossy(&ran.stderr));

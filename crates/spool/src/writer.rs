@@ -15,7 +15,7 @@ use crate::{SpoolError, disk};
 
 /// How long what devices have taken may wait for a commit, so that commits of deliveries can carry it.
 const LAZY: Duration = Duration::from_millis(200);
-/// How often the disk's free space is looked at, while there is something to write or the disk is full.
+/// How often the disk's free space is looked at while the disk is full.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The least time between two compactions: one takes some ten commits' time, and a file that is needed again would only grow again.
@@ -50,10 +50,10 @@ impl Writer {
         let mut compacted = None;
         loop {
             let Some(mut batch) = self.wait(looked) else { return };
-            if looked.elapsed() >= LOOK {
-                self.look_at_disk();
-                looked = Instant::now();
-            }
+            // Before every commit: one that meets a disk that somebody else has filled meanwhile stops the spool for good. It takes microseconds,
+            // and the commit's sync milliseconds.
+            self.look_at_disk();
+            looked = Instant::now();
             let full = shared.lock().disk_full;
             if let Some(free) = full {
                 for append in batch.refuse_appends() {

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus};
 
 use serde_json::Value;
 
-use crate::{Binary, Log, Process, Ran, Stage, eventually};
+use crate::{Binary, Log, Namespace, Process, Ran, Stage, eventually};
 
 /// An agent with its data folder.
 pub struct Agent {
@@ -14,6 +14,7 @@ pub struct Agent {
     name: String,
     data: PathBuf,
     target: Option<String>,
+    prefix: Vec<String>,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     listening: Option<Process>,
@@ -29,6 +30,7 @@ impl Agent {
             name,
             data,
             target: None,
+            prefix: vec![],
             arguments: vec![],
             variables: vec![],
             listening: None,
@@ -50,6 +52,12 @@ impl Agent {
     /// Knows this secret.
     pub fn secret(self, secret: &str) -> Agent {
         self.with(&["--secret", secret])
+    }
+
+    /// Runs everything in that namespace.
+    pub fn within(mut self, namespace: &Namespace) -> Agent {
+        self.prefix = namespace.prefix().map(str::to_owned).to_vec();
+        self
     }
 
     /// Starts `listen` with more arguments.
@@ -79,7 +87,7 @@ impl Agent {
     }
 
     fn listen(&self) -> Command {
-        let mut command = self.stage.program(Binary::Tunnel);
+        let mut command = self.stage.program_behind(&self.prefix, Binary::Tunnel);
         command.arg("listen").args(&self.target).args(&self.arguments);
         command.args(["--ui", "json", "--data"]).arg(&self.data);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
@@ -173,7 +181,7 @@ impl Agent {
 
     /// A command for a second terminal, to be changed before it is run.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.stage.program(Binary::Tunnel);
+        let mut command = self.stage.program_behind(&self.prefix, Binary::Tunnel);
         command.args(arguments).arg("--data").arg(&self.data);
         command
     }

@@ -99,7 +99,19 @@ impl Handler {
     /// # Panics
     /// If loopback has no free port.
     pub fn answering(script: impl Fn(&HttpMessage) -> Reply + Send + Sync + 'static) -> Handler {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        Handler::bound("127.0.0.1:0", script)
+    }
+
+    /// A handler that answers every request with 200 and listens there.
+    ///
+    /// # Panics
+    /// If it cannot listen there.
+    pub fn listening(at: &str) -> Handler {
+        Handler::bound(at, |_| Reply::ok())
+    }
+
+    fn bound(at: &str, script: impl Fn(&HttpMessage) -> Reply + Send + Sync + 'static) -> Handler {
+        let listener = TcpListener::bind(at).unwrap_or_else(|e| panic!("cannot listen on {at}: {e}"));
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             received: Log::default(),

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 
 use serde_json::Value;
 
-use crate::{Binary, Process, Ran, ServerCertificate, Stage, eventually};
+use crate::{Binary, Namespace, Process, Ran, ServerCertificate, Stage, eventually};
 
 /// What a tunnel answers Healthie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Relay {
     stage: Stage,
     data: PathBuf,
     domain: String,
+    listen: String,
+    prefix: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     server: Option<Process>,
@@ -49,6 +51,8 @@ impl Relay {
             stage,
             data,
             domain: Relay::DOMAIN.to_owned(),
+            listen: "127.0.0.1:0".to_owned(),
+            prefix: vec![],
             arguments: vec![],
             environment: vec![],
             server: None,
@@ -61,6 +65,18 @@ impl Relay {
     pub fn with_domain(mut self, domain: &str) -> Relay {
         domain.clone_into(&mut self.domain);
         self
+    }
+
+    /// Starts the server in that namespace and listening on its line.
+    pub fn within(mut self, namespace: &Namespace) -> Relay {
+        self.listen = format!("{}:0", namespace.address());
+        self.prefix = namespace.prefix().map(str::to_owned).to_vec();
+        self
+    }
+
+    /// Listens there from the next start on. A port other than 0 only in a namespace of the story's own.
+    pub fn listen_at(&mut self, at: &str) {
+        at.clone_into(&mut self.listen);
     }
 
     /// Starts it with HTTPS as well.
@@ -139,8 +155,8 @@ impl Relay {
     pub fn start_only(&mut self) -> &mut Process {
         // From the last run: its addresses are not this one's. It may not be there.
         let _ = std::fs::remove_file(self.data.join("addresses.json"));
-        let mut command = self.stage.program(Binary::Relay);
-        command.args(["serve", "--http", "127.0.0.1:0", "--domain", &self.domain]);
+        let mut command = self.stage.program_behind(&self.prefix, Binary::Relay);
+        command.args(["serve", "--http", &self.listen, "--domain", &self.domain]);
         command.args(&self.arguments).arg("--data").arg(&self.data);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.server.insert(Process::spawn("healthie-relay serve", &mut command))

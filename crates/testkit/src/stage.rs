@@ -60,6 +60,14 @@ impl Stage {
         self.command(binary.path())
     }
 
+    /// One of our programs on this stage, run by other programs with what they are given, such as `ip netns exec NAME`.
+    pub(crate) fn program_behind(&self, prefix: &[String], binary: Binary) -> Command {
+        let Some((first, rest)) = prefix.split_first() else { return self.program(binary) };
+        let mut command = self.command(first);
+        command.args(rest).arg(binary.path());
+        command
+    }
+
     /// Any program on this stage: of the environment it gets the search path only.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);

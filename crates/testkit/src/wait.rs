@@ -32,6 +32,12 @@ pub fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T
     }
 }
 
+/// Lets time pass. Only for stories in which time itself is what happens: a moment that dice chose, an outage of that length. Never to wait
+/// for something.
+pub fn pass(time: Duration) {
+    std::thread::sleep(time);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
