@@ -18,6 +18,7 @@ pub mod policy;
 pub mod safe_text;
 pub mod settings;
 pub mod signing;
+pub mod standing;
 
 mod backlog;
 mod hand;

@@ -8,7 +8,9 @@ mod demo;
 mod events;
 mod failure;
 mod listen;
+mod log;
 mod output;
+mod panics;
 mod replay;
 mod signals;
 mod style;
@@ -67,6 +69,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let environment = Environment::of_process();
     diagnostics(&environment);
+    panics::quiet_engine();
     let mut context = Context { out: Output::new(&environment), environment };
     let ended = runtime().and_then(|runtime| {
         let ended = runtime.block_on(run(cli.command, &mut context));

@@ -1,5 +1,7 @@
 //! How things look on a terminal: colour, marks, times and lines of lists. Everything from outside goes through `SafeText` here.
 
+use std::time::Duration;
+
 use tunnel_delivery::{Answer, AnswerClass, SignatureStatus, Summary, Timestamp};
 
 use crate::safe_text::SafeText;
@@ -115,6 +117,17 @@ pub(crate) fn clock(at: Timestamp) -> String {
 /// `12.3 ms`, `4.56 s`.
 pub(crate) fn duration(micros: u64) -> String {
     if micros < 1_000_000 { format!("{:.1} ms", micros as f64 / 1e3) } else { format!("{:.2} s", micros as f64 / 1e6) }
+}
+
+/// `250 ms`, `9.5 s`, `12 min`, `30.5 h`: how long something lasts, roughly.
+pub(crate) fn span(span: Duration) -> String {
+    match span.as_secs() {
+        0 => format!("{} ms", span.as_millis()),
+        s if s < 60 => format!("{:.1} s", span.as_secs_f64()),
+        s if s < 2 * 3600 => format!("{} min", s / 60),
+        s if s < 48 * 3600 => format!("{:.1} h", span.as_secs_f64() / 3600.0),
+        s => format!("{} days", s / 86_400),
+    }
 }
 
 #[cfg(test)]
