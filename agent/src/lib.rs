@@ -19,6 +19,7 @@ pub mod safe_text;
 pub mod settings;
 pub mod signing;
 pub mod standing;
+pub mod upkeep;
 
 mod backlog;
 mod hand;

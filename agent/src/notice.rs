@@ -32,6 +32,22 @@ pub enum Notice {
         /// `age`, `size`, `removed` or `other`.
         reason: &'static str,
     },
+    /// Deliveries were removed from the store, because they were more than is kept.
+    Removed {
+        /// How many.
+        count: u64,
+        /// Which bound: `age`, `count` or `size`.
+        reason: &'static str,
+        /// How many bytes of records they had.
+        bytes: u64,
+    },
+    /// The store gave disk space back.
+    Compacted {
+        /// The length of its file before, in bytes.
+        before: u64,
+        /// And after.
+        after: u64,
+    },
     /// Something that the user should know and that stops nothing.
     Warning {
         /// One sentence.

@@ -17,7 +17,7 @@ use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 
-use crate::control::{ControlError, Follow, Kind, Operations, Replay, Status, Trigger, Verify};
+use crate::control::{ControlError, Follow, Hello, Kind, Operations, Replay, Status, Trigger, Verify};
 
 /// The longest question.
 const MOST_QUESTION: usize = 1024 * 1024;
@@ -41,6 +41,7 @@ pub async fn serve(
     let addr = listener.local_addr()?;
     let shared = Arc::new(Shared { ops, token: tunnel_signature::sha256(token.as_bytes()), addr });
     let router = Router::new()
+        .route("/v1/hello", post(hello))
         .route("/v1/status", post(status))
         .route("/v1/get", post(get))
         .route("/v1/list", post(list))
@@ -103,14 +104,13 @@ fn question<T: DeserializeOwned>(body: &Bytes) -> Result<T, ControlError> {
     })
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {
-    let welcome = shared.ops.welcomed.borrow().clone();
-    Json(Status {
-        pid: std::process::id(),
-        software: crate::listen::SOFTWARE.to_owned(),
-        tunnel: welcome.as_ref().map(|w| w.tunnel.to_string()),
-        public_urls: welcome.map(|w| w.public_urls).unwrap_or_default(),
-    })
+/// Touches nothing that could make it wait: whoever asks only wants to know who is there.
+async fn hello() -> Json<Hello> {
+    Json(Hello { pid: std::process::id(), software: crate::listen::SOFTWARE.to_owned() })
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Answer<Status> {
+    Ok(Json(shared.ops.status().await?))
 }
 
 async fn get(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<tunnel_delivery::Stored> {

@@ -59,6 +59,15 @@ pub(crate) struct Args {
     secrets: Secrets,
     #[command(flatten)]
     data: Data,
+    /// How long deliveries are kept, or `forever`; pinned ones and those that wait to be forwarded always stay [default: 30d]
+    #[arg(long, value_name = "AGE")]
+    keep: Option<String>,
+    /// How many deliveries are kept, or `all`; the oldest go first [default: all]
+    #[arg(long, value_name = "N")]
+    keep_count: Option<String>,
+    /// How much is kept, such as 500MiB, or `all`; the oldest go first [default: 4GiB]
+    #[arg(long, value_name = "SIZE")]
+    keep_size: Option<String>,
     /// This agent's name within the tunnel [default: one is made and kept]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
@@ -92,6 +101,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         .one("tunnel", &args.tunnel)
         .many("secret", &args.secrets.secrets)
         .one("data", &args.data.data)
+        .one("keep", &args.keep)
+        .one("keep_count", &args.keep_count)
+        .one("keep_size", &args.keep_size)
         .one("device", &args.device)
         .one("since", &args.since)
         .one("ca", &args.ca)
@@ -106,6 +118,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         device: settings.value("device")?,
         start: settings.value::<Moment>("since")?.unwrap_or(Moment::Now).start(arguments::now()),
         data: settings.data()?,
+        keep: arguments::keep(&settings)?,
         secrets: settings.secrets()?,
         policy: arguments::policy(&settings)?,
         concurrency: settings.read("concurrency", concurrency)?.unwrap_or(16),

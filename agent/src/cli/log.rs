@@ -8,6 +8,7 @@ use tunnel_delivery::{Answer, AnswerClass, Cause, Summary, Timestamp};
 use super::style::{Style, Tone, clock, duration, resource, short_id, span};
 use crate::notice::{Connection, Notice, Ready, Tried};
 use crate::safe_text::SafeText;
+use crate::settings::show_size;
 
 /// So many tries in a row that fail for reasons that were told already are told each, in short.
 const TOLD_EACH: u32 = 4;
@@ -52,6 +53,19 @@ impl Log {
             Notice::Gap { count, reason } => {
                 let text = format!("{count} deliveries are gone from the relay before they could come ({reason})");
                 format!("{} {}", at(now), style.paint(Tone::Bad, text))
+            }
+            Notice::Removed { count, reason, bytes } => {
+                let why = match *reason {
+                    "age" => "older than is kept",
+                    "count" => "more than are kept",
+                    _ => "larger together than is kept",
+                };
+                let text = format!("removed {count} of the oldest deliveries, {}: {why}", show_size(*bytes));
+                format!("{} {}", at(now), style.paint(Tone::Dim, text))
+            }
+            Notice::Compacted { before, after } => {
+                let text = format!("the store's file shrank from {} to {}", show_size(*before), show_size(*after));
+                format!("{} {}", at(now), style.paint(Tone::Dim, text))
             }
             Notice::Warning { message } => {
                 format!("{} {}", at(now), style.paint(Tone::Doubtful, format!("warning: {}", SafeText::new(message))))

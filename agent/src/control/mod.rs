@@ -9,6 +9,7 @@ mod held;
 mod local;
 mod operations;
 mod remote;
+mod status;
 mod trigger;
 
 use std::path::Path;
@@ -22,8 +23,9 @@ pub use filter::{Filter, Found};
 pub use follow::{Follow, Told};
 pub use held::{AgentFile, Claim};
 pub use local::{Followed, Follower, Local};
-pub use operations::{Explained, Operations, Replay, Replayed, Status, Verify};
+pub use operations::{Explained, Operations, Replay, Replayed, Running, Verify};
 pub use remote::Remote;
+pub use status::{Figures, Hello, Status, Waiting};
 pub use trigger::{Trigger, Triggered, payload};
 
 /// Why a command was not done. `kind` decides the exit code.
@@ -87,7 +89,20 @@ fn private_folder(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-/// Opens the store in the data folder; waits for a command that has it.
+/// Whether there is a store in the data folder. One that nobody may look at counts as there: opening it says what is wrong.
+pub fn has_store(data: &Path) -> bool {
+    let dir = data.join("archive");
+    ["format", "store"].iter().any(|name| dir.join(name).try_exists().unwrap_or(true))
+}
+
+/// What a command that only reads says where there is nothing to read. It must make no store: the folder's name may be a slip.
+fn nothing_there(data: &Path) -> ControlError {
+    let what = if data.try_exists().unwrap_or(true) { "has no stored deliveries in it" } else { "does not exist" };
+    ControlError::new(Kind::Usage, format!("the data folder {} {what}", data.display()))
+        .hint("name the folder with --data as `healthie-tunnel listen` has it; `listen` makes a store where there is none")
+}
+
+/// Opens the store in the data folder, or makes one; waits for a command that has it.
 ///
 /// # Errors
 /// [`ArchiveError`]; `Held` if whoever has it keeps it.
@@ -175,6 +190,17 @@ impl Control {
         match self {
             Control::Local(ops) => ops.trigger(trigger).await,
             Control::Remote(agent) => agent.ask("trigger", trigger).await,
+        }
+    }
+
+    /// How the agent and the store are.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn status(&self) -> Result<Status, ControlError> {
+        match self {
+            Control::Local(ops) => ops.status().await,
+            Control::Remote(agent) => agent.ask("status", &()).await,
         }
     }
 

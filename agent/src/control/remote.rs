@@ -15,14 +15,14 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::follow::{Follow, Told};
-use super::{AgentFile, ControlError, Kind, Status};
+use super::{AgentFile, ControlError, Hello, Kind};
 
 /// The longest answer: a delivery at the protocol's cap with its attempts, in JSON.
 const MOST: usize = 512 * 1024 * 1024;
 /// The longest line of a stream.
 const MOST_LINE: usize = 1024 * 1024;
 /// How long a running agent may take to say that it is there.
-const HELLO: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A running agent.
 #[derive(Debug)]
@@ -56,11 +56,11 @@ fn unreachable(why: impl std::fmt::Display) -> ControlError {
 
 impl Remote {
     /// The agent that holds the data folder, if it answers.
-    pub async fn find(data: &Path) -> Option<(Remote, Status)> {
+    pub async fn find(data: &Path) -> Option<Remote> {
         let remote = Remote { file: AgentFile::read(data)? };
-        let status = tokio::time::timeout(HELLO, remote.ask::<Status>("status", &())).await.ok()?.ok()?;
+        let hello = tokio::time::timeout(PATIENCE, remote.ask::<Hello>("hello", &())).await.ok()?.ok()?;
         // Another process may have got the port, and another agent may have got the process's number.
-        (status.pid == remote.file.pid).then_some((remote, status))
+        (hello.pid == remote.file.pid).then_some(remote)
     }
 
     /// The agent's file.

@@ -16,13 +16,13 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tunnel_archive::ArchiveError;
-use tunnel_delivery::{DeviceName, TunnelName};
+use tunnel_archive::{ArchiveError, Keep};
+use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{AnswerMode, Start, Welcome};
 use tunnel_signature::Secret;
 
 use crate::backlog::Backlog;
-use crate::control::{AgentFile, Claim, Operations, open_archive};
+use crate::control::{AgentFile, Claim, Operations, Running, open_archive};
 use crate::dial::{Dialer, Trust};
 use crate::forward::{Client, HostHeader, Interrupt};
 use crate::hand::Hand;
@@ -32,6 +32,7 @@ use crate::notice::{Announcer, Notice, Ready, Sink};
 use crate::policy::Policy;
 use crate::settings::{RelayUrl, Token};
 use crate::signing::Signing;
+use crate::upkeep::Upkeep;
 
 pub use device::device_name;
 pub use driver::{Connecting, DriveError};
@@ -60,6 +61,8 @@ pub struct ListenConfig {
     pub start: Start,
     /// The folder that everything is kept in.
     pub data: PathBuf,
+    /// How much of it is kept.
+    pub keep: Keep,
     /// The signing secrets.
     pub secrets: Vec<Secret>,
     /// What is forwarded and how.
@@ -158,11 +161,14 @@ async fn start(
     let (inflight, idle) = inflight::pair();
     let backlog = Arc::new(Backlog::default());
 
+    let (upkeep, upkept) = Upkeep::new(archive.clone(), config.keep, announcer.clone(), clock);
+    tokio::spawn(upkeep.run(stopped.clone()));
+
     let ops = Arc::new(Operations {
         hand: hand.clone(),
         policy: Arc::clone(&policy),
         welcomed: welcome.clone(),
-        relay: Some(config.relay.clone()),
+        agent: Some(Running { relay: config.relay.clone(), device: device.clone(), upkept }),
         sender: Client::new(dialer.clone(), HostHeader::Sent, interrupt.clone()),
     });
     let token = file.token.clone();
@@ -242,6 +248,10 @@ async fn start(
         Err(DriveError::Refused(why)) => Err(ListenError::Refused(why)),
         Err(DriveError::Archive(e)) => Err(ListenError::Archive(e)),
     }
+}
+
+fn clock() -> Timestamp {
+    Timestamp::from_system(std::time::SystemTime::now())
 }
 
 async fn tell_ready(announcer: Announcer, mut welcome: watch::Receiver<Option<Welcome>>, ready: Ready) {
