@@ -152,6 +152,7 @@ mod tests {
             profile: None,
             body_len: 0,
             duplicate_of: None,
+            repeats: 0,
             pinned: false,
             attempts: 1,
             answer: Answer { class: AnswerClass::Success, status: Some(200), duration_us: 12_345 },

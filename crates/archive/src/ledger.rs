@@ -83,6 +83,8 @@ pub(crate) struct Counters {
     pub(crate) attempts: u64,
     #[prost(uint64, tag = "3")]
     pub(crate) body_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub(crate) record_bytes: u64,
 }
 
 impl Counters {

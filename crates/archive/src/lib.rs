@@ -14,10 +14,13 @@
 
 mod archive;
 mod attempt;
+mod check;
 mod codes;
+mod compact;
 mod engine;
 mod error;
 mod folder;
+mod keep;
 mod keys;
 mod ledger;
 mod pending;
@@ -27,11 +30,18 @@ mod query;
 mod queue;
 mod reader;
 mod record;
+mod report;
+mod rescue;
 mod shelf;
 mod space;
 mod writer;
 
 pub use archive::{Archive, Options, Stats};
+pub use check::check;
+pub use compact::Compacted;
 pub use error::ArchiveError;
+pub use keep::{Keep, Trimmed};
 pub use ledger::{Inserted, Intake};
 pub use query::{Cursor, EventPattern, Order, Page, Query};
+pub use report::{NAMED, Named, Progress, Report};
+pub use rescue::{Repaired, Rescued, Salvage, repair, rescue};

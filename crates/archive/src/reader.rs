@@ -90,6 +90,7 @@ pub(crate) fn stored(kv: &impl Kv, id: DeliveryId) -> Result<Option<Stored>, Rea
         event: whole.event,
         signature: whole.signature,
         duplicate_of: whole.duplicate_of,
+        repeats: Vec::new(),
         pinned: entry.summary.pinned,
         note,
         attempts,

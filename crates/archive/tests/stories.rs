@@ -83,6 +83,7 @@ fn expected(intake: &Intake, attempts: &[Attempt], note: Option<String>) -> Stor
         event: intake.event.clone(),
         signature: intake.signature.clone(),
         duplicate_of: None,
+        repeats: Vec::new(),
         pinned: note.is_some(),
         note,
         attempts: attempts.to_vec(),
@@ -162,6 +163,8 @@ prop_compose! {
             answer,
             tunnel: tunnel.map(|t| t.parse().unwrap()),
             pinned,
+            duplicates: None,
+            repeats_of: None,
             text: text.map(str::to_owned),
             scan_limit,
         }
