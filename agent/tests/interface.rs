@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tunnel_archive::{Archive, Intake, Options};
+use tunnel_archive::{Archive, Intake, Keep, Options};
 use tunnel_delivery::{
     AnswerClass, Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Summary, Timestamp, Verdict,
 };
@@ -42,6 +42,7 @@ impl Agent {
             device: None,
             start: Start::Now,
             data: data.path().to_owned(),
+            keep: Keep::default(),
             secrets: vec![Secret::new(SECRET).unwrap()],
             policy: Policy::default(),
             concurrency: 4,

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tunnel_archive::{Archive, Options};
+use tunnel_archive::{Archive, Keep, Options};
 use tunnel_delivery::{AnswerClass, Delivery, DeliveryId, Environment, Headers, HttpVersion, Timestamp};
 use tunnel_protocol::{
     AnswerFailure, AnswerMode, Assembler, CHUNK, Chunk, Hello, INLINE_BODY, Incoming, Refusal, Refused, Start, ToAgent,
@@ -178,6 +178,7 @@ fn config(relay: &Relay, data: &Path, target: Option<&Server>) -> ListenConfig {
         device: None,
         start: Start::Now,
         data: data.to_owned(),
+        keep: Keep::default(),
         secrets: vec![Secret::new("whsec_test").unwrap()],
         policy: Policy {
             routes: Routes { routes: Vec::new(), default: target.map(|s| s.port.to_string().parse().unwrap()) },

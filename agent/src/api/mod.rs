@@ -45,6 +45,7 @@ pub async fn serve(
         .route("/v1/status", post(status))
         .route("/v1/get", post(get))
         .route("/v1/list", post(list))
+        .route("/v1/groups", post(groups))
         .route("/v1/follow", post(follow))
         .route("/v1/replay", post(replay))
         .route("/v1/verify", post(verify))
@@ -119,6 +120,10 @@ async fn get(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<tunnel_de
 
 async fn list(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Found> {
     Ok(Json(shared.ops.list(&question(&body)?).await?))
+}
+
+async fn groups(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Grouped> {
+    Ok(Json(shared.ops.groups(&question(&body)?).await?))
 }
 
 async fn replay(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {

@@ -11,9 +11,7 @@ use crate::control::Local;
 use crate::dial::Trust;
 use crate::forward::{HostHeader, Routes};
 use crate::policy::Policy;
-use crate::settings::{
-    Flags, KEEP_AGE, KEEP_BYTES, Moment, Settings, parse_age, parse_bytes, parse_count, parse_span,
-};
+use crate::settings::{Flags, KEEP_AGE, KEEP_BYTES, Moment, Settings, parse_age, parse_bytes, parse_count, parse_span};
 
 /// Where everything is kept.
 #[derive(Debug, Args)]

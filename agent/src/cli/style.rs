@@ -76,22 +76,36 @@ impl Style {
             _ => duration(s.answer.duration_us),
         };
         let line = format!(
-            "{}  {}  {}  {}  {}  {}  {:>8}",
+            "{}  {} {} {}  {}  {}  {}  {:>8}",
             self.paint(Tone::Dim, date_time(s.received_at)),
             short_id(&s.id.to_string()),
+            self.paint(Tone::Doubtful, format!("{:2}", repeat_mark(s))),
             pad(SafeText::new(event), event_room, 34),
             pad(SafeText::new(&resource), resource_room, 24),
             self.signature(s.signature, 11),
             self.answer(&s.answer, 6),
             took,
         );
-        let repeat = if s.duplicate_of.is_some() && width.is_none() { "  repeat" } else { "" };
-        format!("{line}{repeat}")
+        // Where there is no screen to fit there are no signs to be learnt either.
+        match (width, s.duplicate_of) {
+            (None, Some(first)) => format!("{line}  repeat of {}", short_id(&first.to_string())),
+            _ => line,
+        }
     }
 }
 
 /// The characters of the columns that do not give way: time, id, signature, answer, duration, and the gaps.
-const FIXED: usize = 19 + 12 + 11 + 6 + 8 + 6 * 2;
+const FIXED: usize = 19 + 12 + 2 + 11 + 6 + 8 + 5 * 2 + 2;
+
+/// What looks like a repeat of an earlier delivery, and what came several times, in at most two characters.
+fn repeat_mark(s: &Summary) -> String {
+    match (s.duplicate_of, s.repeats) {
+        (Some(_), _) => "↻".to_owned(),
+        (None, 0) => String::new(),
+        (None, n @ 1..=8) => format!("×{}", n + 1),
+        (None, _) => "×…".to_owned(),
+    }
+}
 
 /// `Appointment 123`.
 pub(crate) fn resource(s: &Summary) -> String {
@@ -168,6 +182,13 @@ mod tests {
             assert!(!line.chars().any(char::is_control), "{line:?}");
         }
         assert!(plain.list_line(&hostile(), None).contains("12.3 ms"));
+        let marked = |repeats, first: Option<DeliveryId>| {
+            let line = plain.list_line(&Summary { repeats, duplicate_of: first, ..hostile() }, Some(100));
+            assert_eq!(line.chars().count(), plain.list_line(&hostile(), Some(100)).chars().count());
+            line
+        };
+        assert!(marked(1, None).contains(" ×2 ") && marked(500, None).contains(" ×… "));
+        assert!(marked(0, Some(hostile().id)).contains(" ↻ "));
         let painted = Style { colour: true }.list_line(&hostile(), Some(140));
         assert!(painted.contains("\x1b[32m") && !painted.contains("\x1b[2J"));
     }

@@ -5,6 +5,7 @@
 
 mod filter;
 mod follow;
+mod groups;
 mod held;
 mod local;
 mod operations;
@@ -21,6 +22,7 @@ use tunnel_delivery::Stored;
 
 pub use filter::{Filter, Found};
 pub use follow::{Follow, Told};
+pub use groups::{Group, Grouped};
 pub use held::{AgentFile, Claim};
 pub use local::{Followed, Follower, Local};
 pub use operations::{Explained, Operations, Replay, Replayed, Running, Verify};
@@ -98,8 +100,9 @@ pub fn has_store(data: &Path) -> bool {
 /// What a command that only reads says where there is nothing to read. It must make no store: the folder's name may be a slip.
 fn nothing_there(data: &Path) -> ControlError {
     let what = if data.try_exists().unwrap_or(true) { "has no stored deliveries in it" } else { "does not exist" };
-    ControlError::new(Kind::Usage, format!("the data folder {} {what}", data.display()))
-        .hint("name the folder with --data as `healthie-tunnel listen` has it; `listen` makes a store where there is none")
+    ControlError::new(Kind::Usage, format!("the data folder {} {what}", data.display())).hint(
+        "name the folder with --data as `healthie-tunnel listen` has it; `listen` makes a store where there is none",
+    )
 }
 
 /// Opens the store in the data folder, or makes one; waits for a command that has it.
@@ -157,6 +160,17 @@ impl Control {
         match self {
             Control::Local(ops) => ops.list(filter).await,
             Control::Remote(agent) => agent.ask("list", filter).await,
+        }
+    }
+
+    /// A list in which repeats stand with what they repeat.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn groups(&self, filter: &Filter) -> Result<Grouped, ControlError> {
+        match self {
+            Control::Local(ops) => ops.groups(filter).await,
+            Control::Remote(agent) => agent.ask("groups", filter).await,
         }
     }
 

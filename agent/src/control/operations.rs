@@ -19,7 +19,7 @@ use crate::summary;
 use crate::upkeep::Upkept;
 
 /// A list that asks for nothing in particular has so many lines.
-const LIMIT: usize = 50;
+pub(super) const LIMIT: usize = 50;
 
 /// The operations and what they need.
 pub struct Operations {

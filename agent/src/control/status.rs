@@ -77,7 +77,8 @@ pub struct Figures {
 impl Operations {
     /// How everything is now.
     pub(crate) async fn status(&self) -> Result<Status, ControlError> {
-        let (archive, (to_forward, to_forward_more)) = self.read(|archive| Ok((figures(archive), queued(archive)?))).await?;
+        let (archive, (to_forward, to_forward_more)) =
+            self.read(|archive| Ok((figures(archive), queued(archive)?))).await?;
         let welcome = self.welcomed.borrow().clone();
         let announcer = &self.hand.announcer;
         let running = self.agent.is_some();
