@@ -14,10 +14,12 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
-use crate::control::{ControlError, Follow, Hello, Kind, Operations, Replay, Status, Trigger, Verify};
+use crate::control::{ControlError, Export, Follow, Hello, Kind, Operations, Replay, Status, Trigger, Verify};
 
 /// The longest question.
 const MOST_QUESTION: usize = 1024 * 1024;
@@ -50,6 +52,9 @@ pub async fn serve(
         .route("/v1/replay", post(replay))
         .route("/v1/verify", post(verify))
         .route("/v1/trigger", post(trigger))
+        .route("/v1/check", post(check))
+        .route("/v1/compact", post(compact))
+        .route("/v1/export", post(export))
         .layer(DefaultBodyLimit::max(MOST_QUESTION))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
         .with_state(shared);
@@ -90,7 +95,7 @@ impl IntoResponse for ControlError {
         let status = match self.kind {
             Kind::Negative => StatusCode::NOT_FOUND,
             Kind::Usage => StatusCode::BAD_REQUEST,
-            Kind::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Unreachable | Kind::Damaged => StatusCode::SERVICE_UNAVAILABLE,
         };
         (status, Json(self)).into_response()
     }
@@ -138,11 +143,27 @@ async fn trigger(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate
     Ok(Json(shared.ops.trigger(&question::<Trigger>(&body)?).await?))
 }
 
+async fn check(State(shared): State<Arc<Shared>>) -> Answer<crate::control::Checked> {
+    Ok(Json(shared.ops.check().await?))
+}
+
+async fn compact(State(shared): State<Arc<Shared>>) -> Answer<crate::control::Shrunk> {
+    Ok(Json(shared.ops.compact().await?))
+}
+
+async fn export(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {
+    Ok(lines(shared.ops.export(question::<Export>(&body)?)))
+}
+
 async fn follow(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {
-    let lines = shared.ops.follow(question::<Follow>(&body)?);
+    Ok(lines(shared.ops.follow(question::<Follow>(&body)?)))
+}
+
+/// JSON lines as they come; whoever makes them ends when nobody takes them any more.
+fn lines<T: Serialize + Send + 'static>(lines: mpsc::Receiver<T>) -> Response {
     let stream = futures_util::stream::unfold(lines, |mut lines| async move {
         let line = lines.recv().await?;
         Some((serde_json::to_string(&line).map(|json| json + "\n"), lines))
     });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
 }

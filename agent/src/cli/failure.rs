@@ -45,7 +45,7 @@ impl Failure {
             None => 0,
             Some(Kind::Negative) => 1,
             Some(Kind::Usage) => 2,
-            Some(Kind::Unreachable) => 3,
+            Some(Kind::Unreachable | Kind::Damaged) => 3,
         }
     }
 }

@@ -13,6 +13,8 @@ mod output;
 mod panics;
 mod replay;
 mod signals;
+mod status;
+mod store;
 mod style;
 mod trigger;
 mod ui;
@@ -45,6 +47,9 @@ enum Command {
     Replay(replay::Args),
     Trigger(Box<trigger::Args>),
     Verify(verify::Args),
+    Status(status::Args),
+    #[command(subcommand)]
+    Store(store::Command),
     Config(config::Args),
 }
 
@@ -116,6 +121,8 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(args, context).await,
         Command::Trigger(args) => trigger::run(*args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
+        Command::Status(args) => status::run(args, context).await,
+        Command::Store(command) => store::run(command, context).await,
         Command::Config(args) => config::run(args, context),
     }
 }

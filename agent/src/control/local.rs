@@ -101,6 +101,7 @@ impl Local {
             policy: Arc::new(self.policy.clone()),
             welcomed: watch::channel(None).1,
             agent: None,
+            turn: Arc::default(),
             sender: client(HostHeader::Sent),
         }
     }

@@ -11,6 +11,7 @@ mod local;
 mod operations;
 mod remote;
 mod status;
+mod store;
 mod trigger;
 
 use std::path::Path;
@@ -28,6 +29,7 @@ pub use local::{Followed, Follower, Local};
 pub use operations::{Explained, Operations, Replay, Replayed, Running, Verify};
 pub use remote::Remote;
 pub use status::{Figures, Hello, Status, Waiting};
+pub use store::{Checked, Export, Exported, Finding, Ids, Saved, Shrunk, Watch};
 pub use trigger::{Trigger, Triggered, payload};
 
 /// Why a command was not done. `kind` decides the exit code.
@@ -52,6 +54,8 @@ pub enum Kind {
     Usage,
     /// Somebody who is needed cannot be reached, or the store cannot be used.
     Unreachable,
+    /// The store is damaged.
+    Damaged,
 }
 
 impl ControlError {
@@ -73,6 +77,7 @@ impl From<ArchiveError> for ControlError {
         let kind = match e {
             ArchiveError::Unknown(_) => Kind::Negative,
             ArchiveError::Held { .. } => Kind::Usage,
+            ArchiveError::Damaged { .. } => Kind::Damaged,
             _ => Kind::Unreachable,
         };
         ControlError::new(kind, e.to_string())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tunnel_archive::{Archive, ArchiveError, Cursor};
 use tunnel_delivery::{Attempt, Cause, DeliveryId, DeviceName, SignatureStatus, Stored};
 use tunnel_protocol::Welcome;
@@ -31,6 +31,8 @@ pub struct Operations {
     pub welcomed: watch::Receiver<Option<Welcome>>,
     /// What there is besides where an agent runs.
     pub agent: Option<Running>,
+    /// Whoever reads the whole store has it; see [`Operations::check`].
+    pub turn: Arc<Mutex<()>>,
     /// For synthetic deliveries: sends a Host line as it is given.
     pub sender: Client,
 }

@@ -169,6 +169,7 @@ async fn start(
         policy: Arc::clone(&policy),
         welcomed: welcome.clone(),
         agent: Some(Running { relay: config.relay.clone(), device: device.clone(), upkept }),
+        turn: Arc::default(),
         sender: Client::new(dialer.clone(), HostHeader::Sent, interrupt.clone()),
     });
     let token = file.token.clone();

@@ -114,7 +114,7 @@ fn groups(found: &Grouped, json: bool, out: &mut Output) -> Result<(), Failure> 
                 out.line(&format!("{line}{}", out.style.paint(Tone::Doubtful, times)))?;
             }
             None => {
-                let text = format!("(the first of these is not stored any more)  came ×{} since", came);
+                let text = format!("(the first of these is not stored any more)  came ×{came} since");
                 out.line(&out.style.paint(Tone::Dim, text))?;
             }
         }
