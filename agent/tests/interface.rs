@@ -4,7 +4,9 @@ mod support;
 
 use std::sync::Arc;
 
-use healthie_tunnel::control::{AgentFile, Control, Filter, Followed, Follower, Local, Replay, Verify};
+use healthie_tunnel::control::{
+    AgentFile, Control, Export, Exported, Filter, Followed, Follower, Local, Replay, Verify,
+};
 use healthie_tunnel::dial::{Peer, Trust};
 use healthie_tunnel::forward::HostHeader;
 use healthie_tunnel::listen::{self, ListenConfig};
@@ -188,13 +190,43 @@ async fn commands(control: Control, local: &Local) {
     let done = control.replay(&replay(Some(handler.port.to_string().parse().unwrap()))).await.unwrap();
     assert_eq!(done.attempt.status, Some(418));
     assert_eq!(control.get(&id).await.unwrap().attempts.len(), 1);
+
+    let status = control.status().await.unwrap();
+    assert_eq!((status.archive.deliveries, status.archive.attempts, status.waiting.to_forward), (3, 1, 0));
+    assert_eq!(status.running, matches!(control, Control::Remote(_)));
+    let grouped = control.groups(&Filter { limit: Some(2), ..Filter::default() }).await.unwrap();
+    assert_eq!((grouped.groups.len(), grouped.next.is_some()), (2, true));
+    assert_eq!(grouped.groups[0].first.as_ref().unwrap().id.to_string(), id);
     control.close().await;
+    whole(local, &id).await;
 
     let since = Some(Timestamp::from_micros(0));
     let filter = Filter { since, resource_id: Some("2".into()), text: Some("APPOINTMENT".into()), ..Filter::default() };
     let mut follower = local.clone().follow(filter);
     let line = patiently("the stored one", next(&mut follower)).await;
     assert_eq!((line.id.to_string(), line.answer.status), (id, Some(418)));
+}
+
+/// What is done with the store as a whole.
+async fn whole(local: &Local, latest: &str) {
+    let mut parts = local.export(Export::default(), Box::new(|_| ())).await.unwrap();
+    let mut ids = Vec::new();
+    loop {
+        match patiently("a part of the export", parts.recv()).await.unwrap() {
+            Exported::Delivery { id, stored } => {
+                assert!(stored.get().contains(&id.to_string()));
+                ids.push(id.to_string());
+            }
+            Exported::End => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((ids.len(), ids.is_sorted(), ids[2].as_str()), (3, true, latest));
+    let checked = patiently("the check", local.check(Box::new(|_| ()))).await.unwrap();
+    assert!(checked.sound && checked.findings.is_empty(), "{checked:?}");
+    assert_eq!((checked.deliveries, checked.attempts), (3, 1));
+    let shrunk = patiently("the compaction", local.compact()).await.unwrap();
+    assert!(shrunk.after <= shrunk.before, "{shrunk:?}");
 }
 
 #[tokio::test]

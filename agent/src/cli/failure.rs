@@ -64,6 +64,9 @@ impl From<SettingsError> for Failure {
 
 impl From<ListenError> for Failure {
     fn from(e: ListenError) -> Failure {
+        if let ListenError::Archive(archive @ ArchiveError::Damaged { .. }) = e {
+            return ControlError::from(archive).into();
+        }
         let (kind, hint) = match &e {
             ListenError::Held { .. } => (
                 Kind::Usage,

@@ -48,18 +48,26 @@ impl Operations {
             let (found, next) = self
                 .read(move |archive| {
                     let page = archive.list(&query)?;
-                    let mut firsts = HashSet::new();
+                    let mut several = HashSet::new();
                     let mut found = HashMap::new();
                     let mut order = Vec::new();
                     for line in page.items {
                         let first = line.duplicate_of.unwrap_or(line.id);
-                        if met.insert(first) && firsts.insert(first) {
+                        if line.duplicate_of.is_some() || line.repeats > 0 {
+                            several.insert(first);
+                        }
+                        if met.insert(first) {
                             order.push(first);
                         }
                         found.insert(line.id, line);
                     }
-                    let groups: Result<Vec<Group>, ArchiveError> =
-                        order.into_iter().map(|first| group(archive, first, found.remove(&first))).collect();
+                    let groups: Result<Vec<Group>, ArchiveError> = order
+                        .into_iter()
+                        .map(|first| match (several.contains(&first), found.remove(&first)) {
+                            (false, line) => Ok(Group { first: line, repeats: Vec::new(), more: 0 }),
+                            (true, line) => group(archive, first, line),
+                        })
+                        .collect();
                     Ok(((groups?, met), page.next))
                 })
                 .await?;
@@ -74,16 +82,13 @@ impl Operations {
     }
 }
 
-/// The group of a first delivery, whose line may be known.
+/// The group of a first delivery that has repeats. Its own line may be known.
 fn group(archive: &Archive, id: DeliveryId, line: Option<Summary>) -> Result<Group, ArchiveError> {
     let first = match line {
         Some(line) => Some(line),
         None => archive.get(id)?.map(|stored| summary::of_stored(&stored)),
     };
     let mut group = Group { first, repeats: Vec::new(), more: 0 };
-    if group.first.as_ref().is_some_and(|first| first.repeats == 0) {
-        return Ok(group);
-    }
     let mut cursor = None;
     loop {
         let query = Query {

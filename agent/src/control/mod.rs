@@ -80,8 +80,22 @@ impl From<ArchiveError> for ControlError {
             ArchiveError::Damaged { .. } => Kind::Damaged,
             _ => Kind::Unreachable,
         };
-        ControlError::new(kind, e.to_string())
+        let hint = match &e {
+            ArchiveError::Damaged { dir, .. } => Some(damaged(dir)),
+            _ => None,
+        };
+        ControlError { kind, message: e.to_string(), hint }
     }
+}
+
+/// What can be done about a damaged archive in `dir`, with the data folder that the commands need; the error names the commands without it.
+pub(crate) fn damaged(dir: &Path) -> String {
+    let data = dir.parent().unwrap_or(dir).display().to_string();
+    let plain = data.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+=@:".contains(&b));
+    let data = if plain { data } else { format!("'{}'", data.replace('\'', "'\\''")) };
+    format!(
+        "`healthie-tunnel store export --data {data} --out FILE` writes what is readable to a file; all of these commands take --data {data}"
+    )
 }
 
 /// How long somebody who wants the store waits for a command that has it open; commands are short.

@@ -58,7 +58,7 @@ fn print(s: &Stored, out: &mut Output) -> Result<(), Failure> {
         field(if i == 0 { "repeats" } else { "" }, format!("{repeat}  {after} later"))?;
     }
     if !s.repeats.is_empty() {
-        let guess = "they have the same body, target and signature; that they are repeats and no events of their own is a guess";
+        let guess = "same body and target, and the same signature if any; that they are repeats and no events of their own is a guess";
         field("", guess.to_owned())?;
     }
     if s.pinned {
