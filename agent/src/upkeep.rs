@@ -18,6 +18,9 @@ const EVERY: Duration = Duration::from_secs(5 * 60);
 /// How often it is looked whether it should run sooner.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// The part of a bound by which the store may be over it until retention runs anyway: a twentieth.
+const SLACK: u64 = 20;
+
 /// What is kept, and what was last done about it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Upkept {
@@ -148,11 +151,13 @@ impl<S: Store> Upkeep<S> {
         }
     }
 
-    /// Whether the store is over a bound that needs no search.
+    /// Whether the store is well over a bound that needs no search. A store that is full removes as much as comes; that is done, and told, now and
+    /// then and not at every look.
     fn over(&self) -> bool {
         let (count, bytes) = self.store.size();
         self.upkept.send_if_modified(|u| std::mem::replace(&mut u.record_bytes, bytes) != bytes);
-        self.keep.count.is_some_and(|most| count > most) || self.keep.bytes.is_some_and(|most| bytes > most)
+        let over = |bound: Option<u64>, is: u64| bound.is_some_and(|most| is > most.saturating_add(most / SLACK));
+        over(self.keep.count, count) || over(self.keep.bytes, bytes)
     }
 
     /// Applies one bound after the other, so that it can be told why something was removed.
@@ -293,6 +298,9 @@ mod tests {
         let at = |n: usize| (store.0.lock().unwrap().asked[n].0 - began).as_secs();
         assert_eq!((store.times(), at(0), at(1), at(2)), (3, 0, 300, 600));
         assert!(told.lock().unwrap().is_empty(), "nothing was removed");
+        store.set(|s| s.count = 10);
+        tokio::time::sleep(LOOK).await;
+        assert_eq!(store.times(), 3, "full is not too much");
         store.set(|s| s.count = 25);
         tokio::time::sleep(LOOK).await;
         assert_eq!((store.times(), store.0.lock().unwrap().count), (4, 10));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::arguments::{self, Data, Gather, Secrets};
+use super::events::unknown;
 use super::ui::{Form, Ui};
 use super::{Context, Failure, signals};
 use crate::forward::HostHeader;
@@ -135,6 +136,10 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
             "no secret is given: signatures are not checked (set one with --secret or HEALTHIE_WEBHOOK_SECRET)",
         );
     }
+    let policy = &config.policy;
+    let patterns: Vec<String> =
+        policy.events.iter().cloned().chain(policy.routes.routes.iter().map(|r| r.pattern.clone())).collect();
+    unknown::note(&patterns, None, &mut context.out).await?;
     let ui = Ui::start(form, context.out.style)?;
     let ended = listen(config, Arc::new(ui.sink()), signals::end()).await;
     ui.finish();

@@ -4,7 +4,7 @@ mod filters;
 mod list;
 mod show;
 mod tail;
-mod unknown;
+pub(crate) mod unknown;
 mod wait;
 
 use clap::Subcommand;

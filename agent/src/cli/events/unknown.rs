@@ -4,7 +4,7 @@ use super::super::{Failure, Output};
 use crate::control::{Control, Filter, Local, has_store};
 
 /// Says which of the patterns match no event of the catalogue and none that is stored. Without a store the catalogue has to do.
-pub(super) async fn note(patterns: &[String], control: Option<&Control>, out: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn note(patterns: &[String], control: Option<&Control>, out: &mut Output) -> Result<(), Failure> {
     for pattern in
         patterns.iter().filter(|p| !tunnel_catalogue::all().iter().any(|e| tunnel_catalogue::matches(p, e.name)))
     {
@@ -17,7 +17,10 @@ pub(super) async fn note(patterns: &[String], control: Option<&Control>, out: &m
         };
         if !stored {
             out.flush()?;
-            out.message(&sentence(pattern));
+            out.message(&sentence(
+                pattern,
+                if control.is_some() { "in the catalogue or stored" } else { "in the catalogue" },
+            ));
         }
     }
     Ok(())
@@ -40,14 +43,14 @@ pub(super) async fn before_following(local: &Local, filter: &Filter, out: &mut O
     Ok(())
 }
 
-fn sentence(pattern: &str) -> String {
+fn sentence(pattern: &str, place: &str) -> String {
     let near = nearest(pattern);
     let shown: String = pattern.chars().take(100).collect();
     let hint = match near[..] {
         [] => "`healthie-tunnel trigger --list` shows the catalogue".to_owned(),
         _ => format!("did you mean {}?", near.join(", ")),
     };
-    format!("note: no event {shown:?} is in the catalogue or stored; {hint}")
+    format!("note: no event {shown:?} is {place}; {hint}")
 }
 
 /// Up to three names that may have been meant. A star stands for the ends that most families of events have.
@@ -72,13 +75,17 @@ mod tests {
 
     #[test]
     fn slips_are_put_right() {
+        let said = |pattern| sentence(pattern, "stored");
         assert!(
-            sentence("apointment.created").contains("did you mean appointment.created"),
+            said("apointment.created").contains("did you mean appointment.created"),
             "{}",
-            sentence("apointment.created")
+            said("apointment.created")
         );
         assert!(nearest("apointment.*").contains(&"appointment.created"), "{:?}", nearest("apointment.*"));
-        assert!(sentence("nonsense").contains("trigger --list"), "{}", sentence("nonsense"));
-        assert!(sentence("\u{1b}[2J").contains("\\u{1b}"));
+        assert_eq!(
+            said("nonsense"),
+            "note: no event \"nonsense\" is stored; `healthie-tunnel trigger --list` shows the catalogue"
+        );
+        assert!(said("\u{1b}[2J").contains("\\u{1b}"));
     }
 }
