@@ -3,6 +3,7 @@
 //! [`Operations`] has them once. A running agent serves them (`api`), and a command finds out here which of the two it is: it asks the
 //! agent that the data folder's `agent.json` names, or opens the store itself.
 
+mod export;
 mod filter;
 mod follow;
 mod groups;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Options};
 use tunnel_delivery::Stored;
 
+pub use export::{Export, Exported};
 pub use filter::{Filter, Found};
 pub use follow::{Follow, Told};
 pub use groups::{Group, Grouped};
@@ -29,7 +31,7 @@ pub use local::{Followed, Follower, Local};
 pub use operations::{Explained, Operations, Replay, Replayed, Running, Verify};
 pub use remote::Remote;
 pub use status::{Figures, Hello, Status, Waiting};
-pub use store::{Checked, Export, Exported, Finding, Ids, Saved, Shrunk, Watch};
+pub use store::{Checked, Finding, Ids, Saved, Shrunk, Watch};
 pub use trigger::{Trigger, Triggered, payload};
 
 /// Why a command was not done. `kind` decides the exit code.
