@@ -31,7 +31,7 @@ pub struct Operations {
     pub welcomed: watch::Receiver<Option<Welcome>>,
     /// What there is besides where an agent runs.
     pub agent: Option<Running>,
-    /// Whoever reads the whole store has it; see [`Operations::check`].
+    /// Whoever checks the whole store has it.
     pub turn: Arc<Mutex<()>>,
     /// For synthetic deliveries: sends a Host line as it is given.
     pub sender: Client,
