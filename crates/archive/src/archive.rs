@@ -1,6 +1,7 @@
 //! The handle: what the rest of the agent sees of the archive.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::sync::oneshot;
 use tunnel_delivery::{Attempt, DeliveryId, Stored, Timestamp};
 
 use crate::compact::Compacted;
-use crate::engine::Engine;
+use crate::engine::{Engine, Kind};
 use crate::error::ArchiveError;
 use crate::folder::Folder;
 use crate::keep::{Keep, Trimmed};
@@ -18,7 +19,7 @@ use crate::queue::{Haste, Queue, Work};
 use crate::reader::{self, ReadError};
 use crate::report::{Progress, Report};
 use crate::space::Space;
-use crate::{pending, writer};
+use crate::{migrate, pending, writer};
 
 /// How the archive is kept.
 #[derive(Clone, Debug)]
@@ -36,6 +37,9 @@ impl Default for Options {
         Options { cache_bytes: 2 << 20, reserve_bytes: 8 << 20, min_free_bytes: 64 << 20 }
     }
 }
+
+/// A file shorter than this is not worth a compaction of its own accord.
+const WORTH_IT: u64 = 32 << 20;
 
 /// Figures about the whole archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +76,9 @@ pub(crate) struct Shared {
     pub(crate) engine: RwLock<Option<Engine>>,
     pub(crate) queue: Queue,
     pub(crate) counters: Mutex<Counters>,
+    /// How large the file was after the last compaction of this process.
+    pub(crate) compacted: AtomicU64,
+    pub(crate) cache_bytes: u64,
     dir: PathBuf,
     ended: (Mutex<bool>, Condvar),
 }
@@ -88,7 +95,11 @@ impl Archive {
         // Opening writes too: the end of a torn segment, a table of pages.
         space.make_room(space.look(), 1 << 20);
         Space::new(dir, 0, 0).check(space.look(), 1 << 20)?;
-        let opened = Engine::open(&folder.store(), options.cache_bytes).and_then(|engine| {
+        let mut folder = folder;
+        if folder.is_old() {
+            migrate::migrate(&mut folder, &space, options.cache_bytes)?;
+        }
+        let opened = Engine::open(&folder.store(), options.cache_bytes, Kind::Live).and_then(|engine| {
             let swept = pending::sweep(&engine)?;
             if swept > 0 {
                 tracing::info!(swept, "removed what was being written when the program ended");
@@ -101,11 +112,17 @@ impl Archive {
             false => ArchiveError::Failed { detail: fault.detail },
         })?;
         folder.check_closed(&counters)?;
+        folder.remove_closed()?;
+        for aside in folder.tidy()? {
+            tracing::info!(aside = %aside.display(), "put what was damaged aside");
+        }
         space.lay_up(space.look());
         let shared = Arc::new(Shared {
             engine: RwLock::new(Some(engine)),
             queue: Queue::new(),
             counters: Mutex::new(counters),
+            compacted: AtomicU64::new(0),
+            cache_bytes: options.cache_bytes,
             dir: dir.to_owned(),
             ended: (Mutex::new(false), Condvar::new()),
         });
@@ -174,8 +191,11 @@ impl Archive {
     /// [`ArchiveError::DiskFull`] if there is not even room to note the removals (what was removed until then stays removed),
     /// [`ArchiveError::Failed`], [`ArchiveError::Closed`].
     pub async fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Trimmed, ArchiveError> {
-        let _ = (keep, now);
-        Ok(Trimmed::default())
+        let keep = *keep;
+        if keep.is_everything() {
+            return Ok(Trimmed::default());
+        }
+        self.ask(|reply| Work::Retain(keep, now, reply)).await
     }
 
     /// Removes these deliveries and everything that belongs to them, pinned ones too. Ids that are not there are passed over. Returns
@@ -184,8 +204,7 @@ impl Archive {
     /// # Errors
     /// As [`Archive::retain`].
     pub async fn remove(&self, ids: Vec<DeliveryId>) -> Result<u64, ArchiveError> {
-        let _ = ids;
-        Ok(0)
+        self.ask(|reply| Work::Remove(ids, reply)).await
     }
 
     /// Copies what is live into a new store and removes the old one, so that the disk gets back what is not used. Everything else
@@ -195,13 +214,15 @@ impl Archive {
     /// [`ArchiveError::DiskFull`] if there is no room for the copy; [`ArchiveError::Io`]; [`ArchiveError::Failed`] if the copy
     /// failed, which does no harm to the store; [`ArchiveError::Closed`].
     pub async fn compact(&self) -> Result<Compacted, ArchiveError> {
-        let bytes = self.stats().disk_bytes;
-        Ok(Compacted { before: bytes, after: bytes })
+        self.ask(Work::Compact).await
     }
 
     /// Whether most of the file is not used and it is large enough for that to matter. Cheap.
     pub fn wants_compaction(&self) -> bool {
-        false
+        let disk = self.stats().disk_bytes;
+        disk >= WORTH_IT
+            && disk > self.shared().live_bytes().saturating_mul(3)
+            && disk > self.shared().compacted.load(Ordering::Relaxed).saturating_mul(2)
     }
 
     /// Reads everything there is and reports what is wrong, while writing goes on. Blocks, for seconds to minutes.
@@ -303,6 +324,12 @@ impl std::fmt::Debug for Archive {
 }
 
 impl Shared {
+    /// About how long the file of a compacted store would be.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        let c = *self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        (c.record_bytes / 2 * 3).saturating_add(c.deliveries.saturating_mul(400)).saturating_add(4 << 20)
+    }
+
     pub(crate) fn set_ended(&self) {
         *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.ended.1.notify_all();

@@ -80,6 +80,8 @@ pub(crate) struct Entry {
     pub(crate) request_len: Option<u64>,
     /// The length of the note, where there is one.
     pub(crate) note_len: Option<u64>,
+    /// The length of the line as it is stored; 0 for a new one.
+    pub(crate) stored_len: usize,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -319,7 +321,7 @@ impl Entry {
                 duration_us: line.duration_us,
             },
         };
-        Ok(Entry { summary, request_len: line.request_len, note_len: line.note_len })
+        Ok(Entry { summary, request_len: line.request_len, note_len: line.note_len, stored_len: bytes.len() })
     }
 }
 

@@ -58,6 +58,50 @@ impl Shelf {
         Ok(true)
     }
 
+    /// Takes a key out, returns its value if it was there.
+    pub(crate) fn remove(self, batch: &mut Pending<'_>, key: &[u8]) -> Result<Option<Value>, Fault> {
+        let Some((block_key, block)) = self.block_of(batch, key)? else { return Ok(None) };
+        let mut removed = None;
+        let mut entries: Vec<(&[u8], &[u8])> = Vec::new();
+        for (k, value) in self.entries(&block) {
+            if k == key {
+                removed = Some(Value::from(value));
+            } else {
+                entries.push((k, value));
+            }
+        }
+        if removed.is_none() {
+            return Ok(None);
+        }
+        if entries.is_empty() {
+            batch.remove(block_key.to_vec());
+            return Ok(removed);
+        }
+        let len: usize = entries.iter().map(|(_, value)| self.size(value)).sum();
+        // A block that became sparse is put together with a neighbour, unless that would soon be divided again.
+        if len <= TARGET / 4 {
+            let room = |neighbour: &[u8]| neighbour.len() + len <= TARGET / 4 * 3;
+            if let Some((before, block)) = batch.last_in(&[self.tag], &block_key)?
+                && room(&block)
+            {
+                let both: Vec<_> = self.entries(&block).chain(entries).collect();
+                batch.remove(block_key.to_vec());
+                self.write(batch, before.to_vec(), &both);
+                return Ok(removed);
+            }
+            if let Some((next, block)) = batch.first_in(&keys::successor(&block_key), &[self.tag + 1])?
+                && room(&block)
+            {
+                entries.extend(self.entries(&block));
+                batch.remove(next.to_vec());
+                self.write(batch, block_key.to_vec(), &entries);
+                return Ok(removed);
+            }
+        }
+        self.write(batch, block_key.to_vec(), &entries);
+        Ok(removed)
+    }
+
     /// Writes entries as one block, or as several if they are too much for one.
     fn divide(self, batch: &mut Pending<'_>, block_key: Vec<u8>, entries: &[(&[u8], &[u8])]) {
         let total: usize = entries.iter().map(|(_, value)| self.size(value)).sum();
@@ -114,17 +158,7 @@ impl Shelf {
 
     /// Walks the entries from `low` to `high`, both included, in either order.
     pub(crate) fn walk(self, low: &[u8], high: &[u8], order: Order) -> Walk {
-        let rest = (vec![self.tag], keys::successor(&self.key(high)));
-        Walk {
-            shelf: self,
-            low: low.to_vec(),
-            high: high.to_vec(),
-            order,
-            ready: Vec::new(),
-            rest,
-            started: false,
-            last: None,
-        }
+        Walk { shelf: self, low: low.to_vec(), high: high.to_vec(), order, ready: Vec::new(), last: None, ended: false }
     }
 }
 
@@ -137,11 +171,9 @@ pub(crate) struct Walk {
     order: Order,
     /// Entries of the current block within bounds, the next one last.
     ready: Vec<Pair>,
-    /// The block keys not looked at yet: from the first up to the second, which is not included.
-    rest: (Vec<u8>, Vec<u8>),
-    started: bool,
-    /// The key given last. A block that is divided or renamed meanwhile comes again with some of its entries.
+    /// The key given last. Blocks may be divided, renamed or put together meanwhile: where to go on is found by it and not by a block.
     last: Option<Vec<u8>>,
+    ended: bool,
 }
 
 /// A key and its value.
@@ -150,34 +182,57 @@ pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 impl Walk {
     /// The next key and its value.
     pub(crate) fn next(&mut self, kv: &impl Kv) -> Result<Option<Pair>, Fault> {
-        while self.ready.is_empty() {
-            let block = match self.order {
-                Order::NewestFirst => kv.last_in(&self.rest.0, &self.rest.1)?,
-                Order::OldestFirst if self.started => kv.first_in(&self.rest.0, &self.rest.1)?,
-                Order::OldestFirst => match self.shelf.block_of(kv, &self.low)? {
-                    Some(found) => Some(found),
-                    None => kv.first_in(&self.rest.0, &self.rest.1)?,
-                },
-            };
-            self.started = true;
-            let Some((block_key, block)) = block else { return Ok(None) };
-            let entries = self.shelf.entries(&block);
+        if self.ready.is_empty() && !self.ended {
+            self.load(kv)?;
+            self.ended = self.ready.is_empty();
+        }
+        let Some(entry) = self.ready.pop() else { return Ok(None) };
+        self.last = Some(entry.0.clone());
+        Ok(Some(entry))
+    }
+
+    /// Loads what comes next of the block where that lies, or of the first one after it that has any.
+    fn load(&mut self, kv: &impl Kv) -> Result<(), Fault> {
+        let (shelf, tag) = (self.shelf, [self.shelf.tag]);
+        // Of block keys, what is not looked at yet.
+        let (mut from, mut until) = (tag.to_vec(), keys::successor(&shelf.key(&self.high)));
+        let mut found = match self.order {
+            Order::NewestFirst => {
+                if let Some(last) = &self.last {
+                    until = shelf.key(last);
+                }
+                kv.last_in(&from, &until)?
+            }
+            Order::OldestFirst => match shelf.block_of(kv, self.last.as_ref().unwrap_or(&self.low))? {
+                Some(found) => Some(found),
+                None => kv.first_in(&from, &until)?,
+            },
+        };
+        while let Some((block_key, block)) = found {
+            let entries = shelf.entries(&block);
             let within = entries.filter(|(key, _)| {
                 *key >= &self.low[..] && *key <= &self.high[..] && self.order.follows(key, self.last.as_deref())
             });
             self.ready = within.map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
-            match self.order {
-                Order::NewestFirst if block_key[1..] <= self.low[..] => self.rest.1.clone_from(&self.rest.0),
-                Order::NewestFirst => self.rest.1 = block_key.to_vec(),
-                Order::OldestFirst => {
-                    self.ready.reverse();
-                    self.rest.0 = keys::successor(&block_key);
-                }
+            if self.order == Order::OldestFirst {
+                self.ready.reverse();
             }
+            if !self.ready.is_empty() {
+                return Ok(());
+            }
+            found = match self.order {
+                Order::NewestFirst if block_key[1..] <= self.low[..] => return Ok(()),
+                Order::NewestFirst => {
+                    until = block_key.to_vec();
+                    kv.last_in(&from, &until)?
+                }
+                Order::OldestFirst => {
+                    from = keys::successor(&block_key);
+                    kv.first_in(&from, &until)?
+                }
+            };
         }
-        let entry = self.ready.pop();
-        self.last = entry.as_ref().map(|(key, _)| key.clone());
-        Ok(entry)
+        Ok(())
     }
 }
 
@@ -186,7 +241,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::engine::Engine;
+    use crate::engine::{Engine, Kind};
     use proptest::prelude::*;
 
     const SHELF: Shelf = Shelf { tag: b't', width: 2 };
@@ -200,7 +255,7 @@ mod tests {
             low in 0u16..130, high in 0u16..130,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let engine = Engine::open(dir.path(), 1 << 20).unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
             let mut batch = Pending::new(&engine);
             let mut model = BTreeMap::new();
             for tag in [b's', b'u'] {
@@ -238,7 +293,7 @@ mod tests {
     #[test]
     fn too_long_a_value_is_not_set() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
         let mut batch = Pending::new(&engine);
         assert!(SHELF.put(&mut batch, &[0, 1], &vec![0; SHELF.value_max()]).unwrap());
         assert!(!SHELF.put(&mut batch, &[0, 2], &vec![0; SHELF.value_max() + 1]).unwrap());
