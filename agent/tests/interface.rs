@@ -16,6 +16,7 @@ use healthie_tunnel::settings::{RelayUrl, Token};
 use support::{Server, answering, patiently};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tunnel_archive::{Archive, Intake, Keep, Options};
@@ -36,6 +37,11 @@ struct Agent {
 
 impl Agent {
     async fn start(data: tempfile::TempDir) -> Agent {
+        Agent::keeping(data, Keep::default()).await.0
+    }
+
+    /// With everything that it tells after its first notice.
+    async fn keeping(data: tempfile::TempDir, keep: Keep) -> (Agent, UnboundedReceiver<Arc<Notice>>) {
         let nobody = Server::closed().port;
         let config = ListenConfig {
             relay: RelayUrl(Peer { tls: false, host: "127.0.0.1".into(), port: nobody }),
@@ -44,7 +50,7 @@ impl Agent {
             device: None,
             start: Start::Now,
             data: data.path().to_owned(),
-            keep: Keep::default(),
+            keep,
             secrets: vec![Secret::new(SECRET).unwrap()],
             policy: Policy::default(),
             concurrency: 4,
@@ -54,14 +60,14 @@ impl Agent {
             last_attempts: std::time::Duration::ZERO,
         };
         let (end, ended) = oneshot::channel();
-        let (tx, mut connecting) = tokio::sync::mpsc::unbounded_channel();
+        let (tx, mut told) = tokio::sync::mpsc::unbounded_channel();
         let sink = move |n: Arc<Notice>| drop(tx.send(n));
         let task = tokio::spawn(async {
             listen::run(config, Arc::new(sink), async { drop(ended.await) }).await.unwrap();
         });
         // The first notice comes after the interface is there.
-        patiently("the agent's first notice", connecting.recv()).await.unwrap();
-        Agent { data, end, task }
+        patiently("the agent's first notice", told.recv()).await.unwrap();
+        (Agent { data, end, task }, told)
     }
 
     fn file(&self) -> AgentFile {
@@ -252,6 +258,38 @@ async fn commands_work_on_the_store_itself() {
     let control = local.connect().await.unwrap();
     assert!(matches!(control, Control::Local(_)));
     commands(control, &local).await;
+}
+
+#[tokio::test]
+async fn what_is_over_the_bounds_is_removed_at_the_start_and_told() {
+    let keep = Keep { count: Some(2), bytes: Some(u64::MAX), age: None };
+    let (agent, mut told) = Agent::keeping(stored(5).await, keep).await;
+    let removed = async {
+        loop {
+            if let Notice::Removed { count, reason, bytes } = *told.recv().await.unwrap() {
+                return (count, reason, bytes);
+            }
+        }
+    };
+    let (count, reason, bytes) = patiently("the removal", removed).await;
+    assert_eq!((count, reason), (3, "count"));
+    assert!(bytes > 3 * 100, "{bytes}");
+    let control = local(&agent.data, &[]).connect().await.unwrap();
+    let left = control.list(&Filter::default()).await.unwrap().items;
+    let left: Vec<_> = left.iter().map(|s| s.resource_id.as_deref().unwrap()).collect();
+    assert_eq!(left, ["4", "3"]);
+    let status = patiently("the status to have it", async {
+        loop {
+            let status = control.status().await.unwrap();
+            if status.upkeep.as_ref().is_some_and(|u| u.last.is_some()) {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let upkept = status.await.upkeep.unwrap();
+    assert_eq!((upkept.keep_count, upkept.last.unwrap().removed), (Some(2), 3));
+    agent.stop().await;
 }
 
 #[tokio::test]

@@ -255,3 +255,52 @@ async fn a_damaged_store_is_told_in_words_that_help() {
         assert!(!err.contains("panicked") && !err.contains("backtrace:"), "{err}");
     }
 }
+
+#[tokio::test]
+async fn what_is_readable_of_a_damaged_store_is_saved() {
+    const MANY: usize = 2000;
+    let stage = Stage::store((0..MANY).map(event)).await;
+    damage(&stage.path("data"));
+    let ran = stage.run(&["store", "check", "--json"]).exits(1);
+    let checked: Value = serde_json::from_str(&ran.out()).unwrap();
+    assert_eq!(checked["sound"], false);
+    assert!(!checked["findings"].as_array().unwrap().is_empty(), "{checked}");
+    let ran = stage.run(&["store", "check"]).exits(1);
+    assert!(ran.out().starts_with("damaged") && ran.err().contains("store export"), "{}{}", ran.out(), ran.err());
+
+    let ran = stage.run(&["store", "export", "--out", "saved.jsonl", "--json"]).exits(1);
+    assert!(ran.err().contains("the store is damaged") && ran.err().contains("--rescue"), "{}", ran.err());
+    assert!(!ran.err().contains("panicked"), "{}", ran.err());
+    let done: Value = serde_json::from_str(&ran.out()).unwrap();
+    let text = std::fs::read_to_string(stage.path("saved.jsonl")).unwrap();
+    let saved: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&done["deliveries"], &done["rescued"]["deliveries"]), (&saved.len().into(), &saved.len().into()));
+    assert!(saved.len() > MANY / 2 && saved.len() < MANY, "{}", saved.len());
+    for one in &saved {
+        let n: usize = one["event"]["resource_id"].as_str().unwrap().parse().unwrap();
+        assert_eq!(one["body"]["text"], event(n), "byte for byte");
+    }
+
+    let repaired = stage.json(&["store", "compact", "--rescue", "--json"]);
+    assert_eq!(repaired["deliveries"], saved.len());
+    let aside = repaired["aside"].as_array().unwrap();
+    assert!(!aside.is_empty());
+    for path in aside {
+        let path = stage.0.path().join(path.as_str().unwrap());
+        assert!(path.exists() && path.starts_with(stage.path("data")), "{path:?}");
+    }
+    let left = stage.json(&["events", "list", "--json", "--limit", "5000"]);
+    assert_eq!(left.as_array().unwrap().len(), saved.len());
+    assert_eq!(stage.json(&["store", "check", "--json"])["sound"], true);
+    stage.run(&["store", "compact"]).exits(0);
+}
+
+#[tokio::test]
+async fn a_sound_store_is_checked_and_compacted() {
+    let stage = Stage::store((0..50).map(event)).await;
+    let checked = stage.json(&["store", "check", "--json"]);
+    assert_eq!((&checked["sound"], &checked["deliveries"]), (&true.into(), &50.into()));
+    let shrunk = stage.json(&["store", "compact", "--json"]);
+    assert!(shrunk["before"].as_u64() >= shrunk["after"].as_u64(), "{shrunk}");
+    assert_eq!(stage.json(&["events", "list", "--json"]).as_array().unwrap().len(), 50);
+}
