@@ -112,10 +112,14 @@ fn private_folder(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-/// Whether there is a store in the data folder. One that nobody may look at counts as there: opening it says what is wrong.
+/// Whether there is a store in the data folder, or what is left of one. A folder that nobody may look into counts as one: opening it says what is
+/// wrong.
 pub fn has_store(data: &Path) -> bool {
-    let dir = data.join("archive");
-    ["format", "store"].iter().any(|name| dir.join(name).try_exists().unwrap_or(true))
+    match std::fs::read_dir(data.join("archive")) {
+        // The lock alone is what somebody left who looked, or died before there was anything.
+        Ok(mut entries) => entries.any(|e| e.map_or(true, |e| e.file_name() != "lock")),
+        Err(e) => e.kind() != std::io::ErrorKind::NotFound,
+    }
 }
 
 /// What a command that only reads says where there is nothing to read. It must make no store: the folder's name may be a slip.
