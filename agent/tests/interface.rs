@@ -100,13 +100,19 @@ async fn next(follower: &mut Follower) -> Box<Summary> {
 
 /// A data folder with signed deliveries in it.
 async fn stored(n: i64) -> tempfile::TempDir {
+    stored_with(n, "").await
+}
+
+/// The same, where the body of each has this text in it too.
+async fn stored_with(n: i64, more: &str) -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().join("archive");
     std::fs::create_dir_all(&dir).unwrap();
     let archive = Archive::open(&dir, Options::default()).unwrap();
     for i in 0..n {
-        let body =
-            format!(r#"{{"event_type":"appointment.created","resource_id":"{i}","resource_id_type":"Appointment"}}"#);
+        let body = format!(
+            r#"{{"event_type":"appointment.created","resource_id":"{i}","resource_id_type":"Appointment","more":"{more}"}}"#
+        );
         let request =
             Request { method: "POST", target: "/hook", content_type: "application/json", body: body.as_bytes() };
         let signed =
@@ -258,6 +264,51 @@ async fn commands_work_on_the_store_itself() {
     let control = local.connect().await.unwrap();
     assert!(matches!(control, Control::Local(_)));
     commands(control, &local).await;
+}
+
+#[tokio::test]
+async fn big_deliveries_are_written_out_whole_by_a_running_agent() {
+    let more = "0123456789".repeat(300_000);
+    let agent = Agent::start(stored_with(3, &more).await).await;
+    let mut parts = local(&agent.data, &[]).export(Export::default(), Box::new(|_| ())).await.unwrap();
+    for n in 0..3 {
+        match patiently("a big part", parts.recv()).await.unwrap() {
+            Exported::Delivery { stored, .. } => {
+                let stored: tunnel_delivery::Stored = serde_json::from_str(stored.get()).unwrap();
+                assert_eq!(stored.event.unwrap().resource_id, Some(n.to_string()));
+                assert!(stored.delivery.body.len() > more.len());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(patiently("the end", parts.recv()).await, Some(Exported::End)));
+    agent.stop().await;
+}
+
+/// An agent that dies while it is asked: half an export must not look like a whole one.
+#[tokio::test]
+async fn an_export_that_breaks_off_says_so() {
+    let agent = support::serve(|mut s, _| async move {
+        let request = support::read_request(&mut s).await.unwrap();
+        let answer = if request.starts_with(b"POST /v1/hello ") {
+            r#"{"pid":7,"software":"x"}"#.to_owned()
+        } else {
+            let line = r#"{"delivery":{"id":"019aa58b-ec50-7000-8000-000000000000","stored":{"any":"JSON"}}}"#;
+            format!("{line}\n{}", &line[..40])
+        };
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+        s.write_all(format!("{head}{answer}").as_bytes()).await.unwrap();
+    })
+    .await;
+    let data = tempfile::tempdir().unwrap();
+    let file = format!(r#"{{"addr":"127.0.0.1:{}","token":"x","pid":7}}"#, agent.port);
+    std::fs::write(data.path().join("agent.json"), file).unwrap();
+    let mut parts = local(&data, &[]).export(Export::default(), Box::new(|_| ())).await.unwrap();
+    assert!(matches!(patiently("the first part", parts.recv()).await, Some(Exported::Delivery { .. })));
+    match patiently("the end", parts.recv()).await {
+        Some(Exported::Failed(e)) => assert!(e.message.contains("went away"), "{e}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
