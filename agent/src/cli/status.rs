@@ -128,7 +128,11 @@ fn upkeep(u: &Upkept, now: tunnel_delivery::Timestamp, all: &mut Vec<(&'static s
         let ago = span(now.since(last.at));
         let spared =
             if last.spared > 0 { format!("; {} stay although they are over it", last.spared) } else { String::new() };
-        all.push(("removed", format!("{} ({}) {ago} ago{spared}", last.removed, show_size(last.bytes))));
+        let removed = match last.removed {
+            0 => "nothing".to_owned(),
+            n => format!("{n} deliveries, {},", show_size(last.bytes)),
+        };
+        all.push(("removed", format!("{removed} when it was last looked, {ago} ago{spared}")));
         if let Some(e) = &last.error {
             all.push(("", SafeText::new(e).to_string()));
         }

@@ -79,7 +79,10 @@ impl Style {
             "{}  {} {} {}  {}  {}  {}  {:>8}",
             self.paint(Tone::Dim, date_time(s.received_at)),
             short_id(&s.id.to_string()),
-            self.paint(Tone::Doubtful, format!("{:2}", repeat_mark(s))),
+            match repeat_mark(s) {
+                mark if mark.is_empty() => "  ".to_owned(),
+                mark => self.paint(Tone::Doubtful, format!("{mark:2}")),
+            },
             pad(SafeText::new(event), event_room, 34),
             pad(SafeText::new(&resource), resource_room, 24),
             self.signature(s.signature, 11),

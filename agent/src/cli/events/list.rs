@@ -107,11 +107,13 @@ fn groups(found: &Grouped, json: bool, out: &mut Output) -> Result<(), Failure> 
         let came = repeats.len() as u64 + more + u64::from(first.is_some());
         match first {
             Some(first) => {
-                let times = if came > 1 { format!("  came ×{came}") } else { String::new() };
-                // The indentation of the repeats and the count are beside the columns.
+                // On a screen the mark in the line says it, as far as it can count.
+                let told = came < 2 || (out.width.is_some() && came < 10);
+                let times = if told { String::new() } else { format!("  came ×{came}") };
                 let room = out.width.map(|w| w.saturating_sub(times.chars().count()));
                 let line = out.style.list_line(first, room);
-                out.line(&format!("{line}{}", out.style.paint(Tone::Doubtful, times)))?;
+                let times = if told { times } else { out.style.paint(Tone::Doubtful, times) };
+                out.line(&format!("{line}{times}"))?;
             }
             None => {
                 let text = format!("(the first of these is not stored any more)  came ×{came} since");
