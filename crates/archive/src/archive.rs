@@ -8,12 +8,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tunnel_delivery::{Attempt, DeliveryId, Stored, Timestamp};
 
+use crate::check;
 use crate::compact::Compacted;
-use crate::engine::{Engine, Kind};
+use crate::engine::{Engine, Fault, Kind, Value};
 use crate::error::ArchiveError;
 use crate::folder::Folder;
 use crate::keep::{Keep, Trimmed};
 use crate::ledger::{Counters, Inserted, Intake};
+use crate::pending::Kv;
 use crate::query::{Page, Query};
 use crate::queue::{Haste, Queue, Work};
 use crate::reader::{self, ReadError};
@@ -97,6 +99,7 @@ impl Archive {
         Space::new(dir, 0, 0).check(space.look(), 1 << 20)?;
         let mut folder = folder;
         if folder.is_old() {
+            folder.tidy()?;
             migrate::migrate(&mut folder, &space, options.cache_bytes)?;
         }
         let opened = Engine::open(&folder.store(), options.cache_bytes, Kind::Live).and_then(|engine| {
@@ -230,8 +233,16 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Closed`]. That the store cannot be read is part of the report.
     pub fn check(&self, progress: impl FnMut(Progress)) -> Result<Report, ArchiveError> {
-        let _ = progress;
-        Ok(Report::default())
+        let shared = self.shared();
+        let mut progress = progress;
+        let mut report = Report::default();
+        if shared.engine.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+            return Err(shared.queue.ended());
+        }
+        if let Err(fault) = check::live(&Live(shared), &mut progress, &mut report) {
+            report.unreadable = Some(fault.detail);
+        }
+        Ok(report)
     }
 
     /// The delivery with this id and everything that belongs to it. Blocks.
@@ -320,6 +331,32 @@ impl Archive {
 impl std::fmt::Debug for Archive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Archive").field("dir", &self.shared().dir).finish_non_exhaustive()
+    }
+}
+
+/// The store, whichever it is at each look: what reads for long must not keep others from it.
+struct Live<'a>(&'a Shared);
+
+impl Live<'_> {
+    fn with<T>(&self, read: impl FnOnce(&Engine) -> Result<T, Fault>) -> Result<T, Fault> {
+        match &*self.0.engine.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(engine) => read(engine),
+            None => Err(Fault { detail: "the archive was closed".into(), damaged: false }),
+        }
+    }
+}
+
+impl Kv for Live<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault> {
+        self.with(|engine| engine.get(key))
+    }
+
+    fn first_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Value, Value)>, Fault> {
+        self.with(|engine| engine.first_in(low, high))
+    }
+
+    fn last_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Value, Value)>, Fault> {
+        self.with(|engine| engine.last_in(low, high))
     }
 }
 

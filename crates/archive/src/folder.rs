@@ -94,14 +94,24 @@ impl Folder {
         self.dir.join(&self.store)
     }
 
-    /// Where the next store will be: a folder that is not there, or has nothing that anybody needs and is removed.
+    /// Where the next store will be: beyond all that are there, so that none is touched.
     pub(crate) fn next_store(&self) -> Result<PathBuf, ArchiveError> {
-        let last =
-            self.stores()?.into_iter().filter(|name| self.is_kept(name)).filter_map(|name| number_of(&name)).max();
-        let path =
-            self.dir.join(format!("{FIRST}-{}", last.max(number_of(&self.store)).unwrap_or(1).saturating_add(1)));
-        remove_store(&path)?;
-        Ok(path)
+        let last = self.stores()?.iter().filter_map(|name| number_of(name)).max();
+        let next = last.max(number_of(&self.store)).unwrap_or(1).saturating_add(1);
+        Ok(self.dir.join(format!("{FIRST}-{next}")))
+    }
+
+    /// Whether the folder says properly which format and which store it has.
+    pub(crate) fn check_names(&self) -> Result<(), ArchiveError> {
+        match self.read_format()? {
+            Some(FORMAT) => self.check_current().map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    /// All stores.
+    pub(crate) fn store_paths(&self) -> Result<Vec<PathBuf>, ArchiveError> {
+        Ok(self.stores()?.iter().map(|name| self.dir.join(name)).collect())
     }
 
     /// Makes another store, which is on the disk, the archive's own. If it was given up for damaged, the old one is put aside at the
@@ -128,7 +138,7 @@ impl Folder {
     }
 
     /// All stores, by name.
-    pub(crate) fn stores(&self) -> Result<Vec<String>, ArchiveError> {
+    fn stores(&self) -> Result<Vec<String>, ArchiveError> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.dir).map_err(io("read", &self.dir))? {
             let name = entry.map_err(io("read", &self.dir))?.file_name().to_string_lossy().into_owned();
@@ -162,10 +172,6 @@ impl Folder {
             self.replace("current", &format!("{}\n", self.store))?;
         }
         Ok(aside)
-    }
-
-    fn is_kept(&self, name: &str) -> bool {
-        name == self.store || self.aside().iter().any(|aside| aside == name)
     }
 
     fn aside(&self) -> Vec<String> {

@@ -124,6 +124,17 @@ pub(crate) fn answer(code: u8) -> Vec<u8> {
     vec![b'c', code]
 }
 
+/// The postings that a block's key belongs to, as far as they can be told, and the width of their entries.
+pub(crate) fn postings_of(key: &[u8]) -> (Option<&[u8]>, usize) {
+    match key.first() {
+        Some(b'e' | b't' | b'u') => (split_term(key).map(|(term, _)| term), 16),
+        Some(b's' | b'c') => (key.get(..2), 16),
+        Some(b'i' | b'f') => (key.get(..1), 24),
+        Some(b'd') => (key.get(..1), 32),
+        _ => (key.get(..1), 16),
+    }
+}
+
 /// A name within a key: at most [`NAME_MAX`] bytes of it, a zero byte as 0 255, and 0 1 at the end. So no name is the beginning of
 /// another, and names sort as their bytes do.
 fn term(tag: u8, name: &str) -> Vec<u8> {

@@ -36,6 +36,7 @@ mod reader;
 mod record;
 mod report;
 mod rescue;
+mod scan;
 mod seal;
 mod shelf;
 mod space;

@@ -51,14 +51,17 @@ fn bytes(kv: &impl Kv, prefix: &[u8], len: u64) -> Result<Bytes, ReadError> {
     if bytes.len() == len { Ok(bytes.into()) } else { Err(MISSING) }
 }
 
-/// The request that belongs to a line.
-pub(crate) fn request(kv: &impl Kv, entry: &Entry) -> Result<Whole, ReadError> {
+fn request(kv: &impl Kv, entry: &Entry) -> Result<Whole, ReadError> {
+    Ok(record::decode(&entry.summary, request_bytes(kv, entry)?)?)
+}
+
+/// The same, encoded.
+pub(crate) fn request_bytes(kv: &impl Kv, entry: &Entry) -> Result<Bytes, ReadError> {
     let id = entry.summary.id;
-    let request = match entry.request_len {
-        None => Bytes::copy_from_slice(&keys::REQUESTS.get(kv, id.as_bytes())?.ok_or(MISSING)?),
-        Some(len) => bytes(kv, &keys::request(id), len)?,
-    };
-    Ok(record::decode(&entry.summary, request)?)
+    match entry.request_len {
+        None => Ok(Bytes::copy_from_slice(&keys::REQUESTS.get(kv, id.as_bytes())?.ok_or(MISSING)?)),
+        Some(len) => bytes(kv, &keys::request(id), len),
+    }
 }
 
 /// How often something is read again that seems to be missing: it may have been removed between two looks, and put back.

@@ -156,6 +156,16 @@ impl Shelf {
         })
     }
 
+    /// The entries of a block: their keys, and where in the block their values lie.
+    pub(crate) fn places(self, block: &[u8]) -> impl Iterator<Item = (&[u8], usize, usize)> {
+        let mut end = 0;
+        self.entries(block).map(move |(key, value)| {
+            let at = end + self.width + 2;
+            end = at + value.len();
+            (key, at, value.len())
+        })
+    }
+
     /// Walks the entries from `low` to `high`, both included, in either order.
     pub(crate) fn walk(self, low: &[u8], high: &[u8], order: Order) -> Walk {
         Walk { shelf: self, low: low.to_vec(), high: high.to_vec(), order, ready: Vec::new(), last: None, ended: false }

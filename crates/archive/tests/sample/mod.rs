@@ -50,6 +50,10 @@ impl Dice {
     }
 }
 
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
 pub(crate) fn time_of(n: u64) -> Timestamp {
     Timestamp::from_micros(START + i64::try_from(n).unwrap() * 700)
 }
@@ -72,7 +76,7 @@ pub(crate) fn intake(n: u64) -> Intake {
     headers.push("Signature", format!("sig1={n:064x}"));
     headers.push("Signature", "");
     let event = EVENTS[usize::try_from(dice.below(EVENTS.len() as u64)).unwrap()];
-    let sha = Sha256::digest(&body).into();
+    let sha = sha256(&body);
     Intake {
         delivery: Arc::new(Delivery {
             id: id_of(n),
