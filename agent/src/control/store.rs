@@ -44,6 +44,8 @@ pub struct Checked {
     pub index_entries: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// What can be saved of a store that cannot be read to its end.
+    pub saved: Option<Saved>,
 }
 
 /// One thing that is wrong.
@@ -77,6 +79,7 @@ impl From<Report> for Checked {
             unindexed,
             misindexed,
             orphans,
+            salvage,
             totals,
         } = report;
         let mut kinds: Vec<(&str, Ids)> = Vec::new();
@@ -101,7 +104,8 @@ impl From<Report> for Checked {
             .zip(messages)
             .map(|((kind, ids), message)| Finding { kind: kind.to_owned(), message, ids })
             .collect();
-        Checked { sound, deliveries, attempts, body_bytes, index_entries, findings }
+        let saved = salvage.map(Saved::from);
+        Checked { sound, deliveries, attempts, body_bytes, index_entries, findings, saved }
     }
 }
 
@@ -114,17 +118,19 @@ pub struct Shrunk {
     pub after: u64,
 }
 
-/// What was saved of a damaged store.
+/// What was or can be saved of a damaged store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
     /// How many deliveries.
     pub deliveries: u64,
     /// How many attempts.
     pub attempts: u64,
-    /// Deliveries that are known to be lost.
+    /// Deliveries that are known to be lost; there may have been others of which nothing is left.
     pub lost: Ids,
     /// Deliveries that were saved without an attempt or a note that they had.
     pub incomplete: Ids,
+    /// Why not everything could be looked at.
+    pub stopped: Option<String>,
     /// Where the damaged files are now, if they were put aside.
     pub aside: Vec<PathBuf>,
 }
@@ -132,7 +138,8 @@ pub struct Saved {
 impl From<Salvage> for Saved {
     fn from(s: Salvage) -> Saved {
         let (lost, incomplete) = (Ids::from(&s.lost), Ids::from(&s.incomplete));
-        Saved { deliveries: s.deliveries, attempts: s.attempts, lost, incomplete, aside: Vec::new() }
+        let Salvage { deliveries, attempts, stopped, .. } = s;
+        Saved { deliveries, attempts, lost, incomplete, stopped, aside: Vec::new() }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::arguments::{self, Data, Gather};
 use super::super::style::Tone;
 use super::super::{Context, Failure};
-use super::ids;
+use super::{ids, losses};
 use crate::safe_text::SafeText;
 use crate::settings::show_size;
 
@@ -40,6 +40,10 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         for finding in &checked.findings {
             out.line(&format!("- {}", SafeText::new(&finding.message)))?;
             ids(&finding.ids, out)?;
+        }
+        if let Some(saved) = &checked.saved {
+            out.line(&format!("{} deliveries with {} attempts can be saved", saved.deliveries, saved.attempts))?;
+            losses(saved, out)?;
         }
     }
     out.flush()?;

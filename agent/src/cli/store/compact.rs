@@ -2,7 +2,7 @@
 
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
-use super::ids;
+use super::losses;
 use crate::control::Saved;
 use crate::settings::show_size;
 
@@ -42,14 +42,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
 fn told(saved: &Saved, context: &mut Context) -> Result<(), Failure> {
     let out = &mut context.out;
     out.line(&format!("saved {} deliveries with {} attempts", saved.deliveries, saved.attempts))?;
-    if saved.lost.count > 0 {
-        out.line(&format!("lost: {}", saved.lost.count))?;
-        ids(&saved.lost, out)?;
-    }
-    if saved.incomplete.count > 0 {
-        out.line(&format!("saved without an attempt or a note that they had: {}", saved.incomplete.count))?;
-        ids(&saved.incomplete, out)?;
-    }
+    losses(saved, out)?;
     for path in &saved.aside {
         out.line(&format!("the damaged files are in {}", path.display()))?;
     }

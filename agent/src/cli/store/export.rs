@@ -100,6 +100,9 @@ fn told(args: &Args, to_stdout: bool, count: u64, rescued: Option<&Saved>, out: 
             text.push_str(if ids.count > first.len() as u64 { " …" } else { "" });
         }
     }
+    if let Some(stopped) = &saved.stopped {
+        text.push_str(&format!("; not everything could be looked at: {stopped}"));
+    }
     Err(Failure::negative(text)
         .hint("`healthie-tunnel store compact --rescue` builds the store anew from what is readable"))
 }

@@ -7,7 +7,8 @@ mod export;
 use clap::Subcommand;
 
 use super::{Context, Failure, Output};
-use crate::control::Ids;
+use crate::control::{Ids, Saved};
+use crate::safe_text::SafeText;
 
 /// The archive as a whole: check it, write it out, give disk space back
 #[derive(Debug, Subcommand)]
@@ -33,6 +34,22 @@ fn ids(ids: &Ids, out: &mut Output) -> Result<(), Failure> {
     let more = ids.count.saturating_sub(ids.first.len() as u64);
     if more > 0 && !ids.first.is_empty() {
         out.line(&format!("    and {more} more"))?;
+    }
+    Ok(())
+}
+
+/// What is lost of a damaged store, as far as it is known.
+fn losses(saved: &Saved, out: &mut Output) -> Result<(), Failure> {
+    if saved.lost.count > 0 {
+        out.line(&format!("{} are lost, and there may be others of which nothing is left:", saved.lost.count))?;
+        ids(&saved.lost, out)?;
+    }
+    if saved.incomplete.count > 0 {
+        out.line(&format!("{} lack an attempt or a note that they had:", saved.incomplete.count))?;
+        ids(&saved.incomplete, out)?;
+    }
+    if let Some(stopped) = &saved.stopped {
+        out.line(&format!("not everything could be looked at: {}", SafeText::new(stopped)))?;
     }
     Ok(())
 }
