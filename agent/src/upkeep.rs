@@ -203,7 +203,9 @@ impl<S: Store> Upkeep<S> {
                 self.upkept.send_modify(|u| u.compaction = Some(done));
             }
             Err(ArchiveError::Closed) => {}
-            Err(e) => self.warn(format!("the store could not be compacted: {e}")),
+            Err(e) => self.warn(format!(
+                "the store could not be compacted: {e}; `healthie-tunnel store check` says whether it is damaged"
+            )),
         }
     }
 

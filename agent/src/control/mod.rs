@@ -92,12 +92,18 @@ impl From<ArchiveError> for ControlError {
 
 /// What can be done about a damaged archive in `dir`, with the data folder that the commands need; the error names the commands without it.
 pub(crate) fn damaged(dir: &Path) -> String {
-    let data = dir.parent().unwrap_or(dir).display().to_string();
-    let plain = data.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+=@:".contains(&b));
-    let data = if plain { data } else { format!("'{}'", data.replace('\'', "'\\''")) };
+    let flag = data_flag(dir.parent().unwrap_or(dir));
     format!(
-        "`healthie-tunnel store export --data {data} --out FILE` writes what is readable to a file; all of these commands take --data {data}"
+        "`healthie-tunnel store export {flag} --out FILE` writes what is readable to a file; all of these commands take {flag}"
     )
+}
+
+/// `--data DIR` as it can be pasted into a shell.
+pub(crate) fn data_flag(data: &Path) -> String {
+    let data = data.display().to_string();
+    let plain = !data.is_empty() && data.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+=@:".contains(&b));
+    let data = if plain { data } else { format!("'{}'", data.replace('\'', "'\\''")) };
+    format!("--data {data}")
 }
 
 /// How long somebody who wants the store waits for a command that has it open; commands are short.
@@ -249,5 +255,17 @@ impl Control {
             // What was written is on the disk already; a failure to close was told when it happened.
             let _ = ops.hand.archive.clone().close().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::data_flag;
+    use std::path::Path;
+
+    #[test]
+    fn a_folder_s_name_can_be_pasted() {
+        assert_eq!(data_flag(Path::new("/home/x/.local")), "--data /home/x/.local");
+        assert_eq!(data_flag(Path::new("it's $HOME")), r"--data 'it'\''s $HOME'");
     }
 }

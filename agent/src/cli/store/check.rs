@@ -4,6 +4,7 @@ use super::super::arguments::{self, Data, Gather};
 use super::super::style::Tone;
 use super::super::{Context, Failure};
 use super::{ids, losses};
+use crate::control::data_flag;
 use crate::safe_text::SafeText;
 use crate::settings::show_size;
 
@@ -21,7 +22,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
-    let checked = arguments::local(&settings)?.check(context.out.progress()).await;
+    let local = arguments::local(&settings)?;
+    let checked = local.check(context.out.progress()).await;
     context.out.end_progress();
     let checked = checked?;
     let out = &mut context.out;
@@ -50,8 +52,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     if checked.sound {
         return Ok(());
     }
-    Err(Failure::negative("the store is not as it should be").hint(
-        "`healthie-tunnel store export --out FILE` writes what is readable to a file; `healthie-tunnel store compact --rescue`, without a \
-         running agent, builds the store anew from it",
-    ))
+    let flag = data_flag(&local.data);
+    Err(Failure::negative("the store is not as it should be").hint(format!(
+        "`healthie-tunnel store export {flag} --out FILE` writes what is readable to a file; `healthie-tunnel store compact --rescue \
+         {flag}`, without a running agent, builds the store anew from it"
+    )))
 }

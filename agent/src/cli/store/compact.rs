@@ -3,7 +3,7 @@
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
 use super::losses;
-use crate::control::Saved;
+use crate::control::{Kind, Saved, data_flag};
 use crate::settings::show_size;
 
 /// Give back disk space that the store does not use
@@ -29,9 +29,26 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         let saved = local.repair(context.out.progress()).await;
         context.out.end_progress();
         let saved = saved?;
-        return if args.json { context.out.json(&saved) } else { told(&saved, context) };
+        if args.json {
+            context.out.json(&saved)?;
+        } else {
+            told(&saved, context)?;
+        }
+        context.out.flush()?;
+        return match saved.stopped {
+            None => Ok(()),
+            // What could be had is in the store, but there may be more in the old files.
+            Some(_) => Err(Failure::negative("not everything in the damaged store could be looked at; keep its files")),
+        };
     }
-    let done = local.compact().await?;
+    let done = local.compact().await.map_err(|e| match e.kind {
+        // Copying reads everything, so it may find damage that nobody met before.
+        Kind::Unreachable => e.hint(format!(
+            "`healthie-tunnel store check {}` says whether the store is damaged",
+            data_flag(&local.data)
+        )),
+        _ => e,
+    })?;
     if args.json {
         context.out.json(&done)
     } else {
@@ -46,7 +63,7 @@ fn told(saved: &Saved, context: &mut Context) -> Result<(), Failure> {
     for path in &saved.aside {
         out.line(&format!("the damaged files are in {}", path.display()))?;
     }
-    if !saved.aside.is_empty() {
+    if !saved.aside.is_empty() && saved.stopped.is_none() {
         out.line("nothing needs them any more; remove them when you miss nothing")?;
     }
     Ok(())

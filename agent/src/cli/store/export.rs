@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure, Output};
-use crate::control::{Export, Exported, Saved};
+use crate::control::{Export, Exported, Saved, data_flag};
 use crate::settings::Moment;
 
 /// Write out every delivery with its attempts, a JSON object a line, oldest first
@@ -36,6 +36,15 @@ pub(crate) struct Args {
     data: Data,
 }
 
+impl Args {
+    fn to_stdout(&self) -> bool {
+        self.out == Path::new("-")
+    }
+}
+
+/// How many lost ids a message names.
+const NAMED: usize = 5;
+
 /// How an export went, in JSON.
 #[derive(serde::Serialize)]
 struct Outcome<'a> {
@@ -50,10 +59,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let local = arguments::local(&settings)?;
     let now = arguments::now();
     let export = Export { since: args.since.map(|m| m.timestamp(now)), until: args.until.map(|m| m.timestamp(now)) };
-    let to_stdout = args.out == Path::new("-");
     let mut parts = local.export(export, context.out.progress()).await?;
     // Now that there is something to write, and before any of it was read.
-    let mut file = if to_stdout { None } else { Some(Target::create(&args.out, args.force)?) };
+    let mut file = if args.to_stdout() { None } else { Some(Target::create(&args.out, args.force)?) };
     let mut count = 0_u64;
     let rescued = loop {
         match parts.recv().await {
@@ -79,10 +87,11 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     if let Some(file) = file {
         file.finish()?;
     }
-    told(&args, to_stdout, count, rescued.as_ref(), &mut context.out)
+    told(&args, count, rescued.as_ref(), &data_flag(&local.data), &mut context.out)
 }
 
-fn told(args: &Args, to_stdout: bool, count: u64, rescued: Option<&Saved>, out: &mut Output) -> Result<(), Failure> {
+fn told(args: &Args, count: u64, rescued: Option<&Saved>, flag: &str, out: &mut Output) -> Result<(), Failure> {
+    let to_stdout = args.to_stdout();
     if args.json && !to_stdout {
         out.json(&Outcome { deliveries: count, out: &args.out, rescued })?;
     }
@@ -95,7 +104,7 @@ fn told(args: &Args, to_stdout: bool, count: u64, rescued: Option<&Saved>, out: 
         format!("the store is damaged: {} deliveries with {} attempts could be read", saved.deliveries, saved.attempts);
     for (what, ids) in [("are lost", &saved.lost), ("lack an attempt or a note that they had", &saved.incomplete)] {
         if ids.count > 0 {
-            let first: Vec<String> = ids.first.iter().map(ToString::to_string).collect();
+            let first: Vec<String> = ids.first.iter().take(NAMED).map(ToString::to_string).collect();
             text.push_str(&format!("; {} {what}: {}", ids.count, first.join(", ")));
             text.push_str(if ids.count > first.len() as u64 { " …" } else { "" });
         }
@@ -104,7 +113,7 @@ fn told(args: &Args, to_stdout: bool, count: u64, rescued: Option<&Saved>, out: 
         text.push_str(&format!("; not everything could be looked at: {stopped}"));
     }
     Err(Failure::negative(text)
-        .hint("`healthie-tunnel store compact --rescue` builds the store anew from what is readable"))
+        .hint(format!("`healthie-tunnel store compact --rescue {flag}` builds the store anew from what is readable")))
 }
 
 /// The file that is written; with --force another one, which takes its place when it is whole.
