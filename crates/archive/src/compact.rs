@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::engine::{Engine, Fault};
 use crate::error::ArchiveError;
@@ -23,8 +23,11 @@ pub struct Compacted {
     pub after: u64,
 }
 
-/// How many bytes one slice copies: about two milliseconds.
+/// How many bytes are copied at once.
 const SLICE: usize = 96 * 1024;
+
+/// For how long a turn goes on copying.
+const TURN: Duration = Duration::from_millis(3);
 
 /// How much is copied between two syncs.
 const SYNC_EVERY: usize = 8 << 20;
@@ -93,9 +96,12 @@ impl Compaction {
             }
         }
         // The rest of the archive must find its room as before.
-        space.check_room(SLICE as u64)?;
-        self.complete = engine.copy_on(SLICE).map_err(|fault| failed(fault.detail))?;
-        self.unsynced += SLICE;
+        space.check_room(SYNC_EVERY as u64)?;
+        let until = Instant::now() + TURN;
+        while !self.complete && self.unsynced < SYNC_EVERY && Instant::now() < until {
+            self.complete = engine.copy_on(SLICE).map_err(|fault| failed(fault.detail))?;
+            self.unsynced += SLICE;
+        }
         if self.complete || self.unsynced >= SYNC_EVERY {
             self.unsynced = 0;
             if let Some(file) = engine.copy_file() {

@@ -248,6 +248,58 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        /// Blocks are divided and put together while it walks: everything that is there all the time is seen once, and in order.
+        #[test]
+        fn a_walk_among_changes(
+            stays in proptest::collection::btree_set(0u16..400, 1..60), newest in any::<bool>(),
+            changes in proptest::collection::vec((0u16..400, proptest::bool::weighted(0.3)), 0..600),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+            let mut batch = Pending::new(&engine);
+            (0..400).for_each(|n| insert(&mut batch, b"t", &entry(n), |_| false).unwrap());
+            let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
+            let mut walk = Walk::new(b"t".to_vec(), entry(0), entry(u16::MAX), order);
+            let mut changes = changes.into_iter().filter(|(n, _)| !stays.contains(n));
+            let mut seen = Vec::new();
+            while let Some(e) = walk.next(&batch).unwrap() {
+                seen.push(u16::from_be_bytes([e[14], e[15]]));
+                for (n, add) in changes.by_ref().take(12) {
+                    match add {
+                        true => insert(&mut batch, b"t", &entry(n), |_| false).unwrap(),
+                        false => remove(&mut batch, b"t", &entry(n)).unwrap(),
+                    }
+                }
+            }
+            if newest {
+                seen.reverse();
+            }
+            prop_assert!(seen.is_sorted_by(|a, b| a < b), "{:?}", seen);
+            seen.retain(|n| stays.contains(n));
+            prop_assert!(seen.iter().eq(&stays), "{:?} {:?}", seen, stays);
+        }
+    }
+
+    #[test]
+    fn postings_that_become_sparse_have_few_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let mut batch = Pending::new(&engine);
+        // By hash: in no order.
+        let entry = |n: u64| [&keys::hash(&[&n.to_be_bytes()])[..], &[0; 16]].concat();
+        (0..2000).for_each(|n| insert(&mut batch, b"t", &entry(n), |_| false).unwrap());
+        (0..2000).filter(|n| n % 10 != 3).for_each(|n| remove(&mut batch, b"t", &entry(n)).unwrap());
+        let mut blocks = 0;
+        let mut from = b"t".to_vec();
+        while let Some((key, _)) = batch.first_in(&from, b"u").unwrap() {
+            from = keys::successor(&key);
+            blocks += 1;
+        }
+        assert!(blocks <= 200 / 12 * 4, "{blocks} blocks of 200 entries");
+    }
+
     #[test]
     fn what_comes_in_order_fills_its_blocks_and_the_expired_go() {
         let dir = tempfile::tempdir().unwrap();

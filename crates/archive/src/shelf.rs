@@ -262,6 +262,7 @@ mod tests {
         fn a_sorted_map(
             run in 0u16..60,
             puts in proptest::collection::vec((0u16..120, prop_oneof![8 => 0usize..300, 1 => 0usize..=SHELF.value_max()]), 0..120),
+            removes in proptest::collection::vec(0u16..130, 0..150),
             low in 0u16..130, high in 0u16..130,
         ) {
             let dir = tempfile::tempdir().unwrap();
@@ -276,6 +277,11 @@ mod tests {
                 let value = vec![n as u8; len];
                 prop_assert!(SHELF.put(&mut batch, &n.to_be_bytes(), &value).unwrap());
                 model.insert(n, value);
+            }
+            for n in removes {
+                let removed = SHELF.remove(&mut batch, &n.to_be_bytes()).unwrap();
+                let wanted = model.remove(&n);
+                prop_assert_eq!(removed.as_deref(), wanted.as_deref());
             }
             for n in 0..130u16 {
                 let found = SHELF.get(&batch, &n.to_be_bytes()).unwrap();
@@ -297,7 +303,61 @@ mod tests {
         #[test]
         fn any_bytes_may_be_read(block: Vec<u8>) {
             let _ = SHELF.entries(&block).count();
+            for (_, at, len) in SHELF.places(&block) {
+                prop_assert!(block.len() >= at + len);
+            }
         }
+
+        /// Blocks are divided and put together while it walks: everything that is there all the time is seen once, and in order.
+        #[test]
+        fn a_walk_among_changes(
+            stays in proptest::collection::btree_set(0u16..200, 1..60), newest in any::<bool>(),
+            changes in proptest::collection::vec((0u16..200, proptest::option::weighted(0.4, 0usize..400)), 0..200),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+            let mut batch = Pending::new(&engine);
+            for n in 0..200u16 {
+                SHELF.put(&mut batch, &n.to_be_bytes(), &[7; 100]).unwrap();
+            }
+            let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
+            let mut walk = SHELF.walk(&[0; 2], &[255; 2], order);
+            let mut changes = changes.into_iter().filter(|(n, _)| !stays.contains(n));
+            let mut seen = Vec::new();
+            while let Some((key, _)) = walk.next(&batch).unwrap() {
+                seen.push(u16::from_be_bytes([key[0], key[1]]));
+                for (n, len) in changes.by_ref().take(6) {
+                    match len {
+                        Some(len) => prop_assert!(SHELF.put(&mut batch, &n.to_be_bytes(), &vec![8; len]).unwrap()),
+                        None => drop(SHELF.remove(&mut batch, &n.to_be_bytes()).unwrap()),
+                    }
+                }
+            }
+            if newest {
+                seen.reverse();
+            }
+            prop_assert!(seen.is_sorted_by(|a, b| a < b), "{:?}", seen);
+            seen.retain(|n| stays.contains(n));
+            prop_assert!(seen.iter().eq(&stays), "{:?} {:?}", seen, stays);
+        }
+    }
+
+    #[test]
+    fn a_shelf_that_becomes_sparse_has_few_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let mut batch = Pending::new(&engine);
+        (0..1000u16).for_each(|n| assert!(SHELF.put(&mut batch, &n.to_be_bytes(), &[1; 100]).unwrap()));
+        let left = (0..1000u16).filter(|n| n % 10 == 3);
+        (0..1000u16).filter(|n| n % 10 != 3).for_each(|n| drop(SHELF.remove(&mut batch, &n.to_be_bytes()).unwrap()));
+        let mut blocks = 0;
+        let mut from = vec![b't'];
+        while let Some((key, _)) = batch.first_in(&from, b"u").unwrap() {
+            from = keys::successor(&key);
+            blocks += 1;
+        }
+        let bytes = left.count() * 104;
+        assert!(blocks <= 4 * bytes / TARGET + 1, "{blocks} blocks of {bytes} bytes");
     }
 
     #[test]
