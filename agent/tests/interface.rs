@@ -290,14 +290,15 @@ async fn big_deliveries_are_written_out_whole_by_a_running_agent() {
 async fn an_export_that_breaks_off_says_so() {
     let agent = support::serve(|mut s, _| async move {
         let request = support::read_request(&mut s).await.unwrap();
-        let answer = if request.starts_with(b"POST /v1/hello ") {
-            r#"{"pid":7,"software":"x"}"#.to_owned()
-        } else {
-            let line = r#"{"delivery":{"id":"019aa58b-ec50-7000-8000-000000000000","stored":{"any":"JSON"}}}"#;
-            format!("{line}\n{}", &line[..40])
+        let line = r#"{"delivery":{"id":"019aa58b-ec50-7000-8000-000000000000","stored":{"any":"JSON"}}}"#;
+        // The end of a line may come by itself, and the end of the answer in the middle of one.
+        let parts = match request.starts_with(b"POST /v1/hello ") {
+            true => vec![r#"{"pid":7,"software":"x"}"#, ""],
+            false => vec![line, "\n", &line[..40]],
         };
-        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
-        s.write_all(format!("{head}{answer}").as_bytes()).await.unwrap();
+        let chunks: Vec<String> = parts.iter().map(|part| format!("{:x}\r\n{part}\r\n", part.len())).collect();
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+        s.write_all(format!("{head}{}", chunks.concat()).as_bytes()).await.unwrap();
     })
     .await;
     let data = tempfile::tempdir().unwrap();

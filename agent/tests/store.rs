@@ -121,6 +121,13 @@ fn a_slip_in_the_folder_s_name_makes_no_store() {
     let ran = stage.run(&["events", "list"]).exits(2);
     assert!(ran.err().contains("no stored deliveries in it"), "{}", ran.err());
     assert_eq!(std::fs::read_dir(stage.path("data")).unwrap().count(), 0);
+    // Of whoever died before there was anything.
+    std::fs::create_dir(stage.path("data/archive")).unwrap();
+    std::fs::write(stage.path("data/archive/lock"), "7").unwrap();
+    stage.run(&["events", "list"]).exits(2);
+    // Of a store that is there, but not whole: opening it says so.
+    std::fs::create_dir(stage.path("data/archive/store-2")).unwrap();
+    stage.run(&["events", "list"]).exits(3);
 }
 
 #[tokio::test]
