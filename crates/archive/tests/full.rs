@@ -17,11 +17,12 @@ impl Mount {
     fn small(at: PathBuf) -> Option<Mount> {
         std::fs::create_dir(&at).unwrap();
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=40m", "none"]).arg(&at).output();
-        if !mounted.is_ok_and(|m| m.status.success()) {
-            writeln!(std::io::stderr(), "skipped: a tmpfs cannot be mounted here").unwrap();
-            return None;
+        if mounted.is_ok_and(|m| m.status.success()) {
+            return Some(Mount(at));
         }
-        Some(Mount(at))
+        let mut err = std::io::stderr();
+        writeln!(err, "skipped: a tmpfs cannot be mounted here").unwrap();
+        None
     }
 }
 
