@@ -154,6 +154,10 @@ impl Folder {
         let kept = self.aside();
         for name in self.stores()? {
             let path = self.dir.join(&name);
+            if name == self.store {
+                // Also where a change-over from format 1 ended half way, and the new name does not count yet.
+                continue;
+            }
             if kept.contains(&name) {
                 let mut number = 1;
                 let mut to = self.dir.join("damaged-1");
@@ -163,7 +167,7 @@ impl Folder {
                 }
                 std::fs::rename(&path, &to).map_err(io("rename", &path))?;
                 aside.push(to);
-            } else if name != self.store {
+            } else {
                 remove_store(&path)?;
             }
         }

@@ -256,6 +256,28 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_again_while_it_is_being_removed_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        for len in [20_000, 300_000] {
+            let mut batch = Pending::new(&engine);
+            batch.put_pieces(b"r1", &vec![5; 300_000]).unwrap();
+            batch.commit().unwrap();
+            batch.put(keys::intent(b"r1"), Piece::mark());
+            batch.put_pieces(b"r1", &vec![6; len]).unwrap();
+            batch.commit().unwrap();
+            assert_eq!(sweep(&engine).unwrap(), 0);
+            assert_eq!(read_pieces(&engine, b"r1", piece_count(len)).unwrap().unwrap(), vec![6; len]);
+            assert!(
+                read_pieces(&engine, b"r1", piece_count(len) + 1).unwrap().is_none(),
+                "something of the old is left"
+            );
+            batch.remove_all(b"r1").unwrap();
+            batch.commit().unwrap();
+        }
+    }
+
+    #[test]
     fn pieces_without_an_owner_are_swept() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();

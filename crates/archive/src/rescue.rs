@@ -292,3 +292,82 @@ fn old(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::os::unix::fs::FileExt as _;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Archive, Intake, Options};
+    use tunnel_delivery::{Delivery, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict};
+
+    fn intake(n: u64, len: usize) -> Intake {
+        let received_at = Timestamp::from_micros(1_763_714_000_000_000 + i64::try_from(n).unwrap() * 5000);
+        let body = Bytes::from(format!("body {n} ").into_bytes().into_iter().cycle().take(len).collect::<Vec<u8>>());
+        Intake {
+            body_sha256: Sha256::digest(&body).into(),
+            delivery: Arc::new(Delivery {
+                id: DeliveryId::build(received_at, [n as u8; 10]),
+                received_at,
+                tunnel: "team".parse().unwrap(),
+                source_ip: "18.206.70.225".parse().unwrap(),
+                environment: Default::default(),
+                method: "POST".parse().unwrap(),
+                target: "/hook".parse().unwrap(),
+                prefix_len: 0,
+                http_version: HttpVersion::Http11,
+                headers: Headers::default(),
+                body,
+                lost: Vec::new(),
+            }),
+            event: None,
+            signature: Verdict::bare(SignatureStatus::Unsigned),
+            queued: false,
+        }
+    }
+
+    /// Everything that no byte was changed of is saved: the damage is compared with the places of what is latest.
+    #[tokio::test]
+    async fn all_that_was_not_hit_is_saved() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { min_free_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
+        let archive = Archive::open(dir.path(), options).unwrap();
+        for n in 0..120 {
+            let len = if n % 9 == 0 { 9000 } else { 50 + 10 * n as usize };
+            archive.insert(intake(n, len)).await.unwrap();
+            if n % 2 == 0 {
+                archive.set_pinned(intake(n, len).delivery.id, true).await.unwrap();
+            }
+        }
+        archive.remove((0..120).step_by(5).map(|n| intake(n, 0).delivery.id).collect()).await.unwrap();
+        archive.close().await.unwrap();
+        let db = dir.path().join("store/db");
+        let original = std::fs::read(&db).unwrap();
+        let found = Found::scan(std::slice::from_ref(&db), &mut |_| ()).unwrap();
+        let saved = || {
+            let mut ids = BTreeSet::new();
+            let salvage = rescue(dir.path(), |_| (), |r| assert!(ids.insert(r.stored.delivery.id))).unwrap();
+            (ids, salvage)
+        };
+        let (all, salvage) = saved();
+        assert_eq!((all.len(), salvage.lost.count), (96, 0), "{salvage:?}");
+        let mut seed: u64 = 7;
+        for case in 0..60 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (seed >> 20) % (original.len() as u64 - 3000);
+            let range = at..at + 3000;
+            std::fs::write(&db, &original).unwrap();
+            let file = std::fs::File::options().write(true).open(&db).unwrap();
+            file.write_all_at(&vec![case; 3000], at).unwrap();
+            let (ids, salvage) = saved();
+            for id in &all {
+                let hit = found.hit(*id, &range);
+                assert!(ids.contains(id) || hit, "{id} was not hit and is lost (case {case})");
+            }
+            assert!(ids.is_subset(&all), "case {case}: something that was removed is there again");
+            assert!(salvage.lost.first.iter().all(|id| all.contains(id)), "case {case}: {salvage:?}");
+        }
+    }
+}

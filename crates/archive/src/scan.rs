@@ -101,6 +101,19 @@ impl Found {
     }
 }
 
+#[cfg(test)]
+impl Found {
+    /// Whether one of the latest copies of what belongs to a delivery, marks of its removal included, lies in or near this range.
+    pub(crate) fn hit(&self, id: tunnel_delivery::DeliveryId, range: &std::ops::Range<u64>) -> bool {
+        let of = |key: &[u8]| key.get(1..17) == Some(&id.as_bytes()[..]);
+        self.places.iter().filter(|(key, _)| of(key)).any(|(_, place)| {
+            // A seal is broken as a whole: what it covers lies within this distance.
+            let (low, high) = (place.at.saturating_sub(seal::LONGEST as u64), place.at + seal::LONGEST as u64);
+            low < range.end && range.start < high
+        })
+    }
+}
+
 fn note(places: &mut BTreeMap<Vec<u8>, Place>, file: u16, at: u64, seal: &Seal<'_>) {
     let Some((&tag, _)) = seal.key.split_first() else { return };
     let mut put = |key: Vec<u8>, within: usize, len: usize| {

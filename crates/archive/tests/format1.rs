@@ -10,7 +10,7 @@ mod sample;
 use std::path::Path;
 
 use serde_json::Value;
-use tunnel_archive::{Archive, Order, Query};
+use tunnel_archive::{Archive, Order, Query, repair};
 use tunnel_delivery::{DeliveryId, TunnelName};
 
 /// Takes that many bytes off the front.
@@ -132,4 +132,23 @@ fn a_migration_that_ended_half_way_begins_again() {
         check(&Archive::open(dir.path(), sample::small()).unwrap());
         assert!(!dir.path().join("store").exists() && !dir.path().join("store-9").exists(), "{step}");
     }
+}
+
+#[test]
+fn a_store_of_format_1_is_repaired_too() {
+    let dir = tempfile::tempdir().unwrap();
+    unpack(dir.path());
+    // A repair that ended between its two names: the old store is the one that counts.
+    std::fs::create_dir(dir.path().join("store-2")).unwrap();
+    std::fs::write(dir.path().join("current"), "store-2\naside store\n").unwrap();
+    let again = tempfile::tempdir().unwrap();
+    let report = tunnel_archive::check(dir.path(), |_| ()).unwrap();
+    assert!(report.is_sound() && report.deliveries == 40, "{report:?}");
+    let repaired = repair(dir.path(), |_| ()).unwrap();
+    assert_eq!((repaired.salvage.deliveries, repaired.salvage.attempts, repaired.salvage.stopped), (40, 60, None));
+    check(&Archive::open(dir.path(), sample::small()).unwrap());
+    unpack(again.path());
+    std::fs::create_dir(again.path().join("store-2")).unwrap();
+    std::fs::write(again.path().join("current"), "store-2\naside store\n").unwrap();
+    check(&Archive::open(again.path(), sample::small()).unwrap());
 }
