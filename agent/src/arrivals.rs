@@ -64,6 +64,11 @@ impl Arrivals {
         tell(kept.last);
     }
 
+    /// How many came so far.
+    pub fn count(&self) -> u64 {
+        self.lock().last
+    }
+
     /// Where a follower goes on that was at `from`: now if it was nowhere, and at the start if it followed another process.
     pub fn resume(&self, from: Option<Place>) -> Place {
         let last = self.lock().last;

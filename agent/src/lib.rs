@@ -19,6 +19,8 @@ pub mod policy;
 pub mod safe_text;
 pub mod settings;
 pub mod signing;
+pub mod standing;
+pub mod upkeep;
 
 mod backlog;
 mod hand;

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use tunnel_delivery::{Attempt, AttemptError, Cause, DeliveryId, DeviceName, Headers, Summary, Timestamp, TunnelName};
 
 use crate::arrivals::Arrivals;
+use crate::standing::Standing;
 
 /// One thing that happened. In JSON it is one object, `type` says which.
 #[derive(Clone, Debug, Serialize)]
@@ -29,6 +31,22 @@ pub enum Notice {
         count: u64,
         /// `age`, `size`, `removed` or `other`.
         reason: &'static str,
+    },
+    /// Deliveries were removed from the store, because they were more than is kept.
+    Removed {
+        /// How many.
+        count: u64,
+        /// Which bound: `age`, `count` or `size`.
+        reason: &'static str,
+        /// How many bytes of records they had.
+        bytes: u64,
+    },
+    /// The store gave disk space back.
+    Compacted {
+        /// The length of its file before, in bytes.
+        before: u64,
+        /// And after.
+        after: u64,
     },
     /// Something that the user should know and that stops nothing.
     Warning {
@@ -174,6 +192,7 @@ pub struct Announcer {
     sink: Arc<dyn Sink>,
     followers: broadcast::Sender<Heard>,
     arrivals: Arc<Arrivals>,
+    standing: Arc<Standing>,
 }
 
 impl Announcer {
@@ -185,7 +204,7 @@ impl Announcer {
             u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
         });
         let arrivals = Arc::new(Arrivals::new(epoch));
-        Announcer { sink, followers: broadcast::channel(BEHIND).0, arrivals }
+        Announcer { sink, followers: broadcast::channel(BEHIND).0, arrivals, standing: Arc::default() }
     }
 
     /// Tells everybody.
@@ -199,9 +218,23 @@ impl Announcer {
         };
         match &*notice {
             Notice::Delivery(line) => self.arrivals.push(line.id, pass_on),
+            Notice::Connection(c) => {
+                self.standing.changed(c, self.arrivals.count(), Instant::now());
+                pass_on(0);
+            }
             _ => pass_on(0),
         }
         self.sink.notice(notice);
+    }
+
+    /// The relay gave a sign of life; that is noted and told to nobody.
+    pub fn heard(&self) {
+        self.standing.heard(Instant::now());
+    }
+
+    /// How the connection stands.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// A warning.

@@ -34,6 +34,7 @@ pub(crate) fn of_new(
         profile: verdict.profile.clone(),
         body_len: d.body.len() as u64,
         duplicate_of,
+        repeats: 0,
         pinned: false,
         attempts: 0,
         answer: Answer {
@@ -58,5 +59,7 @@ pub(crate) fn after(mut summary: Summary, attempt: &Attempt) -> Summary {
 /// The summary of a delivery that was read from the archive.
 pub(crate) fn of_stored(s: &Stored) -> Summary {
     let new = of_new(&s.delivery, s.event.as_ref(), &s.signature, s.duplicate_of.as_ref().map(|d| d.id), false);
-    s.attempts.iter().fold(Summary { pinned: s.pinned, ..new }, after)
+    s.attempts
+        .iter()
+        .fold(Summary { pinned: s.pinned, repeats: u32::try_from(s.repeats.len()).unwrap_or(u32::MAX), ..new }, after)
 }

@@ -4,7 +4,9 @@ mod support;
 
 use std::sync::Arc;
 
-use healthie_tunnel::control::{AgentFile, Control, Filter, Followed, Follower, Local, Replay, Verify};
+use healthie_tunnel::control::{
+    AgentFile, Control, Export, Exported, Filter, Followed, Follower, Local, Replay, Verify,
+};
 use healthie_tunnel::dial::{Peer, Trust};
 use healthie_tunnel::forward::HostHeader;
 use healthie_tunnel::listen::{self, ListenConfig};
@@ -14,9 +16,10 @@ use healthie_tunnel::settings::{RelayUrl, Token};
 use support::{Server, answering, patiently};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tunnel_archive::{Archive, Intake, Options};
+use tunnel_archive::{Archive, Intake, Keep, Options};
 use tunnel_delivery::{
     AnswerClass, Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Summary, Timestamp, Verdict,
 };
@@ -34,6 +37,11 @@ struct Agent {
 
 impl Agent {
     async fn start(data: tempfile::TempDir) -> Agent {
+        Agent::keeping(data, Keep::default()).await.0
+    }
+
+    /// With everything that it tells after its first notice.
+    async fn keeping(data: tempfile::TempDir, keep: Keep) -> (Agent, UnboundedReceiver<Arc<Notice>>) {
         let nobody = Server::closed().port;
         let config = ListenConfig {
             relay: RelayUrl(Peer { tls: false, host: "127.0.0.1".into(), port: nobody }),
@@ -42,6 +50,7 @@ impl Agent {
             device: None,
             start: Start::Now,
             data: data.path().to_owned(),
+            keep,
             secrets: vec![Secret::new(SECRET).unwrap()],
             policy: Policy::default(),
             concurrency: 4,
@@ -51,14 +60,14 @@ impl Agent {
             last_attempts: std::time::Duration::ZERO,
         };
         let (end, ended) = oneshot::channel();
-        let (tx, mut connecting) = tokio::sync::mpsc::unbounded_channel();
+        let (tx, mut told) = tokio::sync::mpsc::unbounded_channel();
         let sink = move |n: Arc<Notice>| drop(tx.send(n));
         let task = tokio::spawn(async {
             listen::run(config, Arc::new(sink), async { drop(ended.await) }).await.unwrap();
         });
         // The first notice comes after the interface is there.
-        patiently("the agent's first notice", connecting.recv()).await.unwrap();
-        Agent { data, end, task }
+        patiently("the agent's first notice", told.recv()).await.unwrap();
+        (Agent { data, end, task }, told)
     }
 
     fn file(&self) -> AgentFile {
@@ -91,13 +100,19 @@ async fn next(follower: &mut Follower) -> Box<Summary> {
 
 /// A data folder with signed deliveries in it.
 async fn stored(n: i64) -> tempfile::TempDir {
+    stored_with(n, "").await
+}
+
+/// The same, where the body of each has this text in it too.
+async fn stored_with(n: i64, more: &str) -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().join("archive");
     std::fs::create_dir_all(&dir).unwrap();
     let archive = Archive::open(&dir, Options::default()).unwrap();
     for i in 0..n {
-        let body =
-            format!(r#"{{"event_type":"appointment.created","resource_id":"{i}","resource_id_type":"Appointment"}}"#);
+        let body = format!(
+            r#"{{"event_type":"appointment.created","resource_id":"{i}","resource_id_type":"Appointment","more":"{more}"}}"#
+        );
         let request =
             Request { method: "POST", target: "/hook", content_type: "application/json", body: body.as_bytes() };
         let signed =
@@ -187,13 +202,43 @@ async fn commands(control: Control, local: &Local) {
     let done = control.replay(&replay(Some(handler.port.to_string().parse().unwrap()))).await.unwrap();
     assert_eq!(done.attempt.status, Some(418));
     assert_eq!(control.get(&id).await.unwrap().attempts.len(), 1);
+
+    let status = control.status().await.unwrap();
+    assert_eq!((status.archive.deliveries, status.archive.attempts, status.waiting.to_forward), (3, 1, 0));
+    assert_eq!(status.running, matches!(control, Control::Remote(_)));
+    let grouped = control.groups(&Filter { limit: Some(2), ..Filter::default() }).await.unwrap();
+    assert_eq!((grouped.groups.len(), grouped.next.is_some()), (2, true));
+    assert_eq!(grouped.groups[0].first.as_ref().unwrap().id.to_string(), id);
     control.close().await;
+    whole(local, &id).await;
 
     let since = Some(Timestamp::from_micros(0));
     let filter = Filter { since, resource_id: Some("2".into()), text: Some("APPOINTMENT".into()), ..Filter::default() };
     let mut follower = local.clone().follow(filter);
     let line = patiently("the stored one", next(&mut follower)).await;
     assert_eq!((line.id.to_string(), line.answer.status), (id, Some(418)));
+}
+
+/// What is done with the store as a whole.
+async fn whole(local: &Local, latest: &str) {
+    let mut parts = local.export(Export::default(), Box::new(|_| ())).await.unwrap();
+    let mut ids = Vec::new();
+    loop {
+        match patiently("a part of the export", parts.recv()).await.unwrap() {
+            Exported::Delivery { id, stored } => {
+                assert!(stored.get().contains(&id.to_string()));
+                ids.push(id.to_string());
+            }
+            Exported::End => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((ids.len(), ids.is_sorted(), ids[2].as_str()), (3, true, latest));
+    let checked = patiently("the check", local.check(Box::new(|_| ()))).await.unwrap();
+    assert!(checked.sound && checked.findings.is_empty(), "{checked:?}");
+    assert_eq!((checked.deliveries, checked.attempts), (3, 1));
+    let shrunk = patiently("the compaction", local.compact()).await.unwrap();
+    assert!(shrunk.after <= shrunk.before, "{shrunk:?}");
 }
 
 #[tokio::test]
@@ -219,6 +264,84 @@ async fn commands_work_on_the_store_itself() {
     let control = local.connect().await.unwrap();
     assert!(matches!(control, Control::Local(_)));
     commands(control, &local).await;
+}
+
+#[tokio::test]
+async fn big_deliveries_are_written_out_whole_by_a_running_agent() {
+    let more = "0123456789".repeat(300_000);
+    let agent = Agent::start(stored_with(3, &more).await).await;
+    let mut parts = local(&agent.data, &[]).export(Export::default(), Box::new(|_| ())).await.unwrap();
+    for n in 0..3 {
+        match patiently("a big part", parts.recv()).await.unwrap() {
+            Exported::Delivery { stored, .. } => {
+                let stored: tunnel_delivery::Stored = serde_json::from_str(stored.get()).unwrap();
+                assert_eq!(stored.event.unwrap().resource_id, Some(n.to_string()));
+                assert!(stored.delivery.body.len() > more.len());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(patiently("the end", parts.recv()).await, Some(Exported::End)));
+    agent.stop().await;
+}
+
+/// An agent that dies while it is asked: half an export must not look like a whole one.
+#[tokio::test]
+async fn an_export_that_breaks_off_says_so() {
+    let agent = support::serve(|mut s, _| async move {
+        let request = support::read_request(&mut s).await.unwrap();
+        let line = r#"{"delivery":{"id":"019aa58b-ec50-7000-8000-000000000000","stored":{"any":"JSON"}}}"#;
+        // The end of a line may come by itself, and the end of the answer in the middle of one.
+        let parts = match request.starts_with(b"POST /v1/hello ") {
+            true => vec![r#"{"pid":7,"software":"x"}"#, ""],
+            false => vec![line, "\n", &line[..40]],
+        };
+        let chunks: Vec<String> = parts.iter().map(|part| format!("{:x}\r\n{part}\r\n", part.len())).collect();
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+        s.write_all(format!("{head}{}", chunks.concat()).as_bytes()).await.unwrap();
+    })
+    .await;
+    let data = tempfile::tempdir().unwrap();
+    let file = format!(r#"{{"addr":"127.0.0.1:{}","token":"x","pid":7}}"#, agent.port);
+    std::fs::write(data.path().join("agent.json"), file).unwrap();
+    let mut parts = local(&data, &[]).export(Export::default(), Box::new(|_| ())).await.unwrap();
+    assert!(matches!(patiently("the first part", parts.recv()).await, Some(Exported::Delivery { .. })));
+    match patiently("the end", parts.recv()).await {
+        Some(Exported::Failed(e)) => assert!(e.message.contains("went away"), "{e}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_over_the_bounds_is_removed_at_the_start_and_told() {
+    let keep = Keep { count: Some(2), bytes: Some(u64::MAX), age: None };
+    let (agent, mut told) = Agent::keeping(stored(5).await, keep).await;
+    let removed = async {
+        loop {
+            if let Notice::Removed { count, reason, bytes } = *told.recv().await.unwrap() {
+                return (count, reason, bytes);
+            }
+        }
+    };
+    let (count, reason, bytes) = patiently("the removal", removed).await;
+    assert_eq!((count, reason), (3, "count"));
+    assert!(bytes > 3 * 100, "{bytes}");
+    let control = local(&agent.data, &[]).connect().await.unwrap();
+    let left = control.list(&Filter::default()).await.unwrap().items;
+    let left: Vec<_> = left.iter().map(|s| s.resource_id.as_deref().unwrap()).collect();
+    assert_eq!(left, ["4", "3"]);
+    let status = patiently("the status to have it", async {
+        loop {
+            let status = control.status().await.unwrap();
+            if status.upkeep.as_ref().is_some_and(|u| u.last.is_some()) {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let upkept = status.await.upkeep.unwrap();
+    assert_eq!((upkept.keep_count, upkept.last.unwrap().removed), (Some(2), 3));
+    agent.stop().await;
 }
 
 #[tokio::test]

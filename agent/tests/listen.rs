@@ -15,6 +15,7 @@ use healthie_tunnel::listen::{self, ListenConfig, ListenError};
 use healthie_tunnel::notice::{Connection, Notice};
 use healthie_tunnel::policy::Policy;
 use healthie_tunnel::settings::{RelayUrl, Token};
+use healthie_tunnel::standing::State;
 use support::{Server, answering, patiently, read_request, serve};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tunnel_archive::{Archive, Options};
+use tunnel_archive::{Archive, Keep, Options};
 use tunnel_delivery::{AnswerClass, Delivery, DeliveryId, Environment, Headers, HttpVersion, Timestamp};
 use tunnel_protocol::{
     AnswerFailure, AnswerMode, Assembler, CHUNK, Chunk, Hello, INLINE_BODY, Incoming, Refusal, Refused, Start, ToAgent,
@@ -178,6 +179,7 @@ fn config(relay: &Relay, data: &Path, target: Option<&Server>) -> ListenConfig {
         device: None,
         start: Start::Now,
         data: data.to_owned(),
+        keep: Keep::default(),
         secrets: vec![Secret::new("whsec_test").unwrap()],
         policy: Policy {
             routes: Routes { routes: Vec::new(), default: target.map(|s| s.port.to_string().parse().unwrap()) },
@@ -532,4 +534,55 @@ async fn an_agent_that_fails_records_what_was_under_way() {
     let stored = archive(data.path()).get(delivery(1, "").id).unwrap().unwrap();
     let kinds: Vec<_> = stored.attempts.iter().map(|a| a.error.as_ref().map(|e| e.kind)).collect();
     assert_eq!(kinds, [Some(tunnel_delivery::ErrorKind::Interrupted)]);
+}
+
+#[tokio::test]
+async fn the_status_is_right_at_every_moment() {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let mut agent = Agent::start(config(&relay, data.path(), None));
+    let mut session = relay.greeted().await;
+    let ToAgent::Welcome(two_wait) = welcome(0) else { unreachable!() };
+    session.send(&ToAgent::Welcome(Welcome { waiting: 2, ..two_wait })).await;
+    agent.until("ready", |n| matches!(n, Notice::Ready(_)).then_some(())).await;
+    let local = Local {
+        data: data.path().to_owned(),
+        secrets: Vec::new(),
+        policy: Policy::default(),
+        host_header: HostHeader::Sent,
+        trust: Trust::default(),
+    };
+    let status = async || local.connect().await.unwrap().status().await.unwrap();
+    let connection = async || status().await.connection.unwrap();
+    let began = status().await;
+    assert_eq!((began.running, began.tunnel.as_deref(), began.waiting.at_relay), (true, Some("team"), Some(2)));
+    assert_eq!((began.connection.as_ref().unwrap().state, began.archive.deliveries), (State::Connected, 0));
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, "{}"), false))).await;
+    session.taken(vec![1]).await;
+    let after = status().await;
+    assert_eq!((after.waiting.at_relay, after.archive.deliveries), (Some(1), 1));
+
+    const SILENCE: u64 = 300;
+    patiently("silence", async { while connection().await.heard_ms_ago.unwrap() < SILENCE {} }).await;
+    patiently("a sign of life to be heard", async {
+        while connection().await.heard_ms_ago.unwrap() >= SILENCE {
+            session.send(&ToAgent::Ping(1)).await;
+        }
+    })
+    .await;
+
+    drop((session, relay));
+    let lost = patiently("the loss of the relay", async {
+        loop {
+            let c = connection().await;
+            if c.state == State::Waiting && c.attempt > 1 {
+                return c;
+            }
+        }
+    })
+    .await;
+    assert!(lost.reason.is_some() && lost.next_try_ms.is_some(), "{lost:?}");
+    assert!(lost.since > began.connection.unwrap().since, "{lost:?}");
+    assert_eq!(status().await.waiting.at_relay, None);
+    drop(agent.end.take());
+    patiently("the agent's end", agent.task).await.unwrap().unwrap();
 }

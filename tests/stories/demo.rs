@@ -31,7 +31,7 @@ fn the_demo_shows_every_resource_and_leaves_nothing_behind() {
     let named: BTreeSet<&str> = said.split_whitespace().collect();
     let missing: Vec<_> = resources.difference(&named).collect();
     assert!(missing.is_empty(), "not named: {missing:?}\n{said}");
-    for what in ["invalid", "unsigned", "seen before", "replayed", "tampered"] {
+    for what in ["invalid", "unsigned", "a repeat", "replayed", "tampered"] {
         assert!(said.contains(what), "nothing is {what}\n{said}");
     }
 }

@@ -14,10 +14,12 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
-use crate::control::{ControlError, Follow, Kind, Operations, Replay, Status, Trigger, Verify};
+use crate::control::{ControlError, Export, Follow, Hello, Kind, Operations, Replay, Status, Trigger, Verify};
 
 /// The longest question.
 const MOST_QUESTION: usize = 1024 * 1024;
@@ -41,13 +43,18 @@ pub async fn serve(
     let addr = listener.local_addr()?;
     let shared = Arc::new(Shared { ops, token: tunnel_signature::sha256(token.as_bytes()), addr });
     let router = Router::new()
+        .route("/v1/hello", post(hello))
         .route("/v1/status", post(status))
         .route("/v1/get", post(get))
         .route("/v1/list", post(list))
+        .route("/v1/groups", post(groups))
         .route("/v1/follow", post(follow))
         .route("/v1/replay", post(replay))
         .route("/v1/verify", post(verify))
         .route("/v1/trigger", post(trigger))
+        .route("/v1/check", post(check))
+        .route("/v1/compact", post(compact))
+        .route("/v1/export", post(export))
         .layer(DefaultBodyLimit::max(MOST_QUESTION))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
         .with_state(shared);
@@ -88,7 +95,7 @@ impl IntoResponse for ControlError {
         let status = match self.kind {
             Kind::Negative => StatusCode::NOT_FOUND,
             Kind::Usage => StatusCode::BAD_REQUEST,
-            Kind::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Unreachable | Kind::Damaged => StatusCode::SERVICE_UNAVAILABLE,
         };
         (status, Json(self)).into_response()
     }
@@ -103,14 +110,13 @@ fn question<T: DeserializeOwned>(body: &Bytes) -> Result<T, ControlError> {
     })
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Json<Status> {
-    let welcome = shared.ops.welcomed.borrow().clone();
-    Json(Status {
-        pid: std::process::id(),
-        software: crate::listen::SOFTWARE.to_owned(),
-        tunnel: welcome.as_ref().map(|w| w.tunnel.to_string()),
-        public_urls: welcome.map(|w| w.public_urls).unwrap_or_default(),
-    })
+/// Touches nothing that could make it wait: whoever asks only wants to know who is there.
+async fn hello() -> Json<Hello> {
+    Json(Hello { pid: std::process::id(), software: crate::listen::SOFTWARE.to_owned() })
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Answer<Status> {
+    Ok(Json(shared.ops.status().await?))
 }
 
 async fn get(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<tunnel_delivery::Stored> {
@@ -119,6 +125,10 @@ async fn get(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<tunnel_de
 
 async fn list(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Found> {
     Ok(Json(shared.ops.list(&question(&body)?).await?))
+}
+
+async fn groups(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Grouped> {
+    Ok(Json(shared.ops.groups(&question(&body)?).await?))
 }
 
 async fn replay(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {
@@ -133,11 +143,27 @@ async fn trigger(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate
     Ok(Json(shared.ops.trigger(&question::<Trigger>(&body)?).await?))
 }
 
+async fn check(State(shared): State<Arc<Shared>>) -> Answer<crate::control::Checked> {
+    Ok(Json(shared.ops.check().await?))
+}
+
+async fn compact(State(shared): State<Arc<Shared>>) -> Answer<crate::control::Shrunk> {
+    Ok(Json(shared.ops.compact().await?))
+}
+
+async fn export(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {
+    Ok(lines(shared.ops.export(question::<Export>(&body)?)))
+}
+
 async fn follow(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {
-    let lines = shared.ops.follow(question::<Follow>(&body)?);
+    Ok(lines(shared.ops.follow(question::<Follow>(&body)?)))
+}
+
+/// JSON lines as they come; whoever makes them ends when nobody takes them any more.
+fn lines<T: Serialize + Send + 'static>(lines: mpsc::Receiver<T>) -> Response {
     let stream = futures_util::stream::unfold(lines, |mut lines| async move {
         let line = lines.recv().await?;
         Some((serde_json::to_string(&line).map(|json| json + "\n"), lines))
     });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
 }

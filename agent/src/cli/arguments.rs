@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use tunnel_archive::Keep;
 
 use super::{Context, Failure};
 use crate::control::Local;
 use crate::dial::Trust;
 use crate::forward::{HostHeader, Routes};
 use crate::policy::Policy;
-use crate::settings::{Flags, Moment, Settings, parse_span};
+use crate::settings::{Flags, KEEP_AGE, KEEP_BYTES, Moment, Settings, parse_age, parse_bytes, parse_count, parse_span};
 
 /// Where everything is kept.
 #[derive(Debug, Args)]
@@ -69,6 +70,15 @@ pub(crate) fn policy(settings: &Settings) -> Result<Policy, Failure> {
         no_forward: settings.is_set("no_forward")?,
         forward_as: settings.value("forward_as")?,
         limit: settings.read("timeout", parse_span)?.filter(|d| !d.is_zero()).unwrap_or(standard.limit),
+    })
+}
+
+/// How much is kept.
+pub(crate) fn keep(settings: &Settings) -> Result<Keep, Failure> {
+    Ok(Keep {
+        age: settings.read("keep", parse_age)?.unwrap_or(Some(KEEP_AGE)),
+        count: settings.read("keep_count", parse_count)?.unwrap_or(None),
+        bytes: settings.read("keep_size", parse_bytes)?.unwrap_or(Some(KEEP_BYTES)),
     })
 }
 

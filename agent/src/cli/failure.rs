@@ -45,7 +45,7 @@ impl Failure {
             None => 0,
             Some(Kind::Negative) => 1,
             Some(Kind::Usage) => 2,
-            Some(Kind::Unreachable) => 3,
+            Some(Kind::Unreachable | Kind::Damaged) => 3,
         }
     }
 }
@@ -64,6 +64,9 @@ impl From<SettingsError> for Failure {
 
 impl From<ListenError> for Failure {
     fn from(e: ListenError) -> Failure {
+        if let ListenError::Archive(archive @ ArchiveError::Damaged { .. }) = e {
+            return ControlError::from(archive).into();
+        }
         let (kind, hint) = match &e {
             ListenError::Held { .. } => (
                 Kind::Usage,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::arguments::{self, Data, Gather, Secrets};
+use super::events::unknown;
 use super::ui::{Form, Ui};
 use super::{Context, Failure, signals};
 use crate::forward::HostHeader;
@@ -59,6 +60,15 @@ pub(crate) struct Args {
     secrets: Secrets,
     #[command(flatten)]
     data: Data,
+    /// How long deliveries are kept, or `forever`; pinned ones and those that wait to be forwarded always stay [default: 30d]
+    #[arg(long, value_name = "AGE")]
+    keep: Option<String>,
+    /// How many deliveries are kept, or `all`; the oldest go first [default: all]
+    #[arg(long, value_name = "N")]
+    keep_count: Option<String>,
+    /// How much is kept, such as 500MiB, or `all`; the oldest go first [default: 4GiB]
+    #[arg(long, value_name = "SIZE")]
+    keep_size: Option<String>,
     /// This agent's name within the tunnel [default: one is made and kept]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
@@ -92,6 +102,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         .one("tunnel", &args.tunnel)
         .many("secret", &args.secrets.secrets)
         .one("data", &args.data.data)
+        .one("keep", &args.keep)
+        .one("keep_count", &args.keep_count)
+        .one("keep_size", &args.keep_size)
         .one("device", &args.device)
         .one("since", &args.since)
         .one("ca", &args.ca)
@@ -106,6 +119,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         device: settings.value("device")?,
         start: settings.value::<Moment>("since")?.unwrap_or(Moment::Now).start(arguments::now()),
         data: settings.data()?,
+        keep: arguments::keep(&settings)?,
         secrets: settings.secrets()?,
         policy: arguments::policy(&settings)?,
         concurrency: settings.read("concurrency", concurrency)?.unwrap_or(16),
@@ -122,6 +136,10 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
             "no secret is given: signatures are not checked (set one with --secret or HEALTHIE_WEBHOOK_SECRET)",
         );
     }
+    let policy = &config.policy;
+    let patterns: Vec<String> =
+        policy.events.iter().cloned().chain(policy.routes.routes.iter().map(|r| r.pattern.clone())).collect();
+    unknown::note(&patterns, None, &mut context.out).await?;
     let ui = Ui::start(form, context.out.style)?;
     let ended = listen(config, Arc::new(ui.sink()), signals::end()).await;
     ui.finish();

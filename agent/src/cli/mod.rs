@@ -8,9 +8,13 @@ mod demo;
 mod events;
 mod failure;
 mod listen;
+mod log;
 mod output;
+mod panics;
 mod replay;
 mod signals;
+mod status;
+mod store;
 mod style;
 mod trigger;
 mod ui;
@@ -43,6 +47,9 @@ enum Command {
     Replay(replay::Args),
     Trigger(Box<trigger::Args>),
     Verify(verify::Args),
+    Status(status::Args),
+    #[command(subcommand)]
+    Store(store::Command),
     Config(config::Args),
 }
 
@@ -67,6 +74,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let environment = Environment::of_process();
     diagnostics(&environment);
+    panics::quiet_engine();
     let mut context = Context { out: Output::new(&environment), environment };
     let ended = runtime().and_then(|runtime| {
         let ended = runtime.block_on(run(cli.command, &mut context));
@@ -113,6 +121,8 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(args, context).await,
         Command::Trigger(args) => trigger::run(*args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
+        Command::Status(args) => status::run(args, context).await,
+        Command::Store(command) => store::run(command, context).await,
         Command::Config(args) => config::run(args, context),
     }
 }

@@ -1,11 +1,13 @@
 //! The only place that writes to stdout and stderr. A closed stdout ends the command quietly.
 
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::failure::Failure;
 use super::style::Style;
+use crate::control::Watch;
 use crate::safe_text::SafeText;
 use crate::settings::Environment;
 
@@ -74,6 +76,33 @@ impl Output {
     pub fn message(&mut self, text: &str) {
         // Nobody is left to tell if stderr is closed.
         let _ = writeln!(io::stderr(), "{}", SafeText::block(text));
+    }
+
+    /// Tells on one line of stderr how far something is, a few times a second; nothing where stderr is no terminal.
+    pub(crate) fn progress(&self) -> Watch {
+        if !io::stderr().is_terminal() {
+            return Box::new(|_| ());
+        }
+        let mut told: Option<Instant> = None;
+        Box::new(move |p| {
+            if told.is_some_and(|at| at.elapsed() < Duration::from_millis(200)) {
+                return;
+            }
+            told = Some(Instant::now());
+            let share = p
+                .done
+                .saturating_mul(100)
+                .checked_div(p.total)
+                .map_or_else(String::new, |n| format!(" {}%", n.min(100)));
+            let _ = write!(io::stderr(), "\r\x1b[K{}{share}", p.step);
+        })
+    }
+
+    /// Takes that line away again.
+    pub(crate) fn end_progress(&self) {
+        if io::stderr().is_terminal() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
     }
 
     pub(crate) fn failure(&mut self, failure: &Failure) {

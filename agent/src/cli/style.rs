@@ -1,5 +1,7 @@
 //! How things look on a terminal: colour, marks, times and lines of lists. Everything from outside goes through `SafeText` here.
 
+use std::time::Duration;
+
 use tunnel_delivery::{Answer, AnswerClass, SignatureStatus, Summary, Timestamp};
 
 use crate::safe_text::SafeText;
@@ -74,22 +76,39 @@ impl Style {
             _ => duration(s.answer.duration_us),
         };
         let line = format!(
-            "{}  {}  {}  {}  {}  {}  {:>8}",
+            "{}  {} {} {}  {}  {}  {}  {:>8}",
             self.paint(Tone::Dim, date_time(s.received_at)),
             short_id(&s.id.to_string()),
+            match repeat_mark(s) {
+                mark if mark.is_empty() => "  ".to_owned(),
+                mark => self.paint(Tone::Doubtful, format!("{mark:2}")),
+            },
             pad(SafeText::new(event), event_room, 34),
             pad(SafeText::new(&resource), resource_room, 24),
             self.signature(s.signature, 11),
             self.answer(&s.answer, 6),
             took,
         );
-        let repeat = if s.duplicate_of.is_some() && width.is_none() { "  repeat" } else { "" };
-        format!("{line}{repeat}")
+        // Where there is no screen to fit there are no signs to be learnt either.
+        match (width, s.duplicate_of) {
+            (None, Some(first)) => format!("{line}  repeat of {}", short_id(&first.to_string())),
+            _ => line,
+        }
     }
 }
 
 /// The characters of the columns that do not give way: time, id, signature, answer, duration, and the gaps.
-const FIXED: usize = 19 + 12 + 11 + 6 + 8 + 6 * 2;
+const FIXED: usize = 19 + 12 + 2 + 11 + 6 + 8 + 5 * 2 + 2;
+
+/// What looks like a repeat of an earlier delivery, and what came several times, in at most two characters.
+fn repeat_mark(s: &Summary) -> String {
+    match (s.duplicate_of, s.repeats) {
+        (Some(_), _) => "↻".to_owned(),
+        (None, 0) => String::new(),
+        (None, n @ 1..=8) => format!("×{}", n + 1),
+        (None, _) => "×…".to_owned(),
+    }
+}
 
 /// `Appointment 123`.
 pub(crate) fn resource(s: &Summary) -> String {
@@ -117,6 +136,17 @@ pub(crate) fn duration(micros: u64) -> String {
     if micros < 1_000_000 { format!("{:.1} ms", micros as f64 / 1e3) } else { format!("{:.2} s", micros as f64 / 1e6) }
 }
 
+/// `250 ms`, `9.5 s`, `12 min`, `30.5 h`: how long something lasts, roughly.
+pub(crate) fn span(span: Duration) -> String {
+    match span.as_secs() {
+        0 => format!("{} ms", span.as_millis()),
+        s if s < 60 => format!("{:.1} s", span.as_secs_f64()),
+        s if s < 2 * 3600 => format!("{} min", s / 60),
+        s if s < 48 * 3600 => format!("{:.1} h", span.as_secs_f64() / 3600.0),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +169,7 @@ mod tests {
             profile: None,
             body_len: 0,
             duplicate_of: None,
+            repeats: 0,
             pinned: false,
             attempts: 1,
             answer: Answer { class: AnswerClass::Success, status: Some(200), duration_us: 12_345 },
@@ -154,6 +185,13 @@ mod tests {
             assert!(!line.chars().any(char::is_control), "{line:?}");
         }
         assert!(plain.list_line(&hostile(), None).contains("12.3 ms"));
+        let marked = |repeats, first: Option<DeliveryId>| {
+            let line = plain.list_line(&Summary { repeats, duplicate_of: first, ..hostile() }, Some(100));
+            assert_eq!(line.chars().count(), plain.list_line(&hostile(), Some(100)).chars().count());
+            line
+        };
+        assert!(marked(1, None).contains(" ×2 ") && marked(500, None).contains(" ×… "));
+        assert!(marked(0, Some(hostile().id)).contains(" ↻ "));
         let painted = Style { colour: true }.list_line(&hostile(), Some(140));
         assert!(painted.contains("\x1b[32m") && !painted.contains("\x1b[2J"));
     }

@@ -69,7 +69,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         .one("ca", &args.ca)
         .many("secret", &args.secrets.secrets)
         .load(context)?;
-    let control = arguments::local(&settings)?.connect().await?;
+    let control = arguments::local(&settings)?.connect_or_make().await?;
     let first_seed = getrandom::u64().unwrap_or(0);
     let mut trigger = Trigger {
         event,

@@ -26,6 +26,8 @@ pub struct Filter {
     pub tunnel: Option<TunnelName>,
     /// The body has this text.
     pub text: Option<String>,
+    /// Seems to repeat an earlier delivery, or does not.
+    pub duplicates: Option<bool>,
     /// At most so many.
     pub limit: Option<usize>,
     /// Oldest first.
@@ -58,6 +60,7 @@ impl Filter {
             signature: self.signature.clone(),
             answer: self.status.clone(),
             tunnel: self.tunnel.clone(),
+            duplicates: self.duplicates,
             text: self.text.clone(),
             ..Query::default()
         }
@@ -73,6 +76,7 @@ impl Filter {
             && (self.status.is_empty() || self.status.contains(&s.answer.class))
             && self.since.is_none_or(|t| s.received_at >= t)
             && self.until.is_none_or(|t| s.received_at <= t)
+            && self.duplicates.is_none_or(|d| d == s.duplicate_of.is_some())
             && self.tunnel.as_ref().is_none_or(|t| s.tunnel == *t)
     }
 }

@@ -12,7 +12,7 @@ use tunnel_signature::Secret;
 
 use super::follow::{Follow, Met, Told};
 use super::remote::Asked;
-use super::{AgentFile, Control, ControlError, Filter, Operations, Remote, open_archive};
+use super::{AgentFile, Control, ControlError, Filter, Operations, Remote, has_store, nothing_there, open_archive};
 use crate::arrivals::Place;
 use crate::dial::{Dialer, Trust};
 use crate::forward::{Client, HostHeader, Interrupt};
@@ -40,19 +40,48 @@ pub struct Local {
 }
 
 impl Local {
-    /// The running agent that has the store, or the store itself.
+    /// The running agent that has the store, or the store itself, which must be there.
     ///
     /// # Errors
     /// Neither can be had.
     pub async fn connect(&self) -> Result<Control, ControlError> {
-        if let Some((agent, _)) = Remote::find(&self.data).await {
-            return Ok(Control::Remote(agent));
+        self.connect_if_any().await?.ok_or_else(|| nothing_there(&self.data))
+    }
+
+    /// As [`Local::connect`]; nothing where there is neither an agent nor a store.
+    ///
+    /// # Errors
+    /// There is one and it cannot be had.
+    pub async fn connect_if_any(&self) -> Result<Option<Control>, ControlError> {
+        match self.agent().await {
+            Some(agent) => Ok(Some(Control::Remote(agent))),
+            None if !has_store(&self.data) => Ok(None),
+            None => self.open().await.map(Some),
         }
+    }
+
+    /// As [`Local::connect`], for commands that need no stored deliveries: an empty store is made where there is none.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn connect_or_make(&self) -> Result<Control, ControlError> {
+        match self.agent().await {
+            Some(agent) => Ok(Control::Remote(agent)),
+            None => self.open().await,
+        }
+    }
+
+    /// The agent that runs on the data folder.
+    pub async fn agent(&self) -> Option<Remote> {
+        Remote::find(&self.data).await
+    }
+
+    async fn open(&self) -> Result<Control, ControlError> {
         match open_archive(&self.data).await {
             Ok(archive) => Ok(Control::Local(Box::new(self.operations(archive)))),
             // An agent that has just started.
-            Err(e) => match Remote::find(&self.data).await {
-                Some((agent, _)) => Ok(Control::Remote(agent)),
+            Err(e) => match self.agent().await {
+                Some(agent) => Ok(Control::Remote(agent)),
                 None => Err(e.into()),
             },
         }
@@ -72,7 +101,8 @@ impl Local {
             archive,
             policy: Arc::new(self.policy.clone()),
             welcomed: watch::channel(None).1,
-            relay: None,
+            agent: None,
+            turn: Arc::default(),
             sender: client(HostHeader::Sent),
         }
     }
@@ -154,17 +184,19 @@ impl Follower {
     async fn connect(&mut self) -> Result<(), ControlError> {
         let agent = if self.agent.looked {
             match AgentFile::read(&self.local.data) {
-                Some(_) => Remote::find(&self.local.data).await.map(|(agent, _)| agent),
+                Some(_) => self.local.agent().await,
                 None => None,
             }
         } else {
             // Once, by whoever has the store; it is not kept open, so that an agent can start meanwhile.
-            match self.local.connect().await? {
-                Control::Remote(agent) => Some(agent),
-                Control::Local(ops) => {
-                    let stored = ops.stored(&self.filter).await;
-                    Control::Local(ops).close().await;
-                    self.stored.extend(stored?);
+            match self.local.connect_if_any().await? {
+                Some(Control::Remote(agent)) => Some(agent),
+                there => {
+                    if let Some(Control::Local(ops)) = there {
+                        let stored = ops.stored(&self.filter).await;
+                        Control::Local(ops).close().await;
+                        self.stored.extend(stored?);
+                    }
                     // Everything counts that an agent stores from its start on: it was not there when this follower began.
                     self.agent.at = Some(Place::default());
                     self.agent.looked = true;

@@ -3,12 +3,16 @@
 //! [`Operations`] has them once. A running agent serves them (`api`), and a command finds out here which of the two it is: it asks the
 //! agent that the data folder's `agent.json` names, or opens the store itself.
 
+mod export;
 mod filter;
 mod follow;
+mod groups;
 mod held;
 mod local;
 mod operations;
 mod remote;
+mod status;
+mod store;
 mod trigger;
 
 use std::path::Path;
@@ -18,12 +22,16 @@ use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Options};
 use tunnel_delivery::Stored;
 
+pub use export::{Export, Exported};
 pub use filter::{Filter, Found};
 pub use follow::{Follow, Told};
+pub use groups::{Group, Grouped};
 pub use held::{AgentFile, Claim};
 pub use local::{Followed, Follower, Local};
-pub use operations::{Explained, Operations, Replay, Replayed, Status, Verify};
+pub use operations::{Explained, Operations, Replay, Replayed, Running, Verify};
 pub use remote::Remote;
+pub use status::{Figures, Hello, Status, Waiting};
+pub use store::{Checked, Finding, Ids, Saved, Shrunk, Watch};
 pub use trigger::{Trigger, Triggered, payload};
 
 /// Why a command was not done. `kind` decides the exit code.
@@ -48,6 +56,8 @@ pub enum Kind {
     Usage,
     /// Somebody who is needed cannot be reached, or the store cannot be used.
     Unreachable,
+    /// The store is damaged.
+    Damaged,
 }
 
 impl ControlError {
@@ -69,10 +79,31 @@ impl From<ArchiveError> for ControlError {
         let kind = match e {
             ArchiveError::Unknown(_) => Kind::Negative,
             ArchiveError::Held { .. } => Kind::Usage,
+            ArchiveError::Damaged { .. } => Kind::Damaged,
             _ => Kind::Unreachable,
         };
-        ControlError::new(kind, e.to_string())
+        let hint = match &e {
+            ArchiveError::Damaged { dir, .. } => Some(damaged(dir)),
+            _ => None,
+        };
+        ControlError { kind, message: e.to_string(), hint }
     }
+}
+
+/// What can be done about a damaged archive in `dir`, with the data folder that the commands need; the error names the commands without it.
+pub(crate) fn damaged(dir: &Path) -> String {
+    let flag = data_flag(dir.parent().unwrap_or(dir));
+    format!(
+        "`healthie-tunnel store export {flag} --out FILE` writes what is readable to a file; all of these commands take {flag}"
+    )
+}
+
+/// `--data DIR` as it can be pasted into a shell.
+pub(crate) fn data_flag(data: &Path) -> String {
+    let data = data.display().to_string();
+    let plain = !data.is_empty() && data.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+=@:".contains(&b));
+    let data = if plain { data } else { format!("'{}'", data.replace('\'', "'\\''")) };
+    format!("--data {data}")
 }
 
 /// How long somebody who wants the store waits for a command that has it open; commands are short.
@@ -87,7 +118,25 @@ fn private_folder(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-/// Opens the store in the data folder; waits for a command that has it.
+/// Whether there is a store in the data folder, or what is left of one. A folder that nobody may look into counts as one: opening it says what is
+/// wrong.
+pub fn has_store(data: &Path) -> bool {
+    match std::fs::read_dir(data.join("archive")) {
+        // The lock alone is what somebody left who looked, or died before there was anything.
+        Ok(mut entries) => entries.any(|e| e.map_or(true, |e| e.file_name() != "lock")),
+        Err(e) => e.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
+/// What a command that only reads says where there is nothing to read. It must make no store: the folder's name may be a slip.
+fn nothing_there(data: &Path) -> ControlError {
+    let what = if data.try_exists().unwrap_or(true) { "has no stored deliveries in it" } else { "does not exist" };
+    ControlError::new(Kind::Usage, format!("the data folder {} {what}", data.display())).hint(
+        "name the folder with --data as `healthie-tunnel listen` has it; `listen` makes a store where there is none",
+    )
+}
+
+/// Opens the store in the data folder, or makes one; waits for a command that has it.
 ///
 /// # Errors
 /// [`ArchiveError`]; `Held` if whoever has it keeps it.
@@ -145,6 +194,17 @@ impl Control {
         }
     }
 
+    /// A list in which repeats stand with what they repeat.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn groups(&self, filter: &Filter) -> Result<Grouped, ControlError> {
+        match self {
+            Control::Local(ops) => ops.groups(filter).await,
+            Control::Remote(agent) => agent.ask("groups", filter).await,
+        }
+    }
+
     /// Sends a stored delivery again.
     ///
     /// # Errors
@@ -178,11 +238,34 @@ impl Control {
         }
     }
 
+    /// How the agent and the store are.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn status(&self) -> Result<Status, ControlError> {
+        match self {
+            Control::Local(ops) => ops.status().await,
+            Control::Remote(agent) => agent.ask("status", &()).await,
+        }
+    }
+
     /// Closes the store, if it is open here.
     pub async fn close(self) {
         if let Control::Local(ops) = self {
             // What was written is on the disk already; a failure to close was told when it happened.
             let _ = ops.archive.clone().close().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::data_flag;
+    use std::path::Path;
+
+    #[test]
+    fn a_folder_s_name_can_be_pasted() {
+        assert_eq!(data_flag(Path::new("/home/x/.local")), "--data /home/x/.local");
+        assert_eq!(data_flag(Path::new("it's $HOME")), r"--data 'it'\''s $HOME'");
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tunnel_archive::{Archive, ArchiveError, Cursor};
-use tunnel_delivery::{Attempt, Cause, DeliveryId, SignatureStatus, Stored};
+use tunnel_delivery::{Attempt, Cause, DeliveryId, DeviceName, SignatureStatus, Stored};
 use tunnel_protocol::Welcome;
 use tunnel_signature::Secret;
 
@@ -16,9 +16,10 @@ use crate::policy::Policy;
 use crate::settings::RelayUrl;
 use crate::signing::ForwardAs;
 use crate::summary;
+use crate::upkeep::Upkept;
 
 /// A list that asks for nothing in particular has so many lines.
-const LIMIT: usize = 50;
+pub(super) const LIMIT: usize = 50;
 
 /// The operations and what they need.
 pub struct Operations {
@@ -30,10 +31,22 @@ pub struct Operations {
     pub policy: Arc<Policy>,
     /// What the relay said last; `None` where there is no relay.
     pub welcomed: watch::Receiver<Option<Welcome>>,
-    /// The relay's own address.
-    pub relay: Option<RelayUrl>,
+    /// What there is besides where an agent runs.
+    pub agent: Option<Running>,
+    /// Whoever checks the whole store has it.
+    pub turn: Arc<Mutex<()>>,
     /// For synthetic deliveries: sends a Host line as it is given.
     pub sender: Client,
+}
+
+/// What the operations know of the agent whose they are.
+pub struct Running {
+    /// The relay's own address.
+    pub relay: RelayUrl,
+    /// The agent's name in the tunnel.
+    pub device: DeviceName,
+    /// What is kept of the store and how that went.
+    pub upkept: watch::Receiver<Upkept>,
 }
 
 /// A stored delivery is to be sent again.
@@ -88,19 +101,6 @@ pub struct Explained {
     pub signed: Option<String>,
     /// What was stored when the delivery came.
     pub stored: SignatureStatus,
-}
-
-/// A running agent, for whoever asks.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Status {
-    /// The process.
-    pub pid: u32,
-    /// Program and version.
-    pub software: String,
-    /// The tunnel, once there was a session.
-    pub tunnel: Option<String>,
-    /// Where senders reach it.
-    pub public_urls: Vec<String>,
 }
 
 impl Operations {

@@ -15,14 +15,14 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::follow::{Follow, Told};
-use super::{AgentFile, ControlError, Kind, Status};
+use super::{AgentFile, ControlError, Export, Exported, Hello, Kind};
 
 /// The longest answer: a delivery at the protocol's cap with its attempts, in JSON.
 const MOST: usize = 512 * 1024 * 1024;
 /// The longest line of a stream.
 const MOST_LINE: usize = 1024 * 1024;
 /// How long a running agent may take to say that it is there.
-const HELLO: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A running agent.
 #[derive(Debug)]
@@ -56,11 +56,11 @@ fn unreachable(why: impl std::fmt::Display) -> ControlError {
 
 impl Remote {
     /// The agent that holds the data folder, if it answers.
-    pub async fn find(data: &Path) -> Option<(Remote, Status)> {
+    pub async fn find(data: &Path) -> Option<Remote> {
         let remote = Remote { file: AgentFile::read(data)? };
-        let status = tokio::time::timeout(HELLO, remote.ask::<Status>("status", &())).await.ok()?.ok()?;
+        let hello = tokio::time::timeout(PATIENCE, remote.ask::<Hello>("hello", &())).await.ok()?.ok()?;
         // Another process may have got the port, and another agent may have got the process's number.
-        (status.pid == remote.file.pid).then_some((remote, status))
+        (hello.pid == remote.file.pid).then_some(remote)
     }
 
     /// The agent's file.
@@ -100,27 +100,58 @@ impl Remote {
 
     /// What is told, as it comes; the channel ends where the agent goes away.
     pub(super) async fn follow(&self, follow: &Follow) -> Result<mpsc::Receiver<Told>, Asked> {
-        let mut body = self.send("follow", follow).await?.into_body();
-        let (tx, rx) = mpsc::channel(256);
+        let ended = |told: &Told| matches!(told, Told::Failed(_));
+        self.lines("follow", follow, (256, MOST_LINE), Told::Failed, ended, None).await
+    }
+
+    /// What is stored, as it comes; the channel ends with what says how it went.
+    pub(super) async fn export(&self, export: &Export) -> Result<mpsc::Receiver<Exported>, Asked> {
+        let ended = |part: &Exported| !matches!(part, Exported::Delivery { .. });
+        let gone = Exported::Failed(unreachable("it went away before it had told everything"));
+        self.lines("export", export, (4, MOST), Exported::Failed, ended, Some(gone)).await
+    }
+
+    /// The lines of an answer, of which so many may wait, each of at most so many bytes. `gone` is told where the agent goes away before the
+    /// line that ends it.
+    async fn lines<T: DeserializeOwned + Send + 'static>(
+        &self,
+        operation: &str,
+        body: &impl Serialize,
+        (waiting, longest): (usize, usize),
+        failed: fn(ControlError) -> T,
+        ended: fn(&T) -> bool,
+        gone: Option<T>,
+    ) -> Result<mpsc::Receiver<T>, Asked> {
+        let mut body = self.send(operation, body).await?.into_body();
+        let (tx, rx) = mpsc::channel(waiting);
         tokio::spawn(async move {
             let mut rest = BytesMut::new();
+            // What was looked through for an end already.
+            let mut looked = 0;
             loop {
                 let frame = tokio::select! {
                     frame = body.frame() => frame,
                     () = tx.closed() => return,
                 };
-                let Some(Ok(frame)) = frame else { return };
+                let Some(Ok(frame)) = frame else {
+                    if let Some(gone) = gone {
+                        let _ = tx.send(gone).await;
+                    }
+                    return;
+                };
                 rest.extend_from_slice(&frame.into_data().unwrap_or_default());
-                while let Some(end) = rest.iter().position(|b| *b == b'\n') {
-                    let line = rest.split_to(end + 1);
-                    let told = serde_json::from_slice(&line).unwrap_or_else(|e| Told::Failed(unreachable(e)));
-                    let failed = matches!(told, Told::Failed(_));
-                    if tx.send(told).await.is_err() || failed {
+                while let Some(end) = rest[looked..].iter().position(|b| *b == b'\n') {
+                    let line = rest.split_to(looked + end + 1);
+                    looked = 0;
+                    let line = serde_json::from_slice(&line).unwrap_or_else(|e| failed(unreachable(e)));
+                    let last = ended(&line);
+                    if tx.send(line).await.is_err() || last {
                         return;
                     }
                 }
-                if rest.len() > MOST_LINE {
-                    let _ = tx.send(Told::Failed(unreachable("it sent a line that is too long"))).await;
+                looked = rest.len();
+                if rest.len() > longest {
+                    let _ = tx.send(failed(unreachable("it sent a line that is too long"))).await;
                     return;
                 }
             }

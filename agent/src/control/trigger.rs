@@ -134,8 +134,8 @@ impl Operations {
         let host = peer.authority();
         let target = if given && !rest.is_empty() { rest } else { format!("{rest}{}", trigger.path) };
         // The tunnel's own name needs no DNS: it is at the relay that the agent is connected to, and the Host line says which tunnel.
-        let peer = match &self.relay {
-            Some(relay) if !given && relay.0.tls == peer.tls => relay.0.clone(),
+        let peer = match &self.agent {
+            Some(agent) if !given && agent.relay.0.tls == peer.tls => agent.relay.0.clone(),
             _ => peer,
         };
         Ok(Place { to: TargetUrl::of(peer), host, target })

@@ -129,6 +129,7 @@ async fn with_agent(
         device: None,
         start: Start::Now,
         data: data.to_owned(),
+        keep: tunnel_archive::Keep::default(),
         secrets: vec![Secret::new(SECRET).map_err(start("agent"))?],
         policy: Policy {
             routes: Routes { routes: Vec::new(), default: Some(TargetUrl::of(handler.peer())) },
@@ -181,7 +182,7 @@ async fn tell(data: &Path, relay: &Peer, heard: &mut Heard, began: Instant) -> R
             *tried.entry(t.delivery).or_default() += 1;
         }
     }
-    let (agent, _) = Remote::find(data).await.ok_or_else(|| DemoError::Lost("the agent does not answer".into()))?;
+    let agent = Remote::find(data).await.ok_or_else(|| DemoError::Lost("the agent does not answer".into()))?;
     let agent = Control::Remote(agent);
     let mut stored: Vec<Stored> = Vec::new();
     for (plan, id) in planned.iter().zip(&sent) {

@@ -84,7 +84,7 @@ fn line(p: &Planned, s: &Stored) -> Line {
 
 fn describe(signature: &str, profile: Option<&str>, repeats: bool, answers: &[u16], resigned: bool) -> String {
     let profile = profile.map_or_else(String::new, |p| format!(" ({p})"));
-    let repeats = if repeats { ", seen before" } else { "" };
+    let repeats = if repeats { ", a repeat" } else { "" };
     let resigned = if resigned { ", signed again" } else { "" };
     let answers: Vec<String> = answers
         .iter()

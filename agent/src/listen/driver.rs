@@ -272,6 +272,7 @@ impl Driver {
 
     fn frame(&mut self, session: &mut Session, frame: bytes::Bytes) -> Result<(), String> {
         session.heartbeat.heard(Instant::now().into_std());
+        self.announcer.heard();
         match ToAgent::decode(frame).map_err(|e| e.to_string())? {
             ToAgent::Delivery(incoming) => {
                 if session.done.is_none() {

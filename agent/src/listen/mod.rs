@@ -17,17 +17,18 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tunnel_archive::ArchiveError;
-use tunnel_delivery::{DeviceName, TunnelName};
+use tunnel_archive::{ArchiveError, Keep};
+use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{AnswerMode, Start, Welcome};
 use tunnel_signature::Secret;
 
-use crate::control::{AgentFile, Claim, Operations, open_archive};
+use crate::control::{AgentFile, Claim, Operations, Running, open_archive};
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
 use crate::notice::{Announcer, Notice, Ready, Sink};
 use crate::policy::Policy;
 use crate::settings::{RelayUrl, Token};
+use crate::upkeep::Upkeep;
 
 pub use device::device_name;
 pub use driver::{Allowance, Chance, Connecting, DriveError};
@@ -55,6 +56,8 @@ pub struct ListenConfig {
     pub start: Start,
     /// The folder that everything is kept in.
     pub data: PathBuf,
+    /// How much of it is kept.
+    pub keep: Keep,
     /// The signing secrets.
     pub secrets: Vec<Secret>,
     /// What is forwarded and how.
@@ -157,12 +160,15 @@ async fn start(
         last_attempts: config.last_attempts,
         chance: Arc::new(driver::random),
     });
+    let (upkeep, upkept) = Upkeep::new(archive.clone(), config.keep, announcer.clone(), clock);
+    tokio::spawn(upkeep.run(works.stopping()));
     let ops = Arc::new(Operations {
         hand: works.hand().clone(),
         archive: archive.clone(),
         policy: Arc::clone(works.policy()),
         welcomed: works.welcomed(),
-        relay: Some(config.relay.clone()),
+        agent: Some(Running { relay: config.relay.clone(), device: device.clone(), upkept }),
+        turn: Arc::default(),
         sender: works.sender(),
     });
     let token = file.token.clone();
@@ -199,6 +205,10 @@ async fn start(
         Err(DriveError::Refused(why)) => Err(ListenError::Refused(why)),
         Err(DriveError::Archive(e)) => Err(ListenError::Archive(e)),
     }
+}
+
+fn clock() -> Timestamp {
+    Timestamp::from_system(std::time::SystemTime::now())
 }
 
 async fn tell_ready(announcer: Announcer, mut welcome: watch::Receiver<Option<Welcome>>, ready: Ready) {

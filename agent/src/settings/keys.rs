@@ -51,6 +51,9 @@ keys! {
     "no_forward" "--no-forward" "HEALTHIE_TUNNEL_NO_FORWARD" = "false": "store and verify only";
     "timeout" "--timeout" "HEALTHIE_TUNNEL_TIMEOUT" = "30s": "how long a handler may take";
     "concurrency" "--concurrency" "HEALTHIE_TUNNEL_CONCURRENCY" = "16": "how many deliveries are forwarded at once";
+    "keep" "--keep" "HEALTHIE_TUNNEL_KEEP" = "30d": "how long deliveries are kept, or forever";
+    "keep_count" "--keep-count" "HEALTHIE_TUNNEL_KEEP_COUNT" = "all": "how many deliveries are kept, or all";
+    "keep_size" "--keep-size" "HEALTHIE_TUNNEL_KEEP_SIZE" = "4GiB": "how much is kept, or all";
     "ui" "--ui" "HEALTHIE_TUNNEL_UI" = "log": "log or json";
     "inspector_port" "--inspector-port" "HEALTHIE_TUNNEL_INSPECTOR_PORT" = "any": "the port of the local interface";
 }

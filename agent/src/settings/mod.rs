@@ -4,7 +4,9 @@
 //! argument ([`Environment`]); the process's own is read in one function. What a value means is decided where it is used.
 
 mod environment;
+mod keep;
 mod keys;
+mod size;
 mod span;
 mod values;
 
@@ -14,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use environment::Environment;
+pub use keep::{KEEP_AGE, KEEP_BYTES, parse_age, parse_bytes, parse_count, show_age};
 pub use keys::{KEYS, Key};
+pub use size::{parse_size, show_size};
 pub use span::{Moment, parse_span};
 pub use values::{RelayUrl, Token};
 

@@ -1,21 +1,27 @@
 //! The handle: what the rest of the agent sees of the archive.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tunnel_delivery::{Attempt, DeliveryId, Stored};
+use tunnel_delivery::{Attempt, DeliveryId, Stored, Timestamp};
 
-use crate::engine::Engine;
+use crate::check;
+use crate::compact::Compacted;
+use crate::engine::{Engine, Fault, Kind, Value};
 use crate::error::ArchiveError;
 use crate::folder::Folder;
+use crate::keep::{Keep, Trimmed};
 use crate::ledger::{Counters, Inserted, Intake};
+use crate::pending::Kv;
 use crate::query::{Page, Query};
 use crate::queue::{Haste, Queue, Work};
 use crate::reader::{self, ReadError};
+use crate::report::{Progress, Report};
 use crate::space::Space;
-use crate::{pending, writer};
+use crate::{migrate, pending, writer};
 
 /// How the archive is kept.
 #[derive(Clone, Debug)]
@@ -34,6 +40,9 @@ impl Default for Options {
     }
 }
 
+/// A file shorter than this is not worth a compaction of its own accord.
+const WORTH_IT: u64 = 32 << 20;
+
 /// Figures about the whole archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
@@ -43,6 +52,8 @@ pub struct Stats {
     pub attempts: u64,
     /// The length of all stored bodies together, in bytes.
     pub body_bytes: u64,
+    /// The encoded length of all records together (lines, requests, attempts, notes), in bytes; what [`Keep::bytes`] limits.
+    pub record_bytes: u64,
     /// The length of the store's file, in bytes.
     pub disk_bytes: u64,
 }
@@ -67,6 +78,9 @@ pub(crate) struct Shared {
     pub(crate) engine: RwLock<Option<Engine>>,
     pub(crate) queue: Queue,
     pub(crate) counters: Mutex<Counters>,
+    /// How large the file was after the last compaction of this process.
+    pub(crate) compacted: AtomicU64,
+    pub(crate) cache_bytes: u64,
     dir: PathBuf,
     ended: (Mutex<bool>, Condvar),
 }
@@ -83,7 +97,12 @@ impl Archive {
         // Opening writes too: the end of a torn segment, a table of pages.
         space.make_room(space.look(), 1 << 20);
         Space::new(dir, 0, 0).check(space.look(), 1 << 20)?;
-        let opened = Engine::open(&folder.store(), options.cache_bytes).and_then(|engine| {
+        let mut folder = folder;
+        if folder.is_old() {
+            folder.tidy()?;
+            migrate::migrate(&mut folder, &space, options.cache_bytes)?;
+        }
+        let opened = Engine::open(&folder.store(), options.cache_bytes, Kind::Live).and_then(|engine| {
             let swept = pending::sweep(&engine)?;
             if swept > 0 {
                 tracing::info!(swept, "removed what was being written when the program ended");
@@ -96,11 +115,17 @@ impl Archive {
             false => ArchiveError::Failed { detail: fault.detail },
         })?;
         folder.check_closed(&counters)?;
+        folder.remove_closed()?;
+        for aside in folder.tidy()? {
+            tracing::info!(aside = %aside.display(), "put what was damaged aside");
+        }
         space.lay_up(space.look());
         let shared = Arc::new(Shared {
             engine: RwLock::new(Some(engine)),
             queue: Queue::new(),
             counters: Mutex::new(counters),
+            compacted: AtomicU64::new(0),
+            cache_bytes: options.cache_bytes,
             dir: dir.to_owned(),
             ended: (Mutex::new(false), Condvar::new()),
         });
@@ -162,6 +187,64 @@ impl Archive {
         self.ask(|reply| Work::SetNote(id, note, reply)).await
     }
 
+    /// Removes what the limits do not keep, oldest first. What is written meanwhile is held up by a few milliseconds at a time. Removing gives no disk space back:
+    /// the room is used again for what comes, and [`Archive::compact`] shrinks the file.
+    ///
+    /// # Errors
+    /// [`ArchiveError::DiskFull`] if there is not even room to note the removals (what was removed until then stays removed),
+    /// [`ArchiveError::Failed`], [`ArchiveError::Closed`].
+    pub async fn retain(&self, keep: &Keep, now: Timestamp) -> Result<Trimmed, ArchiveError> {
+        let keep = *keep;
+        if keep.is_everything() {
+            return Ok(Trimmed::default());
+        }
+        self.ask(|reply| Work::Retain(keep, now, reply)).await
+    }
+
+    /// Removes these deliveries and everything that belongs to them, pinned ones too. Ids that are not there are passed over. Returns
+    /// how many were removed.
+    ///
+    /// # Errors
+    /// As [`Archive::retain`].
+    pub async fn remove(&self, ids: Vec<DeliveryId>) -> Result<u64, ArchiveError> {
+        self.ask(|reply| Work::Remove(ids, reply)).await
+    }
+
+    /// Copies what is live into a new store and removes the old one, so that the disk gets back what is not used. Everything else
+    /// goes on meanwhile. Ended half way, it leaves the old store as it is. A second call waits for the first one and returns the same.
+    ///
+    /// # Errors
+    /// [`ArchiveError::DiskFull`] if there is no room for the copy; [`ArchiveError::Io`]; [`ArchiveError::Failed`] if the copy
+    /// failed, which does no harm to the store; [`ArchiveError::Closed`].
+    pub async fn compact(&self) -> Result<Compacted, ArchiveError> {
+        self.ask(Work::Compact).await
+    }
+
+    /// Whether most of the file is not used and it is large enough for that to matter. Cheap.
+    pub fn wants_compaction(&self) -> bool {
+        let disk = self.stats().disk_bytes;
+        disk >= WORTH_IT
+            && disk > self.shared().live_bytes().saturating_mul(3)
+            && disk > self.shared().compacted.load(Ordering::Relaxed).saturating_mul(2)
+    }
+
+    /// Reads everything there is and reports what is wrong, while writing goes on. Blocks, for seconds to minutes.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Closed`]. That the store cannot be read is part of the report.
+    pub fn check(&self, progress: impl FnMut(Progress)) -> Result<Report, ArchiveError> {
+        let shared = self.shared();
+        let mut progress = progress;
+        let mut report = Report::default();
+        if shared.engine.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+            return Err(shared.queue.ended());
+        }
+        if let Err(fault) = check::live(&Live(shared), &mut progress, &mut report) {
+            report.unreadable = Some(fault.detail);
+        }
+        Ok(report)
+    }
+
     /// The delivery with this id and everything that belongs to it. Blocks.
     ///
     /// # Errors
@@ -195,6 +278,7 @@ impl Archive {
             deliveries: c.deliveries,
             attempts: c.attempts,
             body_bytes: c.body_bytes,
+            record_bytes: c.record_bytes,
             disk_bytes: engine.as_ref().map_or(0, Engine::disk_bytes),
         }
     }
@@ -250,7 +334,39 @@ impl std::fmt::Debug for Archive {
     }
 }
 
+/// The store, whichever it is at each look: what reads for long must not keep others from it.
+struct Live<'a>(&'a Shared);
+
+impl Live<'_> {
+    fn with<T>(&self, read: impl FnOnce(&Engine) -> Result<T, Fault>) -> Result<T, Fault> {
+        match &*self.0.engine.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(engine) => read(engine),
+            None => Err(Fault { detail: "the archive was closed".into(), damaged: false }),
+        }
+    }
+}
+
+impl Kv for Live<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault> {
+        self.with(|engine| engine.get(key))
+    }
+
+    fn first_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Value, Value)>, Fault> {
+        self.with(|engine| engine.first_in(low, high))
+    }
+
+    fn last_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Value, Value)>, Fault> {
+        self.with(|engine| engine.last_in(low, high))
+    }
+}
+
 impl Shared {
+    /// About how long the file of a compacted store would be.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        let c = *self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        (c.record_bytes / 2 * 3).saturating_add(c.deliveries.saturating_mul(400)).saturating_add(4 << 20)
+    }
+
     pub(crate) fn set_ended(&self) {
         *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.ended.1.notify_all();

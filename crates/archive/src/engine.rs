@@ -9,16 +9,22 @@
 //! - only [`Piece`]s can be written, and the sizes are chosen so that a leaf of sled's tree never outgrows its log (checked below).
 //! - every call runs inside `catch_unwind`. After the first failure the engine answers nothing but [`Fault`], and the handle is
 //!   leaked rather than dropped, because sled flushes (and may hang) when it is dropped.
+//! - a store under construction ([`Kind::Building`]) is not synced until [`Engine::finish`]: nobody relies on it before that.
+//!
+//! Here too values of records get their seals (`seal`) and lose them again; and a copy of the store, while one is made, follows every
+//! commit ([`Engine::follow`]).
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::keys;
 use crate::pending::Kv;
 use crate::piece::Piece;
+use crate::seal;
 
 /// A stored value, shared and cheap to clone.
 pub(crate) type Value = sled::IVec;
@@ -35,7 +41,7 @@ const LOG_ENTRY_MAX: usize = SEGMENT / 4 - 20 - 32;
 
 /// A leaf is split above 16 values, an index node above 256 children (`node.rs`); each may hold one more before that. 32 bytes a
 /// value and 512 a node are more than sled adds.
-const _: () = assert!(17 * (Piece::MAX + keys::MAX + 32) + 512 < LOG_ENTRY_MAX);
+const _: () = assert!(17 * (seal::LONGEST + keys::MAX + 32) + 512 < LOG_ENTRY_MAX);
 const _: () = assert!(257 * (keys::MAX + 32) + 512 < LOG_ENTRY_MAX);
 
 /// The engine failed, now or earlier; what it said first. `damaged` if the reason lies in the bytes on the disk.
@@ -45,17 +51,64 @@ pub(crate) struct Fault {
     pub(crate) damaged: bool,
 }
 
+/// What kind of store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One of this format.
+    Live,
+    /// A new one that is filled and becomes live when it is finished.
+    Building,
+    /// One of format 1, whose values have no seals.
+    Old,
+}
+
+/// How many commits of one opening are numbered apart.
+const COMMITS_BITS: u32 = 40;
+
 /// An open store.
 pub(crate) struct Engine {
     /// `None` only while it is dropped.
     db: Option<sled::Db>,
     file: File,
     fault: OnceLock<Fault>,
+    kind: Kind,
+    /// The number of the next commit: greater than any before, also of earlier openings.
+    number: AtomicU64,
+    follower: Mutex<Option<Follower>>,
+}
+
+/// A copy under construction: it has all keys below a limit, and follows their changes.
+struct Follower {
+    copy: Box<Engine>,
+    /// The first key that is not copied yet; `None` when all are.
+    next: Option<Vec<u8>>,
+    /// How many values were copied, to spread them (see [`Engine::copy_on`]).
+    copied: usize,
+    /// Why it does not follow any more.
+    fault: Option<Fault>,
 }
 
 impl Engine {
     /// Opens or creates the store in `dir`, and brings what opening wrote to the disk.
-    pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Engine, Fault> {
+    pub(crate) fn open(dir: &Path, cache_bytes: u64, kind: Kind) -> Result<Engine, Fault> {
+        let engine = Engine::open_unnumbered(dir, cache_bytes, kind)?;
+        if kind != Kind::Old {
+            // Counted on the disk before anything else: what is sealed from now on is later than all that is there.
+            let opened = match engine.get(keys::OPENED)? {
+                Some(bytes) => bytes.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)),
+                None => Some(0),
+            };
+            let Some(opened) = opened else { return Err(engine.fail("unreadable count of openings".into(), true)) };
+            let opened = opened.saturating_add(1);
+            engine.number.store(opened << COMMITS_BITS, Ordering::Relaxed);
+            if let Ok(piece) = Piece::new(&opened.to_be_bytes()) {
+                engine.commit([(keys::OPENED, Some(&piece))].into_iter())?;
+            }
+        }
+        Ok(engine)
+    }
+
+    fn open_unnumbered(dir: &Path, cache_bytes: u64, kind: Kind) -> Result<Engine, Fault> {
         let config = sled::Config::new()
             .path(dir)
             .cache_capacity(cache_bytes.max(64 * 1024))
@@ -75,7 +128,14 @@ impl Engine {
         };
         let synced = sync_files(dir);
         match synced {
-            Ok(file) => Ok(Engine { db: Some(db), file, fault: OnceLock::new() }),
+            Ok(file) => Ok(Engine {
+                db: Some(db),
+                file,
+                fault: OnceLock::new(),
+                kind,
+                number: AtomicU64::new(0),
+                follower: Mutex::new(None),
+            }),
             Err(error) => {
                 std::mem::forget(db);
                 Err(Fault { detail: format!("cannot sync: {error}"), damaged: false })
@@ -85,13 +145,29 @@ impl Engine {
 
     /// Makes these changes together and returns when they are on the disk.
     pub(crate) fn commit<'a>(&self, changes: impl Iterator<Item = (&'a [u8], Option<&'a Piece>)>) -> Result<(), Fault> {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = sled::Batch::default();
         let mut batch = sled::Batch::default();
         for (key, piece) in changes {
             debug_assert!(key.len() <= keys::MAX);
-            match piece {
-                Some(piece) => batch.insert(key, piece.value()),
+            let value = piece.map(|piece| match seal::covers(key) && self.kind != Kind::Old {
+                true => Value::from(seal::seal(key, number, piece.value())),
+                false => piece.value().clone(),
+            });
+            if follower.as_ref().is_some_and(|follower| follower.has(key)) {
+                match value.clone() {
+                    Some(value) => followed.insert(key, value),
+                    None => followed.remove(key),
+                }
+            }
+            match value {
+                Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
             }
+        }
+        if self.kind == Kind::Building {
+            return self.run(|db| db.apply_batch(batch));
         }
         self.run(|db| {
             db.apply_batch(batch)?;
@@ -99,7 +175,98 @@ impl Engine {
             Ok(())
         })?;
         // Nothing may be acknowledged, or written after it, once this has failed: the kernel may have dropped the dirty pages.
-        self.file.sync_data().map_err(|error| self.fail(format!("cannot sync the store: {error}"), false))
+        self.file.sync_data().map_err(|error| self.fail(format!("cannot sync the store: {error}"), false))?;
+        if let Some(follower) = &mut *follower {
+            follower.apply(followed);
+        }
+        Ok(())
+    }
+
+    /// The number that the next commit will have.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Begins a copy in a folder that is not there yet.
+    pub(crate) fn follow(&self, dir: &Path, cache_bytes: u64) -> Result<(), Fault> {
+        // It goes on with this store's numbers.
+        let copy = Engine::open_unnumbered(dir, cache_bytes, Kind::Building)?;
+        let follower = Follower { copy: Box::new(copy), next: Some(Vec::new()), copied: 0, fault: None };
+        *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(follower);
+        Ok(())
+    }
+
+    /// Copies about this many bytes more. Returns whether all is copied.
+    ///
+    /// The engine's tree divides a leaf of 17 in the middle, so keys that come in order leave it half empty, and there is something in
+    /// memory for each leaf. Three keys of five are set first, which makes leaves of nine, and then the two between: fifteen.
+    pub(crate) fn copy_on(&self, bytes: usize) -> Result<bool, Fault> {
+        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(follower) = &mut *follower else {
+            return Err(Fault { detail: "no copy is being made".into(), damaged: false });
+        };
+        if let Some(fault) = &follower.fault {
+            return Err(fault.clone());
+        }
+        let Some(next) = follower.next.clone() else { return Ok(true) };
+        let mut entries: Vec<(Value, Value)> = Vec::new();
+        let mut read = 0;
+        let rest = self.run(|db| {
+            for entry in db.range(next..) {
+                let (key, value) = entry?;
+                read += key.len() + value.len();
+                if key.first() != Some(&keys::TOMB) {
+                    entries.push((key.clone(), value));
+                }
+                if read >= bytes {
+                    return Ok(Some(keys::successor(&key)));
+                }
+            }
+            Ok(None)
+        })?;
+        for first in [true, false] {
+            let numbered = (follower.copied..).zip(&entries);
+            let these = numbered.filter(|(n, _)| (n % 5 % 2 == 0) == first).map(|(_, entry)| entry);
+            follower.insert(these);
+        }
+        follower.copied += entries.len();
+        follower.next = rest;
+        match &follower.fault {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(follower.next.is_none()),
+        }
+    }
+
+    /// The file of the copy, to be synced beside the writing.
+    pub(crate) fn copy_file(&self) -> Option<std::io::Result<File>> {
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        follower.as_ref().map(|follower| follower.copy.file.try_clone())
+    }
+
+    /// Ends the copy: brings it to the disk and returns it, as live.
+    pub(crate) fn take_copy(&self) -> Result<Engine, Fault> {
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match follower {
+            Some(Follower { copy, next: None, fault: None, .. }) => {
+                copy.number.store(self.next_number(), Ordering::Relaxed);
+                copy.finish()
+            }
+            Some(Follower { fault: Some(fault), .. }) => Err(fault),
+            _ => Err(Fault { detail: "the copy is not complete".into(), damaged: false }),
+        }
+    }
+
+    /// Gives the copy up.
+    pub(crate) fn drop_copy(&self) {
+        self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Brings a store under construction to the disk and makes it live.
+    pub(crate) fn finish(mut self) -> Result<Engine, Fault> {
+        self.run(|db| db.flush().map(|_| ()))?;
+        self.file.sync_all().map_err(|error| self.fail(format!("cannot sync the store: {error}"), false))?;
+        self.kind = Kind::Live;
+        Ok(self)
     }
 
     /// The first failure, if there was one.
@@ -117,6 +284,23 @@ impl Engine {
         self.file.metadata().map_or(0, |m| m.len())
     }
 
+    fn unsealed_entry(&self, entry: Option<(Value, Value)>) -> Result<Option<(Value, Value)>, Fault> {
+        match entry {
+            Some((key, value)) => self.unsealed(&key, value).map(|value| Some((key, value))),
+            None => Ok(None),
+        }
+    }
+
+    fn unsealed(&self, key: &[u8], value: Value) -> Result<Value, Fault> {
+        if self.kind == Kind::Old || !seal::covers(key) {
+            return Ok(value);
+        }
+        match seal::open(key, &value).map(|seal| (seal.payload_at(), seal.payload.len())) {
+            Some((at, len)) => Ok(value.subslice(at, len)),
+            None => Err(self.fail("a record does not have the checksum that it was stored with".into(), true)),
+        }
+    }
+
     fn run<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, Fault> {
         if let Some(fault) = self.fault() {
             return Err(fault);
@@ -130,21 +314,46 @@ impl Engine {
 
 impl Kv for Engine {
     fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault> {
-        self.run(|db| db.get(key))
+        match self.run(|db| db.get(key))? {
+            Some(value) => Ok(Some(self.unsealed(key, value)?)),
+            None => Ok(None),
+        }
     }
 
     fn first_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Value, Value)>, Fault> {
         if low >= high {
             return Ok(None);
         }
-        self.run(|db| db.range(low..high).next().transpose())
+        self.unsealed_entry(self.run(|db| db.range(low..high).next().transpose())?)
     }
 
     fn last_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Value, Value)>, Fault> {
         if low >= high {
             return Ok(None);
         }
-        self.run(|db| db.range(low..high).next_back().transpose())
+        self.unsealed_entry(self.run(|db| db.range(low..high).next_back().transpose())?)
+    }
+}
+
+impl Follower {
+    /// Whether changes of this key are its own already.
+    fn has(&self, key: &[u8]) -> bool {
+        // Marks of removed deliveries are not copied; those that are set meanwhile belong to what was copied.
+        key.first() == Some(&keys::TOMB) || self.next.as_ref().is_none_or(|next| key < &next[..])
+    }
+
+    /// Sets these one by one: a batch has no order, and need not be one here.
+    fn insert<'a>(&mut self, mut entries: impl Iterator<Item = &'a (Value, Value)>) {
+        if self.fault.is_none() {
+            let set = self.copy.run(|db| entries.try_for_each(|(key, value)| db.insert(key, value).map(|_| ())));
+            self.fault = set.err();
+        }
+    }
+
+    fn apply(&mut self, batch: sled::Batch) {
+        if self.fault.is_none() {
+            self.fault = self.copy.run(|db| db.apply_batch(batch)).err();
+        }
     }
 }
 

@@ -18,7 +18,8 @@ pub enum ArchiveError {
     },
     /// The store cannot be read: bytes are missing or are not what was written.
     #[error(
-        "the archive in {} is damaged ({detail}); move the folder away to begin a new archive, or put back a copy of it",
+        "the archive in {} is damaged ({detail}); `healthie-tunnel store check` says what is wrong, `healthie-tunnel store compact --rescue` \
+         saves what is readable into a new one",
         .dir.display()
     )]
     Damaged {

@@ -3,10 +3,15 @@
 //! | file | what it is |
 //! | --- | --- |
 //! | `lock` | locked while the archive is open; holds the process id |
-//! | `format` | which version of this layout it is; written before anything else |
+//! | `format` | which version of this layout it is; written before any store |
+//! | `current` | which store is the archive's; other stores are left over and go at the next open |
 //! | `closed` | the totals at the last proper close; away while the archive is open |
 //! | `reserve` | room for the last writes (`space`) |
-//! | `store/` | the storage engine's files (`engine`) |
+//! | `store/`, `store-2/` … | the storage engine's files (`engine`); each copy takes the next number |
+//! | `damaged-1/` … | what a repair put aside |
+//!
+//! `format` and `current` are replaced as a whole (rename and sync of the folder): a crash leaves the old store or the new one.
+//! Format 1 had no `current`; its store is `store`. A migration writes `current` first and `format` last.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -18,12 +23,22 @@ use crate::error::ArchiveError;
 use crate::ledger::Counters;
 
 /// The newest format that this program knows, and the one it writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FORMAT_LINE: &str = "healthie-tunnel archive ";
+
+/// The name of the first store, and how the names of all begin.
+const FIRST: &str = "store";
+
+/// What `current` says of a store that a repair replaced, until that is put aside.
+const ASIDE: &str = "aside ";
 
 /// A folder that is held.
 pub(crate) struct Folder {
     dir: PathBuf,
+    /// The name of the archive's store.
+    store: String,
+    /// The format that was found.
+    format: u32,
     /// The lock goes when the file is closed.
     _lock: File,
 }
@@ -33,22 +48,162 @@ impl Folder {
     pub(crate) fn open(dir: &Path) -> Result<Folder, ArchiveError> {
         // Deliveries may hold patients' data: nobody else may look in.
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("create", dir))?;
-        let lock = lock(dir)?;
-        let folder = Folder { dir: dir.to_owned(), _lock: lock };
-        folder.check_format()?;
+        let mut folder = Folder::hold(dir)?;
+        folder.format = match folder.read_format()? {
+            Some(found) => found,
+            None => folder.begin()?,
+        };
+        if folder.format == FORMAT {
+            folder.store = folder.check_current()?;
+        }
         Ok(folder)
+    }
+
+    /// Takes the lock of a folder that must be there, whatever is in it; the store is the one that it names, or the first one.
+    pub(crate) fn open_damaged(dir: &Path) -> Result<Folder, ArchiveError> {
+        let mut folder = Folder::hold(dir)?;
+        folder.format = match folder.read_format() {
+            Err(ArchiveError::Damaged { .. }) => FORMAT,
+            found => found?.unwrap_or(FORMAT),
+        };
+        match folder.check_current() {
+            Ok(name) if folder.format == FORMAT => folder.store = name,
+            Ok(_) | Err(ArchiveError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(folder)
+    }
+
+    fn hold(dir: &Path) -> Result<Folder, ArchiveError> {
+        let lock = lock(dir)?;
+        Ok(Folder { dir: dir.to_owned(), store: FIRST.to_owned(), format: FORMAT, _lock: lock })
+    }
+
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether it has format 1 and must be migrated.
+    pub(crate) fn is_old(&self) -> bool {
+        self.format < FORMAT
     }
 
     /// Where the storage engine keeps its files.
     pub(crate) fn store(&self) -> PathBuf {
-        self.dir.join("store")
+        self.dir.join(&self.store)
+    }
+
+    /// Where the next store will be: beyond all that are there, so that none is touched.
+    pub(crate) fn next_store(&self) -> Result<PathBuf, ArchiveError> {
+        let last = self.stores()?.iter().filter_map(|name| number_of(name)).max();
+        let next = last.max(number_of(&self.store)).unwrap_or(1).saturating_add(1);
+        Ok(self.dir.join(format!("{FIRST}-{next}")))
+    }
+
+    /// Whether the folder says properly which format and which store it has.
+    pub(crate) fn check_names(&self) -> Result<(), ArchiveError> {
+        match self.read_format()? {
+            Some(FORMAT) => self.check_current().map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    /// All stores.
+    pub(crate) fn store_paths(&self) -> Result<Vec<PathBuf>, ArchiveError> {
+        Ok(self.stores()?.iter().map(|name| self.dir.join(name)).collect())
+    }
+
+    /// Makes another store, which is on the disk, the archive's own. If it was given up for damaged, the old one is put aside at the
+    /// next [`Folder::tidy`], otherwise it is removed then.
+    ///
+    /// After an error either of them may be the current one.
+    pub(crate) fn switch(&mut self, store: &Path, aside: &[PathBuf]) -> Result<(), ArchiveError> {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut current = format!("{}\n", name(store));
+        aside.iter().for_each(|path| current.push_str(&format!("{ASIDE}{}\n", name(path))));
+        sync_dir(&self.dir)?;
+        self.replace("current", &current)?;
+        if self.read_format().ok().flatten() != Some(FORMAT) {
+            self.replace("format", &format!("{FORMAT_LINE}{FORMAT}\n"))?;
+            self.format = FORMAT;
+        }
+        self.store = name(store);
+        Ok(())
+    }
+
+    /// Whether `current` still names this store: what a failed [`Folder::switch`] may have changed.
+    pub(crate) fn is_current(&self) -> bool {
+        self.check_current().is_ok_and(|name| name == self.store)
+    }
+
+    /// All stores, by name.
+    fn stores(&self) -> Result<Vec<String>, ArchiveError> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).map_err(io("read", &self.dir))? {
+            let name = entry.map_err(io("read", &self.dir))?.file_name().to_string_lossy().into_owned();
+            found.extend(number_of(&name).map(|_| name));
+        }
+        found.sort_by_key(|name| number_of(name));
+        Ok(found)
+    }
+
+    /// Removes stores that are left over, and puts damaged ones aside. Returns where those are now.
+    pub(crate) fn tidy(&self) -> Result<Vec<PathBuf>, ArchiveError> {
+        let mut aside = Vec::new();
+        let kept = self.aside();
+        for name in self.stores()? {
+            let path = self.dir.join(&name);
+            if name == self.store {
+                // Also where a change-over from format 1 ended half way, and the new name does not count yet.
+                continue;
+            }
+            if kept.contains(&name) {
+                let mut number = 1;
+                let mut to = self.dir.join("damaged-1");
+                while to.exists() {
+                    number += 1;
+                    to = self.dir.join(format!("damaged-{number}"));
+                }
+                std::fs::rename(&path, &to).map_err(io("rename", &path))?;
+                aside.push(to);
+            } else {
+                remove_store(&path)?;
+            }
+        }
+        if !kept.is_empty() {
+            sync_dir(&self.dir)?;
+            self.replace("current", &format!("{}\n", self.store))?;
+        }
+        Ok(aside)
+    }
+
+    fn aside(&self) -> Vec<String> {
+        let text = read_short(&self.dir.join("current")).unwrap_or_default();
+        text.lines().filter_map(|line| line.strip_prefix(ASIDE)).map(str::to_owned).collect()
+    }
+
+    /// The store that `current` names.
+    fn check_current(&self) -> Result<String, ArchiveError> {
+        let path = self.dir.join("current");
+        let name = match read_short(&path) {
+            Ok(text) => text.lines().next().unwrap_or_default().to_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(io("read", &path)(error)),
+        };
+        match number_of(&name) {
+            Some(_) if name == FIRST || self.dir.join(&name).exists() => Ok(name),
+            Some(_) => Err(self.damaged(format!("its store, {name}, is missing"))),
+            None => Err(self.damaged("the file that names its store is missing or unreadable")),
+        }
     }
 
     pub(crate) fn damaged(&self, detail: impl Into<String>) -> ArchiveError {
         ArchiveError::Damaged { dir: self.dir.clone(), detail: detail.into() }
     }
 
-    fn check_format(&self) -> Result<(), ArchiveError> {
+    /// The format of what is there; `None` if nothing is.
+    fn read_format(&self) -> Result<Option<u32>, ArchiveError> {
         let path = self.dir.join("format");
         let text = match read_short(&path) {
             Ok(text) => text,
@@ -57,17 +212,24 @@ impl Folder {
         };
         let found = text.strip_prefix(FORMAT_LINE).and_then(|rest| rest.trim_end().parse::<u32>().ok());
         match found {
-            Some(FORMAT) => Ok(()),
+            Some(found @ 1..=FORMAT) => Ok(Some(found)),
             Some(found) if found > FORMAT => Err(ArchiveError::Newer { dir: self.dir.clone(), found, known: FORMAT }),
             Some(_) => Err(self.damaged("its format was never in use")),
-            None if self.store().exists() => Err(self.damaged("the file that says its format is missing or empty")),
-            None => {
-                self.replace("format", &format!("{FORMAT_LINE}{FORMAT}\n"))?;
-                // The folder itself may be new as well.
-                let parent = self.dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                sync_dir(parent)
+            None if !self.stores()?.is_empty() => {
+                Err(self.damaged("the file that says its format is missing or empty"))
             }
+            None => Ok(None),
         }
+    }
+
+    /// Makes the folder one of this format, with a store that is still to be created.
+    fn begin(&self) -> Result<u32, ArchiveError> {
+        self.replace("current", &format!("{FIRST}\n"))?;
+        self.replace("format", &format!("{FORMAT_LINE}{FORMAT}\n"))?;
+        // The folder itself may be new as well.
+        let parent = self.dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        sync_dir(parent)?;
+        Ok(FORMAT)
     }
 
     /// Notes the totals at a proper close.
@@ -75,17 +237,23 @@ impl Folder {
         self.replace("closed", &closed_line(counters))
     }
 
-    /// After a proper close the store must have exactly what it had then: a store that lost its end opens without complaint. Removes
-    /// the note, so that it is never older than the store.
+    /// Removes the totals of the last proper close, so that they are never older than the store.
+    pub(crate) fn remove_closed(&self) -> Result<(), ArchiveError> {
+        let path = self.dir.join("closed");
+        match std::fs::remove_file(&path) {
+            Ok(()) => sync_dir(&self.dir),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io("remove", &path)(error)),
+        }
+    }
+
+    /// After a proper close the store must have exactly what it had then: a store that lost its end opens without complaint.
     pub(crate) fn check_closed(&self, counters: &Counters) -> Result<(), ArchiveError> {
         let path = self.dir.join("closed");
         match read_short(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(io("read", &path)(error)),
-            Ok(line) if line == closed_line(counters) => {
-                std::fs::remove_file(&path).map_err(io("remove", &path))?;
-                sync_dir(&self.dir)
-            }
+            Ok(line) if line == closed_line(counters) => Ok(()),
             Ok(line) => Err(self.damaged(format!(
                 "when it was closed it had: {}; now it has: {}",
                 line.trim_end(),
@@ -105,6 +273,24 @@ impl Folder {
         };
         write().map_err(io("write", &path))?;
         sync_dir(&self.dir)
+    }
+}
+
+/// The number in a store's name.
+fn number_of(name: &str) -> Option<u64> {
+    match name.strip_prefix(FIRST)? {
+        "" => Some(1),
+        rest => {
+            rest.strip_prefix('-')?.parse().ok().filter(|number| *number > 1 && name == format!("{FIRST}-{number}"))
+        }
+    }
+}
+
+/// Removes a store that is not needed, if it is there.
+pub(crate) fn remove_store(path: &Path) -> Result<(), ArchiveError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 
@@ -181,12 +367,13 @@ mod tests {
     fn losing_records_after_a_proper_close_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
-        let counters = Counters { deliveries: 3, attempts: 1, body_bytes: 9 };
+        let counters = Counters { deliveries: 3, attempts: 1, body_bytes: 9, record_bytes: 30 };
         folder.check_closed(&Counters::default()).unwrap();
         folder.write_closed(&counters).unwrap();
         let error = folder.check_closed(&Counters { deliveries: 2, ..counters }).unwrap_err();
         assert!(error.to_string().contains("3 deliveries") && error.to_string().contains("2 deliveries"), "{error}");
         folder.check_closed(&counters).unwrap();
+        folder.remove_closed().unwrap();
         folder.check_closed(&Counters::default()).unwrap();
     }
 }

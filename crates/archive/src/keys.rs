@@ -11,8 +11,15 @@
 //! | `e` `t` | term, id | postings by event, by resource type |
 //! | `s` `c` | code, id | postings by signature status, by answer class |
 //! | `i` `f` | hash, id | postings by resource id, by fingerprint |
-//! | `w` | a key's prefix | pieces under that prefix are being written |
+//! | `u` | term, id | postings by tunnel |
+//! | `d` | the first one's id, id | postings of repeats by what they repeat |
+//! | `D` | id | postings of repeats |
+//! | `x` | id | shelf of removed deliveries, until the store is compacted (`seal`) |
+//! | `w` | a key's prefix | pieces under that prefix are being written, or removed |
 //! | `m` | – | counters |
+//! | `q` | – | how often the store was opened (`engine`) |
+//!
+//! Values of `l` `r` `a` `R` `A` `n` `x` are sealed (`seal`); to everything but `engine` they look as they did before.
 //!
 //! Names in keys come from the outside: [`term`] caps them and keeps one from being the beginning of another. No key is longer than
 //! [`MAX`].
@@ -34,13 +41,23 @@ pub(crate) const LINES: Shelf = Shelf { tag: b'l', width: 16 };
 pub(crate) const REQUESTS: Shelf = Shelf { tag: b'r', width: 16 };
 /// Attempts, by delivery and number.
 pub(crate) const ATTEMPTS: Shelf = Shelf { tag: b'a', width: 20 };
+/// Removed deliveries, each with the number of the commit that removed it.
+pub(crate) const TOMBS: Shelf = Shelf { tag: TOMB, width: 16 };
+pub(crate) const TOMB: u8 = b'x';
 pub(crate) const EVENT: u8 = b'e';
 pub(crate) const INTENT: u8 = b'w';
 pub(crate) const COUNTERS: &[u8] = b"m";
+pub(crate) const OPENED: &[u8] = b"q";
 /// Postings by resource id: entries are hash and delivery id.
 pub(crate) const RESOURCE_ID: &[u8] = b"i";
 /// Postings by fingerprint: entries are hash and delivery id.
 pub(crate) const FINGERPRINT: &[u8] = b"f";
+/// Postings of repeats: entries are the id of the first one and that of the repeat.
+pub(crate) const REPEATS: &[u8] = b"d";
+/// Postings of all deliveries that repeat another.
+pub(crate) const DUPLICATES: &[u8] = b"D";
+/// The tags of all postings.
+pub(crate) const POSTINGS: [u8; 9] = *b"Dcdefistu";
 
 fn with_id(tag: u8, id: DeliveryId) -> Vec<u8> {
     let mut key = Vec::with_capacity(24);
@@ -92,6 +109,11 @@ pub(crate) fn resource_type(name: &str) -> Vec<u8> {
     term(b't', name)
 }
 
+/// Postings of a tunnel.
+pub(crate) fn tunnel(name: &str) -> Vec<u8> {
+    term(b'u', name)
+}
+
 /// Postings of a signature status.
 pub(crate) fn signature(code: u8) -> Vec<u8> {
     vec![b's', code]
@@ -100,6 +122,17 @@ pub(crate) fn signature(code: u8) -> Vec<u8> {
 /// Postings of an answer class.
 pub(crate) fn answer(code: u8) -> Vec<u8> {
     vec![b'c', code]
+}
+
+/// The postings that a block's key belongs to, as far as they can be told, and the width of their entries.
+pub(crate) fn postings_of(key: &[u8]) -> (Option<&[u8]>, usize) {
+    match key.first() {
+        Some(b'e' | b't' | b'u') => (split_term(key).map(|(term, _)| term), 16),
+        Some(b's' | b'c') => (key.get(..2), 16),
+        Some(b'i' | b'f') => (key.get(..1), 24),
+        Some(b'd') => (key.get(..1), 32),
+        _ => (key.get(..1), 16),
+    }
 }
 
 /// A name within a key: at most [`NAME_MAX`] bytes of it, a zero byte as 0 255, and 0 1 at the end. So no name is the beginning of

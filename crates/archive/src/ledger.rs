@@ -1,15 +1,16 @@
-//! What each operation changes: the keys of a delivery and of its indexes, put into one batch.
+//! What each operation changes: the keys of a delivery and of its indexes, put into one batch. Removing is in `erase`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
 use tunnel_delivery::{
-    Answer, AnswerClass, Attempt, Cause, Delivery, DeliveryId, DuplicateOf, Event, Summary, Timestamp, Verdict,
+    Answer, AnswerClass, Attempt, Cause, Delivery, DeliveryId, DuplicateOf, Event, Stored, Timestamp, Verdict,
 };
 
 use crate::engine::{Engine, Fault};
 use crate::error::ArchiveError;
+use crate::index;
 use crate::keys;
 use crate::pending::{BYTES_MAX, Kv, Pending};
 use crate::piece::Piece;
@@ -83,6 +84,9 @@ pub(crate) struct Counters {
     pub(crate) attempts: u64,
     #[prost(uint64, tag = "3")]
     pub(crate) body_bytes: u64,
+    /// Of encoded lines, requests, attempts and notes.
+    #[prost(uint64, tag = "4")]
+    pub(crate) record_bytes: u64,
 }
 
 impl Counters {
@@ -114,9 +118,51 @@ impl<'e> Ledger<'e> {
         if keys::LINES.get(&self.batch, id.as_bytes())?.is_some() {
             return Ok(Inserted::AlreadyThere);
         }
-        let print = fingerprint(intake);
+        let print = fingerprint(delivery, &intake.body_sha256);
         let duplicate_of = self.duplicate_of(intake, print)?;
-        let (summary, request) = record::encode(intake, duplicate_of.as_ref());
+        self.put_delivery(intake, duplicate_of.as_ref(), print)?;
+        if let Some(first) = &duplicate_of {
+            self.count_repeats(first.id, |repeats| repeats.saturating_add(1))?;
+        }
+        Ok(Inserted::New { duplicate_of })
+    }
+
+    /// Stores a delivery that was saved from a damaged store, with what is known of it. Its repeats count when they are stored.
+    pub(crate) fn restore(&mut self, saved: &Stored, class: AnswerClass) -> Result<(), Refusal> {
+        let intake = Intake {
+            delivery: Arc::new(saved.delivery.clone()),
+            body_sha256: saved.body_sha256,
+            event: saved.event.clone(),
+            signature: saved.signature.clone(),
+            queued: class == AnswerClass::Queued,
+        };
+        let id = saved.delivery.id;
+        let print = fingerprint(&intake.delivery, &intake.body_sha256);
+        self.put_delivery(&intake, saved.duplicate_of.as_ref(), print)?;
+        if let Some(first) = &saved.duplicate_of {
+            self.count_repeats(first.id, |repeats| repeats.saturating_add(1))?;
+        }
+        for attempt in &saved.attempts {
+            self.record(id, attempt)?;
+        }
+        if saved.pinned {
+            self.set_pinned(id, true)?;
+        }
+        if saved.note.is_some() {
+            self.set_note(id, saved.note.as_deref())?;
+        }
+        Ok(())
+    }
+
+    fn put_delivery(
+        &mut self,
+        intake: &Intake,
+        duplicate_of: Option<&DuplicateOf>,
+        print: [u8; 8],
+    ) -> Result<(), Refusal> {
+        let delivery = &*intake.delivery;
+        let id = delivery.id;
+        let (summary, request) = record::encode(intake, duplicate_of);
         if request.len() > RECORD_MAX {
             let len = request.len();
             return Err(Refusal::No(ArchiveError::TooLarge { what: "the delivery", len, limit: RECORD_MAX }));
@@ -128,9 +174,11 @@ impl<'e> Ledger<'e> {
             self.batch.put_pieces(&keys::request(id), &request)?;
             Some(request.len() as u64)
         };
-        let entry = Entry { summary, request_len, note_len: None };
+        let entry = Entry { summary, request_len, note_len: None, stored_len: 0 };
         self.put_line(&entry)?;
-        self.index(&entry.summary)?;
+        for (prefix, posting) in index::of(&entry.summary) {
+            postings::insert(&mut self.batch, &prefix, &posting, |_| false)?;
+        }
         if duplicate_of.is_none() {
             let oldest = window_start(delivery.received_at);
             let posting = [&print[..], id.as_bytes()].concat();
@@ -138,8 +186,9 @@ impl<'e> Ledger<'e> {
         }
         self.counters.deliveries += 1;
         self.counters.body_bytes += delivery.body.len() as u64;
+        self.counters.record_bytes += request.len() as u64;
         self.put_counters();
-        Ok(Inserted::New { duplicate_of })
+        Ok(())
     }
 
     /// Adds an attempt, returns its number from 1.
@@ -174,10 +223,11 @@ impl<'e> Ledger<'e> {
         let after = summary.answer.class;
         self.put_line(&entry)?;
         if before != after {
-            postings::remove(&mut self.batch, &answer_key(before), id.as_bytes())?;
-            postings::insert(&mut self.batch, &answer_key(after), id.as_bytes(), |_| false)?;
+            postings::remove(&mut self.batch, &index::answer(before), id.as_bytes())?;
+            postings::insert(&mut self.batch, &index::answer(after), id.as_bytes(), |_| false)?;
         }
         self.counters.attempts += 1;
+        self.counters.record_bytes += bytes.len() as u64;
         self.put_counters();
         Ok(number)
     }
@@ -186,7 +236,9 @@ impl<'e> Ledger<'e> {
     pub(crate) fn set_pinned(&mut self, id: DeliveryId, pinned: bool) -> Result<(), Refusal> {
         let mut entry = self.line(id)?;
         entry.summary.pinned = pinned;
-        Ok(self.put_line(&entry)?)
+        self.put_line(&entry)?;
+        self.put_counters();
+        Ok(())
     }
 
     /// Writes a note about a delivery, or removes it.
@@ -202,8 +254,24 @@ impl<'e> Ledger<'e> {
         for (number, piece) in (0u16..).zip(Piece::cut(note.unwrap_or_default().as_bytes())) {
             self.batch.put(keys::piece(&keys::note(id), number), piece);
         }
+        let before = entry.note_len.unwrap_or(0);
         entry.note_len = note.map(|n| n.len() as u64);
-        Ok(self.put_line(&entry)?)
+        self.put_line(&entry)?;
+        self.counters.record_bytes = (self.counters.record_bytes + len as u64).saturating_sub(before);
+        self.put_counters();
+        Ok(())
+    }
+
+    /// Changes how many repeats a delivery has, if it is still there.
+    pub(crate) fn count_repeats(&mut self, id: DeliveryId, change: impl Fn(u32) -> u32) -> Result<(), Refusal> {
+        match self.line(id) {
+            Ok(mut entry) => {
+                entry.summary.repeats = change(entry.summary.repeats);
+                Ok(self.put_line(&entry)?)
+            }
+            Err(Refusal::No(_)) => Ok(()),
+            Err(fault) => Err(fault),
+        }
     }
 
     fn line(&self, id: DeliveryId) -> Result<Entry, Refusal> {
@@ -213,39 +281,27 @@ impl<'e> Ledger<'e> {
         Ok(Entry::from_bytes(id, &bytes).map_err(|u| self.unreadable(id, u))?)
     }
 
-    fn unreadable(&self, id: DeliveryId, what: Unreadable) -> Fault {
+    pub(crate) fn unreadable(&self, id: DeliveryId, what: Unreadable) -> Fault {
         self.engine.fail(format!("delivery {id}: unreadable {}", what.0), true)
     }
 
-    fn put_line(&mut self, entry: &Entry) -> Result<(), Fault> {
+    /// Writes a line; the counters change with it and are to be written too.
+    pub(crate) fn put_line(&mut self, entry: &Entry) -> Result<(), Fault> {
         let id = entry.summary.id;
+        let line = entry.to_bytes();
+        let bytes = &mut self.counters.record_bytes;
+        *bytes = (*bytes + line.len() as u64).saturating_sub(entry.stored_len as u64);
         // A summary is cut when it is made; a test holds that the longest has room.
-        match keys::LINES.put(&mut self.batch, id.as_bytes(), &entry.to_bytes())? {
+        match keys::LINES.put(&mut self.batch, id.as_bytes(), &line)? {
             true => Ok(()),
             false => Err(self.engine.fail(format!("delivery {id}: its line is too long"), false)),
         }
     }
 
-    fn put_counters(&mut self) {
+    pub(crate) fn put_counters(&mut self) {
         if let Ok(piece) = Piece::new(&self.counters.encode_to_vec()) {
             self.batch.put(keys::COUNTERS.to_vec(), piece);
         }
-    }
-
-    fn index(&mut self, s: &Summary) -> Result<(), Fault> {
-        let id = *s.id.as_bytes();
-        let mut add = |prefix: &[u8], entry: &[u8]| postings::insert(&mut self.batch, prefix, entry, |_| false);
-        if let Some(event) = &s.event_type {
-            add(&keys::event(event), &id)?;
-        }
-        if let Some(resource_type) = &s.resource_id_type {
-            add(&keys::resource_type(resource_type), &id)?;
-        }
-        if let Some(resource_id) = &s.resource_id {
-            add(keys::RESOURCE_ID, &[&keys::hash(&[resource_id.as_bytes()])[..], &id].concat())?;
-        }
-        add(&signature_key(s.signature), &id)?;
-        add(&answer_key(s.answer.class), &id)
     }
 
     /// The first earlier delivery that looks the same, within [`REPEAT_WITHIN`].
@@ -275,28 +331,18 @@ impl<'e> Ledger<'e> {
     }
 }
 
-pub(crate) fn signature_key(status: tunnel_delivery::SignatureStatus) -> Vec<u8> {
-    // Codes are small numbers of our own.
-    keys::signature(u8::try_from(crate::codes::signature::code(status)).unwrap_or(u8::MAX))
-}
-
-pub(crate) fn answer_key(class: AnswerClass) -> Vec<u8> {
-    keys::answer(u8::try_from(crate::codes::class::code(class)).unwrap_or(u8::MAX))
-}
-
 fn window_start(at: Timestamp) -> DeliveryId {
     DeliveryId::first_at(at.earlier(REPEAT_WITHIN))
 }
 
 /// The same for two deliveries that look the same, and hardly ever for two others.
-fn fingerprint(intake: &Intake) -> [u8; 8] {
-    let d = &*intake.delivery;
+pub(crate) fn fingerprint(d: &Delivery, body_sha256: &[u8; 32]) -> [u8; 8] {
     keys::hash(&[
         d.tunnel.as_str().as_bytes(),
         d.method.as_str().as_bytes(),
         d.target.as_str().as_bytes(),
         d.headers.get("signature").unwrap_or_default(),
-        &intake.body_sha256,
+        body_sha256,
     ])
 }
 

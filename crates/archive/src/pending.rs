@@ -51,6 +51,11 @@ impl<'e> Pending<'e> {
         }
     }
 
+    /// The number that the next commit will have.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.engine.next_number()
+    }
+
     /// Roughly how many bytes the batch will write.
     pub(crate) fn weight(&self) -> usize {
         self.weight
@@ -66,6 +71,11 @@ impl<'e> Pending<'e> {
     /// yet ([`sweep`] removes such pieces when the store is opened).
     pub(crate) fn put_pieces(&mut self, prefix: &[u8], bytes: &[u8]) -> Result<(), Fault> {
         let staged = bytes.len() > STAGED_ABOVE;
+        if self.get(&keys::intent(prefix))?.is_some() {
+            // What was there before is being removed; it must be gone before it comes again.
+            self.commit()?;
+            sweep_one(self.engine, &keys::intent(prefix))?;
+        }
         if staged {
             self.commit()?;
             self.put(keys::intent(prefix), Piece::mark());
@@ -177,26 +187,31 @@ pub(crate) fn sweep(engine: &Engine) -> Result<usize, Fault> {
     let (low, high) = ([keys::INTENT], [keys::INTENT + 1]);
     let mut swept = 0;
     while let Some((intent, _)) = engine.first_in(&low, &high)? {
-        let end = keys::after(&intent[1..]);
-        let mut from = intent[1..].to_vec();
-        let mut batch = Pending::new(engine);
-        while let Some((key, _)) = engine.first_in(&from, &end)? {
-            from = keys::successor(&key);
-            batch.remove(key.to_vec());
-            if batch.is_full() {
-                batch.commit()?;
-            }
-        }
-        batch.remove(intent.to_vec());
-        batch.commit()?;
+        sweep_one(engine, &intent)?;
         swept += 1;
     }
     Ok(swept)
 }
 
+fn sweep_one(engine: &Engine, intent: &[u8]) -> Result<(), Fault> {
+    let end = keys::after(&intent[1..]);
+    let mut from = intent[1..].to_vec();
+    let mut batch = Pending::new(engine);
+    while let Some((key, _)) = engine.first_in(&from, &end)? {
+        from = keys::successor(&key);
+        batch.remove(key.to_vec());
+        if batch.is_full() {
+            batch.commit()?;
+        }
+    }
+    batch.remove(intent.to_vec());
+    batch.commit()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Kind;
     use proptest::prelude::*;
 
     fn key(k: u8) -> Vec<u8> {
@@ -213,7 +228,7 @@ mod tests {
             low in 0u8..26, high in 0u8..26,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let engine = Engine::open(dir.path(), 1 << 20).unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
             let mut batch = Pending::new(&engine);
             stored.iter().for_each(|k| batch.put(key(*k), Piece::new(&[1]).unwrap()));
             batch.commit().unwrap();
@@ -241,9 +256,31 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_again_while_it_is_being_removed_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        for len in [20_000, 300_000] {
+            let mut batch = Pending::new(&engine);
+            batch.put_pieces(b"r1", &vec![5; 300_000]).unwrap();
+            batch.commit().unwrap();
+            batch.put(keys::intent(b"r1"), Piece::mark());
+            batch.put_pieces(b"r1", &vec![6; len]).unwrap();
+            batch.commit().unwrap();
+            assert_eq!(sweep(&engine).unwrap(), 0);
+            assert_eq!(read_pieces(&engine, b"r1", piece_count(len)).unwrap().unwrap(), vec![6; len]);
+            assert!(
+                read_pieces(&engine, b"r1", piece_count(len) + 1).unwrap().is_none(),
+                "something of the old is left"
+            );
+            batch.remove_all(b"r1").unwrap();
+            batch.commit().unwrap();
+        }
+    }
+
+    #[test]
     fn pieces_without_an_owner_are_swept() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
         let mut batch = Pending::new(&engine);
         batch.put_pieces(b"r1", &vec![5; 300_000]).unwrap();
         batch.put_pieces(b"r2", &[6; 5000]).unwrap();
@@ -252,7 +289,8 @@ mod tests {
         assert!(engine.get(&keys::intent(b"r1")).unwrap().is_some());
         assert!(engine.get(&keys::piece(b"r1", 0)).unwrap().is_some());
         assert_eq!(sweep(&engine).unwrap(), 1);
-        assert!(engine.first_in(&[0], &[255]).unwrap().is_none(), "something is left");
+        assert!(engine.first_in(&[0], keys::OPENED).unwrap().is_none(), "something is left");
+        assert!(engine.first_in(&keys::successor(keys::OPENED), &[255]).unwrap().is_none(), "something is left");
 
         let mut batch = Pending::new(&engine);
         batch.put_pieces(b"r1", &vec![5; 300_000]).unwrap();

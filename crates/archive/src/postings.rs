@@ -13,11 +13,11 @@ use crate::query::Order;
 /// How many entries a block holds at most.
 pub(crate) const BLOCK: usize = 32;
 
-/// The same for entries that begin with a hash: they never come in order, so each of them rewrites a block of its own.
+/// The same for entries that begin with a hash or another id: they never come in order, so each of them rewrites a block of its own.
 const HASHED_BLOCK: usize = 12;
 
-/// The widest entry: a hash and an id.
-const WIDTH_MAX: usize = 24;
+/// The widest entry: two ids.
+const WIDTH_MAX: usize = 32;
 const _: () = assert!(BLOCK * WIDTH_MAX <= Piece::MAX);
 
 fn capacity(width: usize) -> usize {
@@ -65,12 +65,41 @@ pub(crate) fn insert(
 pub(crate) fn remove(batch: &mut Pending<'_>, prefix: &[u8], entry: &[u8]) -> Result<(), Fault> {
     let Some((key, block)) = block_of(batch, prefix, &[prefix, entry].concat())? else { return Ok(()) };
     let entries: Vec<&[u8]> = block.chunks(entry.len()).filter(|e| *e != entry).collect();
+    if entries.len() * entry.len() == block.len() {
+        return Ok(());
+    }
     if entries.is_empty() {
         batch.remove(key.to_vec());
-    } else if entries.len() * entry.len() < block.len() {
-        put(batch, key.to_vec(), &entries.concat());
+        return Ok(());
     }
+    let entries = entries.concat();
+    // A block that became sparse is put together with a neighbour, unless that would soon be divided again.
+    let full = capacity(entry.len()) * entry.len();
+    if entries.len() <= full / 4 {
+        let room = |neighbour: &[u8]| neighbour.len() + entries.len() <= full / 4 * 3;
+        if let Some((before, block)) = batch.last_in(prefix, &key)?
+            && room(&block)
+        {
+            batch.remove(key.to_vec());
+            put(batch, before.to_vec(), &[&block[..], &entries].concat());
+            return Ok(());
+        }
+        if let Some((next, block)) = batch.first_in(&keys::successor(&key), &keys::after(prefix))?
+            && room(&block)
+        {
+            batch.remove(next.to_vec());
+            put(batch, key.to_vec(), &[&entries[..], &block].concat());
+            return Ok(());
+        }
+    }
+    put(batch, key.to_vec(), &entries);
     Ok(())
+}
+
+/// Whether an entry is there.
+pub(crate) fn contains(kv: &impl Kv, prefix: &[u8], entry: &[u8]) -> Result<bool, Fault> {
+    let block = block_of(kv, prefix, &[prefix, entry].concat())?;
+    Ok(block.is_some_and(|(_, block)| block.chunks(entry.len()).any(|e| e == entry)))
 }
 
 /// The block that holds an entry, or would: the last one whose key is not above it.
@@ -94,60 +123,71 @@ pub(crate) struct Walk {
     order: Order,
     /// Entries of the current block within bounds, the next one last.
     ready: Vec<Vec<u8>>,
-    /// The keys not looked at yet: from the first up to the second, which is not included.
-    rest: (Vec<u8>, Vec<u8>),
-    started: bool,
-    /// The entry given last. A block that is divided or renamed meanwhile comes again with some of its entries.
+    /// The entry given last. Blocks may be divided, renamed or put together meanwhile: where to go on is found by it and not by a block.
     last: Option<Vec<u8>>,
+    ended: bool,
 }
 
 impl Walk {
     pub(crate) fn new(prefix: Vec<u8>, low: Vec<u8>, high: Vec<u8>, order: Order) -> Walk {
-        let end = keys::successor(&[&prefix[..], &high].concat());
-        Walk { rest: (prefix.clone(), end), prefix, low, high, order, ready: Vec::new(), started: false, last: None }
+        Walk { prefix, low, high, order, ready: Vec::new(), last: None, ended: false }
     }
 
     /// The next entry.
     pub(crate) fn next(&mut self, kv: &impl Kv) -> Result<Option<Vec<u8>>, Fault> {
-        while self.ready.is_empty() {
-            if !self.load(kv)? {
-                return Ok(None);
-            }
+        if self.ready.is_empty() && !self.ended {
+            self.load(kv)?;
+            self.ended = self.ready.is_empty();
         }
-        let entry = self.ready.pop();
-        self.last.clone_from(&entry);
-        Ok(entry)
+        let Some(entry) = self.ready.pop() else { return Ok(None) };
+        self.last = Some(entry.clone());
+        Ok(Some(entry))
     }
 
-    /// Loads the next block, returns whether there was one.
-    fn load(&mut self, kv: &impl Kv) -> Result<bool, Fault> {
-        let found = match self.order {
-            Order::NewestFirst => kv.last_in(&self.rest.0, &self.rest.1)?,
-            Order::OldestFirst if self.started => kv.first_in(&self.rest.0, &self.rest.1)?,
-            Order::OldestFirst => match block_of(kv, &self.prefix, &[&self.prefix[..], &self.low].concat())? {
+    /// Loads what comes next of the block where that lies, or of the first one after it that has any.
+    fn load(&mut self, kv: &impl Kv) -> Result<(), Fault> {
+        let width = self.low.len();
+        let key = |entry: &[u8]| [&self.prefix[..], entry].concat();
+        // Of keys, what is not looked at yet.
+        let (mut from, mut until) = (self.prefix.clone(), keys::successor(&key(&self.high)));
+        let mut found = match (self.order, &self.last) {
+            (Order::NewestFirst, last) => {
+                if let Some(last) = last {
+                    until = key(last);
+                }
+                kv.last_in(&from, &until)?
+            }
+            (Order::OldestFirst, last) => match block_of(kv, &self.prefix, &key(last.as_ref().unwrap_or(&self.low)))? {
                 Some(found) => Some(found),
-                None => kv.first_in(&self.rest.0, &self.rest.1)?,
+                None => kv.first_in(&from, &until)?,
             },
         };
-        self.started = true;
-        let Some((key, block)) = found else { return Ok(false) };
-        let width = self.low.len();
-        let bounds = &self.low[..]..=&self.high[..];
-        let within = block
-            .chunks(width)
-            .filter(|e| bounds.contains(e) && self.order.follows(e, self.last.as_deref()))
-            .map(<[u8]>::to_vec);
-        match self.order {
-            Order::NewestFirst => {
-                self.ready = within.collect();
-                self.rest.1 = if key[self.prefix.len()..] <= self.low[..] { self.prefix.clone() } else { key.to_vec() };
+        while let Some((block_key, block)) = found {
+            let bounds = &self.low[..]..=&self.high[..];
+            let within = block
+                .chunks(width)
+                .filter(|e| bounds.contains(e) && self.order.follows(e, self.last.as_deref()))
+                .map(<[u8]>::to_vec);
+            self.ready = within.collect();
+            if self.order == Order::OldestFirst {
+                self.ready.reverse();
             }
-            Order::OldestFirst => {
-                self.ready = within.rev().collect();
-                self.rest.0 = keys::successor(&key);
+            if !self.ready.is_empty() {
+                return Ok(());
             }
+            found = match self.order {
+                Order::NewestFirst if block_key[self.prefix.len()..] <= self.low[..] => return Ok(()),
+                Order::NewestFirst => {
+                    until = block_key.to_vec();
+                    kv.last_in(&from, &until)?
+                }
+                Order::OldestFirst => {
+                    from = keys::successor(&block_key);
+                    kv.first_in(&from, &until)?
+                }
+            };
         }
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -156,7 +196,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::engine::Engine;
+    use crate::engine::{Engine, Kind};
     use proptest::prelude::*;
 
     fn entry(n: u16) -> Vec<u8> {
@@ -180,7 +220,7 @@ mod tests {
             run in 0u16..200, low in 0u16..420, high in 0u16..420,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let engine = Engine::open(dir.path(), 1 << 20).unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
             let mut batch = Pending::new(&engine);
             let mut model = BTreeSet::new();
             // Neighbours in the key space must stay out of sight.
@@ -208,10 +248,62 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        /// Blocks are divided and put together while it walks: everything that is there all the time is seen once, and in order.
+        #[test]
+        fn a_walk_among_changes(
+            stays in proptest::collection::btree_set(0u16..400, 1..60), newest in any::<bool>(),
+            changes in proptest::collection::vec((0u16..400, proptest::bool::weighted(0.3)), 0..600),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+            let mut batch = Pending::new(&engine);
+            (0..400).for_each(|n| insert(&mut batch, b"t", &entry(n), |_| false).unwrap());
+            let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
+            let mut walk = Walk::new(b"t".to_vec(), entry(0), entry(u16::MAX), order);
+            let mut changes = changes.into_iter().filter(|(n, _)| !stays.contains(n));
+            let mut seen = Vec::new();
+            while let Some(e) = walk.next(&batch).unwrap() {
+                seen.push(u16::from_be_bytes([e[14], e[15]]));
+                for (n, add) in changes.by_ref().take(12) {
+                    match add {
+                        true => insert(&mut batch, b"t", &entry(n), |_| false).unwrap(),
+                        false => remove(&mut batch, b"t", &entry(n)).unwrap(),
+                    }
+                }
+            }
+            if newest {
+                seen.reverse();
+            }
+            prop_assert!(seen.is_sorted_by(|a, b| a < b), "{:?}", seen);
+            seen.retain(|n| stays.contains(n));
+            prop_assert!(seen.iter().eq(&stays), "{:?} {:?}", seen, stays);
+        }
+    }
+
+    #[test]
+    fn postings_that_become_sparse_have_few_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let mut batch = Pending::new(&engine);
+        // By hash: in no order.
+        let entry = |n: u64| [&keys::hash(&[&n.to_be_bytes()])[..], &[0; 16]].concat();
+        (0..2000).for_each(|n| insert(&mut batch, b"t", &entry(n), |_| false).unwrap());
+        (0..2000).filter(|n| n % 10 != 3).for_each(|n| remove(&mut batch, b"t", &entry(n)).unwrap());
+        let mut blocks = 0;
+        let mut from = b"t".to_vec();
+        while let Some((key, _)) = batch.first_in(&from, b"u").unwrap() {
+            from = keys::successor(&key);
+            blocks += 1;
+        }
+        assert!(blocks <= 200 / 12 * 4, "{blocks} blocks of 200 entries");
+    }
+
     #[test]
     fn what_comes_in_order_fills_its_blocks_and_the_expired_go() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
         let mut batch = Pending::new(&engine);
         let count = 10 * BLOCK as u16;
         (0..count).for_each(|n| insert(&mut batch, b"t", &entry(n), |_| false).unwrap());

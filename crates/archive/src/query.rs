@@ -108,6 +108,10 @@ pub struct Query {
     pub tunnel: Option<TunnelName>,
     /// Pinned, or not pinned.
     pub pinned: Option<bool>,
+    /// Seems to repeat an earlier delivery, or does not.
+    pub duplicates: Option<bool>,
+    /// Seems to repeat this delivery.
+    pub repeats_of: Option<DeliveryId>,
     /// The body contains these bytes; the letter case of ASCII letters does not count.
     pub text: Option<String>,
     /// How many deliveries are looked at for one page at most. A page that ends here has a cursor to go on from.
@@ -129,6 +133,8 @@ impl Default for Query {
             answer: Vec::new(),
             tunnel: None,
             pinned: None,
+            duplicates: None,
+            repeats_of: None,
             text: None,
             scan_limit: 20_000,
         }
@@ -172,6 +178,8 @@ impl Query {
             && (self.answer.is_empty() || self.answer.contains(&summary.answer.class))
             && self.tunnel.as_ref().is_none_or(|t| *t == summary.tunnel)
             && self.pinned.is_none_or(|p| p == summary.pinned)
+            && self.duplicates.is_none_or(|d| d == summary.duplicate_of.is_some())
+            && self.repeats_of.is_none_or(|of| summary.duplicate_of == Some(of))
             && self.id_range().contains(&summary.id)
     }
 

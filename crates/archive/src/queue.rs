@@ -5,9 +5,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
-use tunnel_delivery::{Attempt, DeliveryId};
+use tunnel_delivery::{Attempt, DeliveryId, Timestamp};
 
+use crate::compact::Compacted;
 use crate::error::ArchiveError;
+use crate::keep::{Keep, Trimmed};
 use crate::ledger::{Inserted, Intake};
 
 /// How much may wait, in KiB. One thing heavier than that waits alone.
@@ -37,6 +39,9 @@ pub(crate) enum Work {
     Record(DeliveryId, Box<Attempt>, Haste, Option<Reply<u32>>),
     SetPinned(DeliveryId, bool, Reply<()>),
     SetNote(DeliveryId, Option<String>, Reply<()>),
+    Retain(Keep, Timestamp, Reply<Trimmed>),
+    Remove(Vec<DeliveryId>, Reply<u64>),
+    Compact(Reply<Compacted>),
 }
 
 impl Work {
@@ -47,7 +52,8 @@ impl Work {
             // The event repeats what is in the body.
             Work::Insert(intake, _) => 2 * intake.delivery.body.len() + headers(&intake.delivery.headers),
             Work::Record(_, attempt, ..) => attempt.response_body.len() + headers(&attempt.response_headers),
-            Work::SetPinned(..) => 0,
+            Work::SetPinned(..) | Work::Retain(..) | Work::Compact(_) => 0,
+            Work::Remove(ids, _) => 16 * ids.len(),
             Work::SetNote(_, note, _) => note.as_ref().map_or(0, String::len),
         }
     }
@@ -64,6 +70,9 @@ impl Work {
             Work::Record(_, _, _, Some(reply)) => drop(reply.send(Err(error))),
             Work::Record(id, _, _, None) => tracing::warn!(%id, %error, "an attempt was not stored"),
             Work::SetPinned(_, _, reply) | Work::SetNote(_, _, reply) => drop(reply.send(Err(error))),
+            Work::Retain(_, _, reply) => drop(reply.send(Err(error))),
+            Work::Remove(_, reply) => drop(reply.send(Err(error))),
+            Work::Compact(reply) => drop(reply.send(Err(error))),
         }
     }
 }
@@ -160,6 +169,23 @@ impl Queue {
             let (next, _) = self.arrived.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
             state = next;
         }
+    }
+
+    /// Takes what waits, if need be after waiting for this long, and be it nothing; `None` when nothing more will come. For a writer that has
+    /// something else to do.
+    pub(crate) fn take_within(&self, pause: Duration) -> Option<VecDeque<(Work, OwnedSemaphorePermit)>> {
+        let mut state = self.state();
+        if state.waiting.is_empty() && state.end.is_none() && !pause.is_zero() {
+            state = self.arrived.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.waiting.is_empty() && state.end.is_some() {
+            return None;
+        }
+        state.company = state.urgent.max(state.company / 2);
+        state.urgent = 0;
+        state.urgent_since = None;
+        state.since = None;
+        Some(std::mem::take(&mut state.waiting))
     }
 
     /// Takes nothing more, for this reason. What waits is still taken out.

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use tunnel_delivery::{DeliveryId, Stored};
 
 use crate::engine::Fault;
+use crate::index;
 use crate::keys;
-use crate::ledger::{answer_key, signature_key};
 use crate::pending::{Kv, piece_count, read_pieces};
 use crate::postings::{self, BLOCK};
 use crate::query::{Cursor, Order, Page, Query, contains, cut};
@@ -52,51 +52,99 @@ fn bytes(kv: &impl Kv, prefix: &[u8], len: u64) -> Result<Bytes, ReadError> {
 }
 
 fn request(kv: &impl Kv, entry: &Entry) -> Result<Whole, ReadError> {
+    Ok(record::decode(&entry.summary, request_bytes(kv, entry)?)?)
+}
+
+/// The same, encoded.
+pub(crate) fn request_bytes(kv: &impl Kv, entry: &Entry) -> Result<Bytes, ReadError> {
     let id = entry.summary.id;
-    let request = match entry.request_len {
-        None => Bytes::copy_from_slice(&keys::REQUESTS.get(kv, id.as_bytes())?.ok_or(MISSING)?),
-        Some(len) => bytes(kv, &keys::request(id), len)?,
-    };
-    Ok(record::decode(&entry.summary, request)?)
+    match entry.request_len {
+        None => Ok(Bytes::copy_from_slice(&keys::REQUESTS.get(kv, id.as_bytes())?.ok_or(MISSING)?)),
+        Some(len) => bytes(kv, &keys::request(id), len),
+    }
+}
+
+/// How often something is read again that seems to be missing: it may have been removed between two looks, and put back.
+const LOOKS: usize = 20;
+
+/// Reads what belongs to a delivery. It may be removed, or its note replaced, between reading the line and reading what that names:
+/// what is missing is missing only if the line still says the same.
+fn consistent<T>(
+    kv: &impl Kv,
+    id: DeliveryId,
+    read: impl Fn(&Entry) -> Result<T, ReadError>,
+) -> Result<Option<T>, ReadError> {
+    let mut looks = 0;
+    loop {
+        let Some(before) = line(kv, id)? else { return Ok(None) };
+        match read(&before) {
+            Ok(read) => return Ok(Some(read)),
+            Err(ReadError::Fault(fault)) => return Err(fault.into()),
+            Err(unreadable) => {
+                looks += 1;
+                let same = line(kv, id)?.is_some_and(|after| after == before);
+                // A note may be replaced by one of the same length.
+                if same && (before.note_len.is_none() || looks > LOOKS) || looks > 100 * LOOKS {
+                    return Err(unreadable);
+                }
+            }
+        }
+    }
 }
 
 /// The request of a delivery and what was known when it came.
 pub(crate) fn whole(kv: &impl Kv, id: DeliveryId) -> Result<Option<Whole>, ReadError> {
-    line(kv, id)?.map(|entry| request(kv, &entry)).transpose()
+    consistent(kv, id, |entry| request(kv, entry))
 }
+
+/// How many repeats of a delivery are named.
+const REPEATS_NAMED: usize = 100;
 
 /// A delivery with everything that belongs to it.
 pub(crate) fn stored(kv: &impl Kv, id: DeliveryId) -> Result<Option<Stored>, ReadError> {
-    // A note may be replaced between reading the line and reading its pieces; nothing else that a line names ever changes.
-    let mut tries = 0;
-    let (entry, note) = loop {
-        let Some(entry) = line(kv, id)? else { return Ok(None) };
-        let note = entry.note_len.map(|len| bytes(kv, &keys::note(id), len)).transpose();
-        match note.map(|n| n.map(|n| String::from_utf8(n.into())).transpose()) {
-            Ok(Ok(note)) => break (entry, note),
-            Err(ReadError::Fault(fault)) => return Err(fault.into()),
-            _ if tries < 100 => tries += 1,
-            _ => return Err(ReadError::Unreadable(Unreadable("note"))),
+    consistent(kv, id, |entry| {
+        let note = note(kv, entry)?;
+        let whole = request(kv, entry)?;
+        let mut attempts = Vec::with_capacity(entry.summary.attempts.min(64) as usize);
+        for number in 1..=entry.summary.attempts {
+            attempts.push(crate::attempt::decode(attempt(kv, id, number)?)?);
         }
-    };
-    let whole = request(kv, &entry)?;
-    let mut attempts = Vec::with_capacity(entry.summary.attempts.min(64) as usize);
-    for number in 1..=entry.summary.attempts {
-        attempts.push(crate::attempt::decode(attempt(kv, id, number)?)?);
-    }
-    Ok(Some(Stored {
-        delivery: whole.delivery,
-        body_sha256: whole.body_sha256,
-        event: whole.event,
-        signature: whole.signature,
-        duplicate_of: whole.duplicate_of,
-        pinned: entry.summary.pinned,
-        note,
-        attempts,
-    }))
+        let repeats = if entry.summary.repeats == 0 { Vec::new() } else { repeats(kv, id)? };
+        Ok(Stored {
+            delivery: whole.delivery,
+            body_sha256: whole.body_sha256,
+            event: whole.event,
+            signature: whole.signature,
+            duplicate_of: whole.duplicate_of,
+            repeats,
+            pinned: entry.summary.pinned,
+            note,
+            attempts,
+        })
+    })
 }
 
-fn attempt(kv: &impl Kv, id: DeliveryId, number: u32) -> Result<Bytes, ReadError> {
+/// The note of a delivery, if it has one.
+pub(crate) fn note(kv: &impl Kv, entry: &Entry) -> Result<Option<String>, ReadError> {
+    let Some(len) = entry.note_len else { return Ok(None) };
+    let note = bytes(kv, &keys::note(entry.summary.id), len)?;
+    String::from_utf8(note.into()).map(Some).map_err(|_| Unreadable("note").into())
+}
+
+fn repeats(kv: &impl Kv, id: DeliveryId) -> Result<Vec<DeliveryId>, Fault> {
+    let bound = |byte| index::repeat(id, DeliveryId::from_bytes([byte; 16]));
+    let mut walk = postings::Walk::new(keys::REPEATS.to_vec(), bound(0), bound(255), Order::OldestFirst);
+    let mut all = Vec::new();
+    while all.len() < REPEATS_NAMED
+        && let Some(entry) = walk.next(kv)?
+    {
+        all.extend(DeliveryId::from_slice(&entry[16..]));
+    }
+    Ok(all)
+}
+
+/// An attempt, encoded.
+pub(crate) fn attempt(kv: &impl Kv, id: DeliveryId, number: u32) -> Result<Bytes, ReadError> {
     let on_shelf = keys::ATTEMPTS.get(kv, &keys::attempt(id, number))?.ok_or(MISSING)?;
     match on_shelf.split_first() {
         Some((0, attempt)) => Ok(Bytes::copy_from_slice(attempt)),
@@ -217,6 +265,11 @@ fn entry_id(entry: Option<Vec<u8>>) -> Option<DeliveryId> {
 
 fn plan(kv: &impl Kv, query: &Query, low: DeliveryId, high: DeliveryId) -> Result<Plan, ReadError> {
     let order = query.order;
+    if let Some(first) = query.repeats_of {
+        let bound = |id: DeliveryId| index::repeat(first, id);
+        let walk = postings::Walk::new(keys::REPEATS.to_vec(), bound(low), bound(high), order);
+        return Ok(Plan::Terms { walks: vec![(walk, None)], order, started: false });
+    }
     // A resource's id is nearly unique: no other index can be much better.
     if let Some(resource_id) = &query.resource_id {
         let hash = keys::hash(&[cut(resource_id).as_bytes()]);
@@ -232,10 +285,16 @@ fn plan(kv: &impl Kv, query: &Query, low: DeliveryId, high: DeliveryId) -> Resul
         candidates.push(vec![keys::resource_type(name)]);
     }
     if !query.signature.is_empty() {
-        candidates.push(query.signature.iter().map(|s| signature_key(*s)).collect());
+        candidates.push(query.signature.iter().map(|s| index::signature(*s)).collect());
     }
     if !query.answer.is_empty() {
-        candidates.push(query.answer.iter().map(|c| answer_key(*c)).collect());
+        candidates.push(query.answer.iter().map(|c| index::answer(*c)).collect());
+    }
+    if let Some(name) = &query.tunnel {
+        candidates.push(vec![keys::tunnel(name.as_str())]);
+    }
+    if query.duplicates == Some(true) {
+        candidates.push(vec![keys::DUPLICATES.to_vec()]);
     }
     let mut best: Option<(usize, Vec<Vec<u8>>)> = None;
     for mut prefixes in candidates {

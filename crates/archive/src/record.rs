@@ -67,6 +67,9 @@ struct Line {
     /// The length of the note.
     #[prost(uint64, optional, tag = "19")]
     note_len: Option<u64>,
+    /// How many later deliveries seem to repeat this one.
+    #[prost(uint32, tag = "20")]
+    repeats: u32,
 }
 
 /// A line, read: the summary and what else is kept with it.
@@ -77,6 +80,8 @@ pub(crate) struct Entry {
     pub(crate) request_len: Option<u64>,
     /// The length of the note, where there is one.
     pub(crate) note_len: Option<u64>,
+    /// The length of the line as it is stored; 0 for a new one.
+    pub(crate) stored_len: usize,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -153,6 +158,7 @@ pub(crate) fn encode(intake: &Intake, duplicate_of: Option<&DuplicateOf>) -> (Su
         profile: intake.signature.profile.as_deref().map(|p| cut_to(p, PROFILE_CHARS).to_owned()),
         body_len: d.body.len() as u64,
         duplicate_of: duplicate_of.map(|d| d.id),
+        repeats: 0,
         pinned: false,
         attempts: 0,
         answer: Answer {
@@ -278,6 +284,7 @@ impl Entry {
             duration_us: s.answer.duration_us,
             request_len: self.request_len,
             note_len: self.note_len,
+            repeats: s.repeats,
         };
         let mut bytes = Vec::with_capacity(1 + line.encoded_len());
         bytes.push(VERSION);
@@ -305,6 +312,7 @@ impl Entry {
                 Some(id) => Some(DeliveryId::from_slice(&id).ok_or(Unreadable("duplicate"))?),
                 None => None,
             },
+            repeats: line.repeats,
             pinned: line.pinned,
             attempts: line.attempts,
             answer: Answer {
@@ -313,7 +321,7 @@ impl Entry {
                 duration_us: line.duration_us,
             },
         };
-        Ok(Entry { summary, request_len: line.request_len, note_len: line.note_len })
+        Ok(Entry { summary, request_len: line.request_len, note_len: line.note_len, stored_len: bytes.len() })
     }
 }
 

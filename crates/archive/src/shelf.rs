@@ -58,6 +58,50 @@ impl Shelf {
         Ok(true)
     }
 
+    /// Takes a key out, returns its value if it was there.
+    pub(crate) fn remove(self, batch: &mut Pending<'_>, key: &[u8]) -> Result<Option<Value>, Fault> {
+        let Some((block_key, block)) = self.block_of(batch, key)? else { return Ok(None) };
+        let mut removed = None;
+        let mut entries: Vec<(&[u8], &[u8])> = Vec::new();
+        for (k, value) in self.entries(&block) {
+            if k == key {
+                removed = Some(Value::from(value));
+            } else {
+                entries.push((k, value));
+            }
+        }
+        if removed.is_none() {
+            return Ok(None);
+        }
+        if entries.is_empty() {
+            batch.remove(block_key.to_vec());
+            return Ok(removed);
+        }
+        let len: usize = entries.iter().map(|(_, value)| self.size(value)).sum();
+        // A block that became sparse is put together with a neighbour, unless that would soon be divided again.
+        if len <= TARGET / 4 {
+            let room = |neighbour: &[u8]| neighbour.len() + len <= TARGET / 4 * 3;
+            if let Some((before, block)) = batch.last_in(&[self.tag], &block_key)?
+                && room(&block)
+            {
+                let both: Vec<_> = self.entries(&block).chain(entries).collect();
+                batch.remove(block_key.to_vec());
+                self.write(batch, before.to_vec(), &both);
+                return Ok(removed);
+            }
+            if let Some((next, block)) = batch.first_in(&keys::successor(&block_key), &[self.tag + 1])?
+                && room(&block)
+            {
+                entries.extend(self.entries(&block));
+                batch.remove(next.to_vec());
+                self.write(batch, block_key.to_vec(), &entries);
+                return Ok(removed);
+            }
+        }
+        self.write(batch, block_key.to_vec(), &entries);
+        Ok(removed)
+    }
+
     /// Writes entries as one block, or as several if they are too much for one.
     fn divide(self, batch: &mut Pending<'_>, block_key: Vec<u8>, entries: &[(&[u8], &[u8])]) {
         let total: usize = entries.iter().map(|(_, value)| self.size(value)).sum();
@@ -112,19 +156,19 @@ impl Shelf {
         })
     }
 
+    /// The entries of a block: their keys, and where in the block their values lie.
+    pub(crate) fn places(self, block: &[u8]) -> impl Iterator<Item = (&[u8], usize, usize)> {
+        let mut end = 0;
+        self.entries(block).map(move |(key, value)| {
+            let at = end + self.width + 2;
+            end = at + value.len();
+            (key, at, value.len())
+        })
+    }
+
     /// Walks the entries from `low` to `high`, both included, in either order.
     pub(crate) fn walk(self, low: &[u8], high: &[u8], order: Order) -> Walk {
-        let rest = (vec![self.tag], keys::successor(&self.key(high)));
-        Walk {
-            shelf: self,
-            low: low.to_vec(),
-            high: high.to_vec(),
-            order,
-            ready: Vec::new(),
-            rest,
-            started: false,
-            last: None,
-        }
+        Walk { shelf: self, low: low.to_vec(), high: high.to_vec(), order, ready: Vec::new(), last: None, ended: false }
     }
 }
 
@@ -137,11 +181,9 @@ pub(crate) struct Walk {
     order: Order,
     /// Entries of the current block within bounds, the next one last.
     ready: Vec<Pair>,
-    /// The block keys not looked at yet: from the first up to the second, which is not included.
-    rest: (Vec<u8>, Vec<u8>),
-    started: bool,
-    /// The key given last. A block that is divided or renamed meanwhile comes again with some of its entries.
+    /// The key given last. Blocks may be divided, renamed or put together meanwhile: where to go on is found by it and not by a block.
     last: Option<Vec<u8>>,
+    ended: bool,
 }
 
 /// A key and its value.
@@ -150,34 +192,57 @@ pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 impl Walk {
     /// The next key and its value.
     pub(crate) fn next(&mut self, kv: &impl Kv) -> Result<Option<Pair>, Fault> {
-        while self.ready.is_empty() {
-            let block = match self.order {
-                Order::NewestFirst => kv.last_in(&self.rest.0, &self.rest.1)?,
-                Order::OldestFirst if self.started => kv.first_in(&self.rest.0, &self.rest.1)?,
-                Order::OldestFirst => match self.shelf.block_of(kv, &self.low)? {
-                    Some(found) => Some(found),
-                    None => kv.first_in(&self.rest.0, &self.rest.1)?,
-                },
-            };
-            self.started = true;
-            let Some((block_key, block)) = block else { return Ok(None) };
-            let entries = self.shelf.entries(&block);
+        if self.ready.is_empty() && !self.ended {
+            self.load(kv)?;
+            self.ended = self.ready.is_empty();
+        }
+        let Some(entry) = self.ready.pop() else { return Ok(None) };
+        self.last = Some(entry.0.clone());
+        Ok(Some(entry))
+    }
+
+    /// Loads what comes next of the block where that lies, or of the first one after it that has any.
+    fn load(&mut self, kv: &impl Kv) -> Result<(), Fault> {
+        let (shelf, tag) = (self.shelf, [self.shelf.tag]);
+        // Of block keys, what is not looked at yet.
+        let (mut from, mut until) = (tag.to_vec(), keys::successor(&shelf.key(&self.high)));
+        let mut found = match self.order {
+            Order::NewestFirst => {
+                if let Some(last) = &self.last {
+                    until = shelf.key(last);
+                }
+                kv.last_in(&from, &until)?
+            }
+            Order::OldestFirst => match shelf.block_of(kv, self.last.as_ref().unwrap_or(&self.low))? {
+                Some(found) => Some(found),
+                None => kv.first_in(&from, &until)?,
+            },
+        };
+        while let Some((block_key, block)) = found {
+            let entries = shelf.entries(&block);
             let within = entries.filter(|(key, _)| {
                 *key >= &self.low[..] && *key <= &self.high[..] && self.order.follows(key, self.last.as_deref())
             });
             self.ready = within.map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
-            match self.order {
-                Order::NewestFirst if block_key[1..] <= self.low[..] => self.rest.1.clone_from(&self.rest.0),
-                Order::NewestFirst => self.rest.1 = block_key.to_vec(),
-                Order::OldestFirst => {
-                    self.ready.reverse();
-                    self.rest.0 = keys::successor(&block_key);
-                }
+            if self.order == Order::OldestFirst {
+                self.ready.reverse();
             }
+            if !self.ready.is_empty() {
+                return Ok(());
+            }
+            found = match self.order {
+                Order::NewestFirst if block_key[1..] <= self.low[..] => return Ok(()),
+                Order::NewestFirst => {
+                    until = block_key.to_vec();
+                    kv.last_in(&from, &until)?
+                }
+                Order::OldestFirst => {
+                    from = keys::successor(&block_key);
+                    kv.first_in(&from, &until)?
+                }
+            };
         }
-        let entry = self.ready.pop();
-        self.last = entry.as_ref().map(|(key, _)| key.clone());
-        Ok(entry)
+        Ok(())
     }
 }
 
@@ -186,7 +251,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::engine::Engine;
+    use crate::engine::{Engine, Kind};
     use proptest::prelude::*;
 
     const SHELF: Shelf = Shelf { tag: b't', width: 2 };
@@ -197,10 +262,11 @@ mod tests {
         fn a_sorted_map(
             run in 0u16..60,
             puts in proptest::collection::vec((0u16..120, prop_oneof![8 => 0usize..300, 1 => 0usize..=SHELF.value_max()]), 0..120),
+            removes in proptest::collection::vec(0u16..130, 0..150),
             low in 0u16..130, high in 0u16..130,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let engine = Engine::open(dir.path(), 1 << 20).unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
             let mut batch = Pending::new(&engine);
             let mut model = BTreeMap::new();
             for tag in [b's', b'u'] {
@@ -211,6 +277,11 @@ mod tests {
                 let value = vec![n as u8; len];
                 prop_assert!(SHELF.put(&mut batch, &n.to_be_bytes(), &value).unwrap());
                 model.insert(n, value);
+            }
+            for n in removes {
+                let removed = SHELF.remove(&mut batch, &n.to_be_bytes()).unwrap();
+                let wanted = model.remove(&n);
+                prop_assert_eq!(removed.as_deref(), wanted.as_deref());
             }
             for n in 0..130u16 {
                 let found = SHELF.get(&batch, &n.to_be_bytes()).unwrap();
@@ -232,13 +303,67 @@ mod tests {
         #[test]
         fn any_bytes_may_be_read(block: Vec<u8>) {
             let _ = SHELF.entries(&block).count();
+            for (_, at, len) in SHELF.places(&block) {
+                prop_assert!(block.len() >= at + len);
+            }
         }
+
+        /// Blocks are divided and put together while it walks: everything that is there all the time is seen once, and in order.
+        #[test]
+        fn a_walk_among_changes(
+            stays in proptest::collection::btree_set(0u16..200, 1..60), newest in any::<bool>(),
+            changes in proptest::collection::vec((0u16..200, proptest::option::weighted(0.4, 0usize..400)), 0..200),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+            let mut batch = Pending::new(&engine);
+            for n in 0..200u16 {
+                SHELF.put(&mut batch, &n.to_be_bytes(), &[7; 100]).unwrap();
+            }
+            let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
+            let mut walk = SHELF.walk(&[0; 2], &[255; 2], order);
+            let mut changes = changes.into_iter().filter(|(n, _)| !stays.contains(n));
+            let mut seen = Vec::new();
+            while let Some((key, _)) = walk.next(&batch).unwrap() {
+                seen.push(u16::from_be_bytes([key[0], key[1]]));
+                for (n, len) in changes.by_ref().take(6) {
+                    match len {
+                        Some(len) => prop_assert!(SHELF.put(&mut batch, &n.to_be_bytes(), &vec![8; len]).unwrap()),
+                        None => drop(SHELF.remove(&mut batch, &n.to_be_bytes()).unwrap()),
+                    }
+                }
+            }
+            if newest {
+                seen.reverse();
+            }
+            prop_assert!(seen.is_sorted_by(|a, b| a < b), "{:?}", seen);
+            seen.retain(|n| stays.contains(n));
+            prop_assert!(seen.iter().eq(&stays), "{:?} {:?}", seen, stays);
+        }
+    }
+
+    #[test]
+    fn a_shelf_that_becomes_sparse_has_few_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let mut batch = Pending::new(&engine);
+        (0..1000u16).for_each(|n| assert!(SHELF.put(&mut batch, &n.to_be_bytes(), &[1; 100]).unwrap()));
+        let left = (0..1000u16).filter(|n| n % 10 == 3);
+        (0..1000u16).filter(|n| n % 10 != 3).for_each(|n| drop(SHELF.remove(&mut batch, &n.to_be_bytes()).unwrap()));
+        let mut blocks = 0;
+        let mut from = vec![b't'];
+        while let Some((key, _)) = batch.first_in(&from, b"u").unwrap() {
+            from = keys::successor(&key);
+            blocks += 1;
+        }
+        let bytes = left.count() * 104;
+        assert!(blocks <= 4 * bytes / TARGET + 1, "{blocks} blocks of {bytes} bytes");
     }
 
     #[test]
     fn too_long_a_value_is_not_set() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
         let mut batch = Pending::new(&engine);
         assert!(SHELF.put(&mut batch, &[0, 1], &vec![0; SHELF.value_max()]).unwrap());
         assert!(!SHELF.put(&mut batch, &[0, 2], &vec![0; SHELF.value_max() + 1]).unwrap());

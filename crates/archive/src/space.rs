@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::engine::SEGMENT;
+use crate::engine::{BATCH_FULL, SEGMENT};
 use crate::error::ArchiveError;
 
 /// Bytes that were free at one moment; `None` where the system does not say.
@@ -36,6 +36,22 @@ impl Space {
             return Err(ArchiveError::DiskFull { dir: self.dir.clone(), free, needed });
         }
         Ok(())
+    }
+
+    /// Whether there is room for this many bytes beside what is kept free.
+    pub(crate) fn check_room(&self, bytes: u64) -> Result<(), ArchiveError> {
+        let Some(free) = self.free() else { return Ok(()) };
+        let needed =
+            self.min_free_bytes.saturating_add(self.reserve_bytes).saturating_add(bytes).saturating_add(worst(0));
+        if free < needed {
+            return Err(ArchiveError::DiskFull { dir: self.dir.clone(), free, needed });
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for a batch, down to the last of what is kept free.
+    pub(crate) fn check_bare(&self) -> Result<(), ArchiveError> {
+        Space::new(&self.dir, 0, 0).check(self.look(), BATCH_FULL)
     }
 
     /// Gives the reserve up if what has begun would otherwise meet a full disk.

@@ -1,9 +1,14 @@
-//! The one thread that writes: takes what waits, makes one batch of it, brings it to the disk, and then answers.
+//! The one thread that writes: takes what waits, makes one batch of it, brings it to the disk, and then answers. Between batches it goes
+//! on with its chores (`chores`).
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::archive::Shared;
+use crate::chores::Chores;
 use crate::engine::{Engine, Fault};
 use crate::error::ArchiveError;
 use crate::folder::Folder;
@@ -12,13 +17,15 @@ use crate::queue::{Queue, Work};
 use crate::space::{Free, Space};
 
 /// Runs until the queue ends or the store fails, then closes the store and lets the folder go.
-pub(crate) fn run(shared: &Shared, folder: Folder, space: &Space) {
-    let outcome = catch_unwind(AssertUnwindSafe(|| work(shared, space)));
+pub(crate) fn run(shared: &Shared, mut folder: Folder, space: &Space) {
+    let mut chores = Chores::default();
+    let outcome = catch_unwind(AssertUnwindSafe(|| work(shared, &mut folder, space, &mut chores)));
     let fault = match outcome {
         Ok(Ok(())) => None,
         Ok(Err(fault)) => Some(fault),
         Err(_) => Some(Fault { detail: "the archive's writer gave up".into(), damaged: false }),
     };
+    chores.end(shared, &shared.queue.ended());
     let engine = shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(fault) = &fault {
         if let Some(engine) = &engine {
@@ -47,13 +54,49 @@ fn refuse_all(queue: &Queue, error: &ArchiveError) {
     }
 }
 
-fn work(shared: &Shared, space: &Space) -> Result<(), Fault> {
-    while let Some(waiting) = shared.queue.take() {
+fn work(shared: &Shared, folder: &mut Folder, space: &Space, chores: &mut Chores) -> Result<(), Fault> {
+    loop {
+        let waiting = match chores.pause() {
+            None => shared.queue.take(),
+            Some(pause) => shared.queue.take_within(pause),
+        };
+        let Some(waiting) = waiting else { return Ok(()) };
+        if !waiting.is_empty() {
+            write(waiting, shared, folder, space, chores)?;
+        }
+        chores.run(shared, folder, space)?;
+    }
+}
+
+/// Everything that waited, as one group.
+fn write(
+    waiting: VecDeque<(Work, OwnedSemaphorePermit)>,
+    shared: &Shared,
+    folder: &Folder,
+    space: &Space,
+    chores: &mut Chores,
+) -> Result<(), Fault> {
+    {
         let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
         let Some(engine) = &*engine else { return Ok(()) };
         let mut group = Group::new(engine, shared, space);
         // Each permit goes at the end of its round, when the record is in the batch or beyond it.
         for (work, _permit) in waiting {
+            let work = match work {
+                Work::Retain(keep, now, reply) => {
+                    chores.retain(keep, now, reply);
+                    continue;
+                }
+                Work::Remove(ids, reply) => {
+                    chores.remove(ids, reply);
+                    continue;
+                }
+                Work::Compact(reply) => {
+                    chores.compact(engine, folder, shared, space, reply);
+                    continue;
+                }
+                other => other,
+            };
             if let Err(fault) = group.add(work) {
                 group.fail(&fault);
                 return Err(fault);
@@ -109,6 +152,7 @@ impl<'e> Group<'e> {
                 let done = self.ledger.set_note(id, note.as_deref());
                 self.answer(done, Some(reply))?;
             }
+            Work::Retain(..) | Work::Remove(..) | Work::Compact(_) => {} // Chores.
         }
         if self.ledger.batch.is_full() { self.commit() } else { Ok(()) }
     }

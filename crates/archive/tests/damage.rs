@@ -1,23 +1,13 @@
 //! A damaged store is told, at once or when what is damaged is read.
 
+#[path = "sample/damage.rs"]
+mod damage;
 mod sample;
 
-use std::path::Path;
 use std::time::Duration;
 
+use damage::{copy, hit};
 use tunnel_archive::{Archive, ArchiveError};
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-}
 
 /// It never panics, hangs, or passes something else off as what was
 /// stored.
@@ -30,20 +20,11 @@ async fn a_damaged_store_is_told() {
         archive.insert(sample::intake(n)).await.unwrap();
     }
     archive.close().await.unwrap();
-    let len = std::fs::metadata(whole.join("store/db")).unwrap().len();
-    let mut dice = sample::Dice(7);
     let mut told = 0;
     for case in 0..16 {
         let damaged = dir.path().join(format!("damaged{case}"));
         copy(&whole, &damaged);
-        let db = std::fs::File::options().write(true).open(damaged.join("store/db")).unwrap();
-        if case % 4 == 0 {
-            db.set_len(dice.below(len)).unwrap();
-        } else {
-            use std::os::unix::fs::FileExt as _;
-            db.write_all_at(&dice.bytes(8192), dice.below(len)).unwrap();
-        }
-        drop(db);
+        hit(&damaged, case);
         let (done, outcome) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let read = || -> Result<(), ArchiveError> {

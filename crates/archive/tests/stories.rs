@@ -83,6 +83,7 @@ fn expected(intake: &Intake, attempts: &[Attempt], note: Option<String>) -> Stor
         event: intake.event.clone(),
         signature: intake.signature.clone(),
         duplicate_of: None,
+        repeats: Vec::new(),
         pinned: note.is_some(),
         note,
         attempts: attempts.to_vec(),
@@ -127,6 +128,7 @@ enum Step {
     Insert { n: u64, event: usize, status: usize, tunnel: bool },
     Record { pick: usize, attempt: u64 },
     Pin { pick: usize },
+    Remove { pick: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -135,6 +137,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(n, event, status, tunnel)| Step::Insert { n, event, status, tunnel }),
         2 => (any::<prop::sample::Index>(), 0u64..40).prop_map(|(i, attempt)| Step::Record { pick: i.index(1000), attempt }),
         1 => any::<prop::sample::Index>().prop_map(|i| Step::Pin { pick: i.index(1000) }),
+        1 => any::<prop::sample::Index>().prop_map(|i| Step::Remove { pick: i.index(1000) }),
     ]
 }
 
@@ -146,7 +149,8 @@ prop_compose! {
         kind in proptest::option::weighted(0.2, Just("Goal")), resource in proptest::option::weighted(0.2, 0u64..5),
         signature in proptest::sample::subsequence(SignatureStatus::ALL.to_vec(), 0..4),
         answer in proptest::sample::subsequence(AnswerClass::ALL.to_vec(), 0..4),
-        tunnel in proptest::option::weighted(0.2, Just("other")), pinned in proptest::option::weighted(0.2, any::<bool>()),
+        tunnel in proptest::option::weighted(0.2, Just("other")), (pinned, duplicates) in
+            (proptest::option::weighted(0.2, any::<bool>()), proptest::option::weighted(0.2, any::<bool>())),
         text in proptest::option::weighted(0.2, Just("BODY OF 1")),
     ) -> Query {
         Query {
@@ -162,6 +166,8 @@ prop_compose! {
             answer,
             tunnel: tunnel.map(|t| t.parse().unwrap()),
             pinned,
+            duplicates,
+            repeats_of: None,
             text: text.map(str::to_owned),
             scan_limit,
         }
@@ -169,9 +175,13 @@ prop_compose! {
 }
 
 fn story(n: u64, event: usize, status: usize, tunnel: bool) -> Intake {
-    let mut intake = sample::intake(n);
+    // From 300 on they are repeats, if what they repeat is there.
+    let mut intake = sample::intake(n % 300);
     let delivery = Arc::make_mut(&mut intake.delivery);
-    delivery.body = format!("body of {n}").into();
+    delivery.id = sample::id_of(n);
+    delivery.received_at = sample::time_of(n);
+    delivery.body = format!("body of {}", n % 300).into();
+    intake.body_sha256 = sample::sha256(&delivery.body);
     if tunnel {
         delivery.tunnel = "other".parse().unwrap();
     }
@@ -231,6 +241,12 @@ proptest! {
                             archive.set_pinned(id, true).await.unwrap();
                         }
                     }
+                    Step::Remove { pick } => {
+                        if let Some(id) = picked(pick) {
+                            assert_eq!(archive.remove(vec![id]).await.unwrap(), 1);
+                            model.remove(&id);
+                        }
+                    }
                 }
             }
         });
@@ -249,6 +265,8 @@ proptest! {
                 prop_assert!(as_it_should, "{:?}", summary);
             }
         }
+        let report = archive.check(|_| ()).unwrap();
+        prop_assert!(report.is_sound(), "{:?} {:?}", report.findings(), report);
         for query in queries {
             let text = query.text.as_ref().map(|t| t.to_ascii_lowercase());
             let mut wanted: Vec<Summary> = all

@@ -106,6 +106,7 @@ fn stored(delivery: &Delivery) -> Stored {
         event: None,
         signature: Verdict::bare(SignatureStatus::NoSecret),
         duplicate_of: None,
+        repeats: Vec::new(),
         pinned: false,
         note: None,
         attempts: Vec::new(),

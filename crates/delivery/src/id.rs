@@ -38,6 +38,13 @@ impl DeliveryId {
         DeliveryId(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().into_bytes())
     }
 
+    /// When the delivery was received, to the millisecond.
+    pub fn received_at(&self) -> Timestamp {
+        let [a, b, c, d, e, f, ..] = self.0;
+        // 48 bits.
+        Timestamp::from_micros(i64::from_be_bytes([0, 0, a, b, c, d, e, f]) * 1000)
+    }
+
     /// The sixteen bytes, in the order that sorts.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -107,6 +114,8 @@ mod tests {
         let late = DeliveryId::first_at(Timestamp::from_micros(1_700_000_000_001_000));
         assert!(early < late, "{early} {late}");
         assert!(early.to_string() < late.to_string());
+        assert_eq!(early.received_at(), Timestamp::from_micros(1_700_000_000_000_000));
+        assert_eq!(late.received_at(), Timestamp::from_micros(1_700_000_000_001_000));
     }
 
     #[test]

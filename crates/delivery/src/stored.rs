@@ -32,6 +32,8 @@ pub struct Stored {
     pub signature: Verdict,
     /// The earlier delivery it seems to repeat.
     pub duplicate_of: Option<DuplicateOf>,
+    /// Later deliveries that seem to repeat this one, oldest first; the first 100 of them.
+    pub repeats: Vec<DeliveryId>,
     /// Whether it is kept whatever its age.
     pub pinned: bool,
     /// What the developer wrote about it.
@@ -147,6 +149,9 @@ pub struct Summary {
     pub body_len: u64,
     /// The earlier delivery it seems to repeat.
     pub duplicate_of: Option<DeliveryId>,
+    /// How many later deliveries seem to repeat this one.
+    #[serde(default)]
+    pub repeats: u32,
     /// Whether it is kept whatever its age.
     pub pinned: bool,
     /// How many attempts there were.
@@ -179,6 +184,8 @@ struct Json {
     duplicate_of: Option<DeliveryId>,
     #[serde(default)]
     duplicate_reason: Option<String>,
+    #[serde(default)]
+    repeats: Vec<DeliveryId>,
     pinned: bool,
     note: Option<String>,
     attempts: Vec<Attempt>,
@@ -206,6 +213,7 @@ impl Serialize for Stored {
             signature: self.signature.clone(),
             duplicate_of: self.duplicate_of.as_ref().map(|d| d.id),
             duplicate_reason: self.duplicate_of.as_ref().map(|d| d.reason.clone()),
+            repeats: self.repeats.clone(),
             pinned: self.pinned,
             note: self.note.clone(),
             attempts: self.attempts.clone(),
@@ -240,6 +248,7 @@ impl<'de> Deserialize<'de> for Stored {
             duplicate_of: json
                 .duplicate_of
                 .map(|id| DuplicateOf { id, reason: json.duplicate_reason.unwrap_or_default() }),
+            repeats: json.repeats,
             pinned: json.pinned,
             note: json.note,
             attempts: json.attempts,
@@ -286,6 +295,7 @@ mod tests {
             event: Some(Event { event_type: "a.b".into(), ..Event::default() }),
             signature: Verdict::bare(SignatureStatus::NoSecret),
             duplicate_of: None,
+            repeats: Vec::new(),
             pinned: false,
             note: None,
             attempts: vec![Attempt {

@@ -4,6 +4,7 @@ mod filters;
 mod list;
 mod show;
 mod tail;
+pub(crate) mod unknown;
 mod wait;
 
 use clap::Subcommand;

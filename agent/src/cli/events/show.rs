@@ -3,7 +3,7 @@
 use tunnel_delivery::{Headers, Stored};
 
 use super::super::arguments::{self, Data, Gather};
-use super::super::style::{Tone, date_time, duration};
+use super::super::style::{Tone, date_time, duration, span};
 use super::super::{Context, Failure, Output};
 use crate::safe_text::{SafeText, bytes_as_text};
 
@@ -50,7 +50,16 @@ fn print(s: &Stored, out: &mut Output) -> Result<(), Failure> {
         field("", SafeText::new(text).to_string())?;
     }
     if let Some(first) = &s.duplicate_of {
-        field("repeats", format!("{}: {}", first.id, SafeText::new(&first.reason)))?;
+        field("repeat of", first.id.to_string())?;
+        field("", SafeText::new(&first.reason).to_string())?;
+    }
+    for (i, repeat) in s.repeats.iter().enumerate() {
+        let after = span(repeat.received_at().since(d.id.received_at()));
+        field(if i == 0 { "repeats" } else { "" }, format!("{repeat}  {after} later"))?;
+    }
+    if !s.repeats.is_empty() {
+        let guess = "same body and target, and the same signature if any; that they are repeats and no events of their own is a guess";
+        field("", guess.to_owned())?;
     }
     if s.pinned {
         field("pinned", "yes".into())?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
 use super::filters::{Filters, missed};
+use super::unknown;
 use crate::control::Followed;
 
 /// How often it looks whether anybody still reads, so that `tail | head -1` ends.
@@ -27,7 +28,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
-    let mut follower = arguments::local(&settings)?.follow(args.filters.filter());
+    let (local, filter) = (arguments::local(&settings)?, args.filters.filter());
+    unknown::before_following(&local, &filter, &mut context.out).await?;
+    let mut follower = local.follow(filter);
     loop {
         let next = {
             let mut next = std::pin::pin!(follower.next());

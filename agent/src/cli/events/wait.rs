@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
 use super::filters::{Filters, missed};
+use super::unknown;
 use crate::control::Followed;
 
 /// Wait until so many deliveries came; exit 1 if they do not come in time
@@ -29,7 +30,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
-    let mut follower = arguments::local(&settings)?.follow(args.filters.filter());
+    let (local, filter) = (arguments::local(&settings)?, args.filters.filter());
+    unknown::before_following(&local, &filter, &mut context.out).await?;
+    let mut follower = local.follow(filter);
     let deadline = tokio::time::Instant::now() + args.timeout;
     let mut came = 0;
     while came < args.count {

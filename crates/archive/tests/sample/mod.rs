@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use tunnel_archive::{Intake, Options};
 use tunnel_delivery::{
     Attempt, AttemptError, Cause, Delivery, DeliveryId, Environment, ErrorKind, Event, Headers, HttpVersion, Lost,
@@ -49,6 +50,10 @@ impl Dice {
     }
 }
 
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
 pub(crate) fn time_of(n: u64) -> Timestamp {
     Timestamp::from_micros(START + i64::try_from(n).unwrap() * 700)
 }
@@ -71,8 +76,7 @@ pub(crate) fn intake(n: u64) -> Intake {
     headers.push("Signature", format!("sig1={n:064x}"));
     headers.push("Signature", "");
     let event = EVENTS[usize::try_from(dice.below(EVENTS.len() as u64)).unwrap()];
-    let mut sha = [0; 32];
-    sha[..8].copy_from_slice(&dice.roll().to_le_bytes());
+    let sha = sha256(&body);
     Intake {
         delivery: Arc::new(Delivery {
             id: id_of(n),

@@ -1,0 +1,131 @@
+//! How the agent and the store are at this moment: what `healthie-tunnel status` shows.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tunnel_archive::{Archive, ArchiveError, Order, Query};
+use tunnel_delivery::{AnswerClass, Timestamp};
+
+use super::{ControlError, Operations};
+use crate::standing::{ConnectionStatus, State};
+use crate::upkeep::Upkept;
+
+/// What waits is counted up to this number; beyond it, counting would take longer than anybody wants to know it.
+const COUNTED: u64 = 10_000;
+
+/// Who answers at the local interface.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// The process.
+    pub pid: u32,
+    /// Program and version.
+    pub software: String,
+}
+
+/// Everything at one moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether an agent runs. Without one there are only the figures of the store.
+    pub running: bool,
+    /// The agent's process.
+    pub pid: Option<u32>,
+    /// Program and version of whoever has the store open.
+    pub software: String,
+    /// The relay's address.
+    pub relay: Option<String>,
+    /// The tunnel, once there was a session.
+    pub tunnel: Option<String>,
+    /// The agent's name in it.
+    pub device: Option<String>,
+    /// Where senders reach the tunnel.
+    pub public_urls: Vec<String>,
+    /// The connection to the relay.
+    pub connection: Option<ConnectionStatus>,
+    /// What is still to come or to be done.
+    pub waiting: Waiting,
+    /// What is stored.
+    pub archive: Figures,
+    /// What is kept, and what was removed because of that; nobody removes anything where no agent runs.
+    pub upkeep: Option<Upkept>,
+}
+
+/// Deliveries that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// How many of those that waited at the relay when the connection came up have not come yet; unknown without a connection.
+    pub at_relay: Option<u64>,
+    /// How many are stored and wait to be forwarded.
+    pub to_forward: u64,
+    /// Whether there are more of them than were counted.
+    pub to_forward_more: bool,
+}
+
+/// Figures of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// How many deliveries.
+    pub deliveries: u64,
+    /// How many attempts.
+    pub attempts: u64,
+    /// The length of all bodies in bytes.
+    pub body_bytes: u64,
+    /// The length of the store's file in bytes.
+    pub disk_bytes: u64,
+}
+
+impl Operations {
+    /// How everything is now.
+    pub(crate) async fn status(&self) -> Result<Status, ControlError> {
+        let (archive, (to_forward, to_forward_more)) =
+            self.read(|archive| Ok((figures(archive), queued(archive)?))).await?;
+        let welcome = self.welcomed.borrow().clone();
+        let announcer = &self.hand.announcer;
+        let running = self.agent.is_some();
+        let connection =
+            running.then(|| announcer.standing().at(Instant::now(), Timestamp::from_system(SystemTime::now())));
+        let up = connection.as_ref().filter(|c| c.state == State::Connected);
+        let at_relay = up.zip(welcome.as_ref()).map(|(c, w)| {
+            let came = announcer.arrivals().count().saturating_sub(c.arrived_before);
+            w.waiting.saturating_sub(came)
+        });
+        Ok(Status {
+            running,
+            pid: running.then(std::process::id),
+            software: crate::listen::SOFTWARE.to_owned(),
+            relay: self.agent.as_ref().map(|a| a.relay.to_string()),
+            tunnel: welcome.as_ref().map(|w| w.tunnel.to_string()),
+            device: self.agent.as_ref().map(|a| a.device.to_string()),
+            public_urls: welcome.map(|w| w.public_urls).unwrap_or_default(),
+            connection,
+            waiting: Waiting { at_relay, to_forward, to_forward_more },
+            archive,
+            upkeep: self.agent.as_ref().map(|a| a.upkept.borrow().clone()),
+        })
+    }
+}
+
+fn figures(archive: &Archive) -> Figures {
+    let s = archive.stats();
+    Figures { deliveries: s.deliveries, attempts: s.attempts, body_bytes: s.body_bytes, disk_bytes: s.disk_bytes }
+}
+
+/// How many wait to be forwarded, and whether there are more.
+fn queued(archive: &Archive) -> Result<(u64, bool), ArchiveError> {
+    let (mut count, mut cursor) = (0, None);
+    loop {
+        let query = Query {
+            order: Order::OldestFirst,
+            limit: 1000,
+            cursor,
+            answer: vec![AnswerClass::Queued],
+            ..Query::default()
+        };
+        let page = archive.list(&query)?;
+        count += page.items.len() as u64;
+        cursor = page.next;
+        if cursor.is_none() || count >= COUNTED {
+            return Ok((count, cursor.is_some()));
+        }
+    }
+}

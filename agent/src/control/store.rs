@@ -1,0 +1,278 @@
+//! What can be done with the store as a whole: check it, give disk space back, save what is readable of a damaged one. Where an agent runs it does the
+//! first two, since it has the store; a damaged store is nobody's, and only a command can save it. Writing it out is `export`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tunnel_archive::{ArchiveError, Named, Progress, Repaired, Report, Salvage};
+use tunnel_delivery::DeliveryId;
+
+use super::{Control, ControlError, HELD_WAIT, Kind, Local, Operations, has_store, nothing_there};
+
+/// Is told how far something is.
+pub type Watch = Box<dyn FnMut(Progress) + Send>;
+
+/// Deliveries: how many, and the first of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ids {
+    /// How many.
+    pub count: u64,
+    /// The first few.
+    pub first: Vec<DeliveryId>,
+}
+
+impl From<&Named> for Ids {
+    fn from(named: &Named) -> Ids {
+        Ids { count: named.count, first: named.first.clone() }
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// Whether nothing is wrong.
+    pub sound: bool,
+    /// How many deliveries could be read whole.
+    pub deliveries: u64,
+    /// How many of their attempts.
+    pub attempts: u64,
+    /// How many bytes of bodies were compared with their SHA-256.
+    pub body_bytes: u64,
+    /// How many entries of indexes were compared with their deliveries.
+    pub index_entries: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What can be saved of a store that cannot be read to its end.
+    pub saved: Option<Saved>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// For programs: what it concerns.
+    pub kind: String,
+    /// For people.
+    pub message: String,
+    /// The deliveries that it concerns.
+    #[serde(flatten)]
+    pub ids: Ids,
+}
+
+impl From<Report> for Checked {
+    fn from(report: Report) -> Checked {
+        let messages = report.findings();
+        let sound = report.is_sound();
+        // In the order of the report's sentences. Taken apart whole, so that nothing that is added to a report is forgotten here.
+        let Report {
+            deliveries,
+            attempts,
+            body_bytes,
+            index_entries,
+            unreadable,
+            lines,
+            requests,
+            bodies,
+            attempts_unreadable,
+            notes,
+            unindexed,
+            misindexed,
+            orphans,
+            salvage,
+            totals,
+        } = report;
+        let mut kinds: Vec<(&str, Ids)> = Vec::new();
+        kinds.extend(unreadable.map(|_| ("unreadable", Ids::default())));
+        for (kind, named) in [
+            ("line", lines),
+            ("request", requests),
+            ("body", bodies),
+            ("attempt", attempts_unreadable),
+            ("note", notes),
+            ("not-in-index", unindexed),
+            ("wrong-in-index", misindexed),
+            ("orphan", orphans),
+        ] {
+            if named.count > 0 {
+                kinds.push((kind, Ids::from(&named)));
+            }
+        }
+        kinds.extend(totals.map(|_| ("totals", Ids::default())));
+        let findings = kinds
+            .into_iter()
+            .zip(messages)
+            .map(|((kind, ids), message)| Finding { kind: kind.to_owned(), message, ids })
+            .collect();
+        let saved = salvage.map(Saved::from);
+        Checked { sound, deliveries, attempts, body_bytes, index_entries, findings, saved }
+    }
+}
+
+/// What compaction did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shrunk {
+    /// The length of the store's file before, in bytes.
+    pub before: u64,
+    /// And after.
+    pub after: u64,
+}
+
+/// What was or can be saved of a damaged store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// How many deliveries.
+    pub deliveries: u64,
+    /// How many attempts.
+    pub attempts: u64,
+    /// Deliveries that are known to be lost; there may have been others of which nothing is left.
+    pub lost: Ids,
+    /// Deliveries that were saved without an attempt or a note that they had.
+    pub incomplete: Ids,
+    /// Why not everything could be looked at.
+    pub stopped: Option<String>,
+    /// Where the damaged files are now, if they were put aside.
+    pub aside: Vec<PathBuf>,
+}
+
+impl From<Salvage> for Saved {
+    fn from(s: Salvage) -> Saved {
+        let (lost, incomplete) = (Ids::from(&s.lost), Ids::from(&s.incomplete));
+        let Salvage { deliveries, attempts, stopped, .. } = s;
+        Saved { deliveries, attempts, lost, incomplete, stopped, aside: Vec::new() }
+    }
+}
+
+impl Operations {
+    /// Reads everything and says what is wrong.
+    pub(crate) async fn check(&self) -> Result<Checked, ControlError> {
+        // It goes on where whoever asked goes away, and must not take all threads that may block: one at a time.
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let report = self
+            .read(move |archive| {
+                let report = archive.check(|_| ());
+                drop(turn);
+                report
+            })
+            .await?;
+        Ok(report.into())
+    }
+
+    /// Gives disk space back.
+    pub(crate) async fn compact(&self) -> Result<Shrunk, ControlError> {
+        let done = self.archive.compact().await?;
+        Ok(Shrunk { before: done.before, after: done.after })
+    }
+}
+
+impl Local {
+    fn archive(&self) -> PathBuf {
+        self.data.join("archive")
+    }
+
+    /// Reads everything in the store and says what is wrong; `told` hears how far it is where no agent does it.
+    ///
+    /// # Errors
+    /// There is no store, or it cannot be looked at.
+    pub async fn check(&self, told: Watch) -> Result<Checked, ControlError> {
+        if let Some(agent) = self.agent().await {
+            return agent.ask("check", &()).await;
+        }
+        let report = self.closed(told, |dir, told| tunnel_archive::check(dir, told)).await?;
+        Ok(report.into())
+    }
+
+    /// Gives disk space back.
+    ///
+    /// # Errors
+    /// There is no store, it is damaged, or there is no room for the copy that it takes.
+    pub async fn compact(&self) -> Result<Shrunk, ControlError> {
+        match self.connect().await? {
+            Control::Remote(agent) => agent.ask("compact", &()).await,
+            Control::Local(ops) => {
+                let done = ops.compact().await;
+                Control::Local(ops).close().await;
+                done
+            }
+        }
+    }
+
+    /// Builds the store anew from what is readable of it, and puts the damaged files aside.
+    ///
+    /// # Errors
+    /// There is no store, an agent has it, or there is no room.
+    pub async fn repair(&self, told: Watch) -> Result<Saved, ControlError> {
+        if let Some(agent) = self.agent().await {
+            let pid = agent.file().pid;
+            let message = format!("a running agent (process {pid}) has the store in {} open", self.data.display());
+            return Err(ControlError::new(Kind::Usage, message)
+                .hint("stop that agent first; without --rescue compaction works beside it"));
+        }
+        let Repaired { salvage, aside } = self.closed(told, |dir, told| tunnel_archive::repair(dir, told)).await?;
+        Ok(Saved { aside, ..Saved::from(salvage) })
+    }
+
+    /// Does something with a store that nobody has open, where it may block; waits for a command that has it.
+    pub(super) async fn closed<T: Send + 'static>(
+        &self,
+        mut told: Watch,
+        work: impl FnOnce(&Path, &mut Watch) -> Result<T, ArchiveError> + Send + 'static + Clone,
+    ) -> Result<T, ControlError> {
+        if !has_store(&self.data) {
+            return Err(nothing_there(&self.data));
+        }
+        let deadline = Instant::now() + HELD_WAIT;
+        loop {
+            let (dir, again) = (self.archive(), work.clone());
+            let work = tokio::task::spawn_blocking(move || {
+                let done = again(&dir, &mut told);
+                (done, told)
+            });
+            let Ok((done, back)) = work.await else {
+                return Err(ArchiveError::Closed.into());
+            };
+            told = back;
+            match done {
+                Err(ArchiveError::Held { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                done => return Ok(done?),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tunnel_delivery::Timestamp;
+
+    #[test]
+    fn each_finding_has_its_own_sentence_and_ids() {
+        let id = DeliveryId::first_at(Timestamp::from_micros(1_763_714_000_000_000));
+        let named = || Named { count: 30, first: vec![id] };
+        let report = Report {
+            deliveries: 5,
+            unreadable: Some("torn".into()),
+            requests: named(),
+            orphans: Named { count: 1, first: vec![id] },
+            totals: Some("5 and not 6".into()),
+            ..Report::default()
+        };
+        let checked = Checked::from(report.clone());
+        assert!(!checked.sound && Checked::from(Report::default()).sound);
+        let told: Vec<_> = checked.findings.iter().map(|f| (&*f.kind, f.ids.count, &*f.message)).collect();
+        assert_eq!(told.len(), report.findings().len());
+        assert!(
+            matches!(
+                told[..],
+                [("unreadable", 0, a), ("request", 30, b), ("orphan", 1, c), ("totals", 0, d)]
+                    if a.contains("torn") && b.contains("request") && c.contains("parts") && d.contains("5 and not 6")
+            ),
+            "{told:?}"
+        );
+        let json = serde_json::to_value(&checked).unwrap();
+        assert_eq!(json["findings"][1]["first"][0], id.to_string());
+        assert_eq!(serde_json::from_value::<Checked>(json).unwrap(), checked);
+    }
+}

@@ -1,0 +1,38 @@
+//! What retention keeps: the limits, and what came of applying them. Pure; applying them is `trim`'s work.
+
+use std::time::Duration;
+
+/// What is kept at most. Limits that are `None` do not limit; without any nothing is removed.
+///
+/// Whatever the limits say, three kinds of deliveries stay: pinned ones, those that wait to be forwarded, and those received within
+/// the last minute. They count towards `count` and `bytes`, so that others make room for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Deliveries received longer ago than this are removed.
+    pub age: Option<Duration>,
+    /// How many deliveries are kept; the oldest are removed first.
+    pub count: Option<u64>,
+    /// How many bytes of records ([`crate::Stats::record_bytes`]) are kept; the oldest are removed first. This is not the length of
+    /// the file: that shrinks by [`crate::Archive::compact`].
+    pub bytes: Option<u64>,
+}
+
+impl Keep {
+    /// Whether nothing limits.
+    pub fn is_everything(&self) -> bool {
+        *self == Keep::default()
+    }
+}
+
+/// What one call of [`crate::Archive::retain`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// How many deliveries were removed, with everything that belongs to them.
+    pub deliveries: u64,
+    /// How many attempts went with them.
+    pub attempts: u64,
+    /// How many bytes of records that were.
+    pub bytes: u64,
+    /// How many the limits would have removed but for being pinned, waiting to be forwarded or just received.
+    pub spared: u64,
+}

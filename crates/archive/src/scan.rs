@@ -1,0 +1,164 @@
+//! Finding records in the raw bytes of a store's file by their seals. Knows nothing of the engine but that it keeps values in one
+//! stretch; what the engine no longer uses is found too, and older: the greatest number wins, and what was removed is marked so.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::error::ArchiveError;
+use crate::folder::io;
+use crate::keys;
+use crate::report::Progress;
+use crate::seal::{self, Seal};
+use crate::shelf::Shelf;
+
+/// How much is read at a time.
+const WINDOW: usize = 4 << 20;
+
+/// Where the latest copy of something lies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Place {
+    number: u64,
+    file: u16,
+    len: u16,
+    at: u64,
+}
+
+/// Everything that was found.
+pub(crate) struct Found {
+    files: Vec<(PathBuf, File)>,
+    /// By tag and key: what lies on shelves (one entry each), and pieces.
+    places: BTreeMap<Vec<u8>, Place>,
+}
+
+impl Found {
+    /// Reads these files from end to end. One that is not there has nothing.
+    pub(crate) fn scan(paths: &[PathBuf], progress: &mut dyn FnMut(Progress)) -> Result<Found, ArchiveError> {
+        let mut found = Found { files: Vec::new(), places: BTreeMap::new() };
+        let mut total = 0;
+        for path in paths {
+            match File::open(path) {
+                Ok(file) => {
+                    total += file.metadata().map_or(0, |m| m.len());
+                    found.files.push((path.clone(), file));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(io("open", path)(error)),
+            }
+        }
+        let mut done = 0;
+        for number in 0..found.files.len().min(usize::from(u16::MAX)) {
+            done = found.scan_file(number as u16, done, total, progress)?;
+        }
+        Ok(found)
+    }
+
+    fn scan_file(
+        &mut self,
+        number: u16,
+        mut done: u64,
+        total: u64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<u64, ArchiveError> {
+        let mut window = vec![0; WINDOW + seal::LONGEST];
+        let mut at = 0;
+        // Where the last seal ended: what lies within it is not looked at.
+        let mut skip = 0;
+        loop {
+            progress(Progress { step: "searching for records", done, total });
+            let (path, file) = &self.files[usize::from(number)];
+            let len = read_at(file, &mut window, at).map_err(io("read", path))?;
+            let until = len.min(WINDOW);
+            let from = usize::try_from(skip).unwrap_or(usize::MAX).min(until);
+            let mut end = from;
+            let places = &mut self.places;
+            seal::find(&window[from..len], until - from, |within, seal| {
+                end = from + within + seal.len();
+                note(places, number, at + (from + within) as u64, &seal);
+            });
+            if until < WINDOW {
+                return Ok(done + until as u64);
+            }
+            skip = end.saturating_sub(WINDOW) as u64;
+            at += WINDOW as u64;
+            done += WINDOW as u64;
+        }
+    }
+
+    /// The latest copy of a shelf's entry or of a piece, and the number of its commit.
+    pub(crate) fn read(&self, key: &[u8]) -> Option<(Vec<u8>, u64)> {
+        let place = self.places.get(key)?;
+        let (_, file) = self.files.get(usize::from(place.file))?;
+        let mut bytes = vec![0; usize::from(place.len)];
+        file.read_exact_at(&mut bytes, place.at).ok()?;
+        Some((bytes, place.number))
+    }
+
+    /// All keys of a kind, in order, with the numbers of their latest commits.
+    pub(crate) fn keys(&self, tag: u8) -> impl Iterator<Item = (&[u8], u64)> {
+        self.places.range(vec![tag]..vec![tag + 1]).map(|(key, place)| (&key[1..], place.number))
+    }
+}
+
+#[cfg(test)]
+impl Found {
+    /// Whether one of the latest copies of what belongs to a delivery, marks of its removal included, lies in or near this range.
+    pub(crate) fn hit(&self, id: tunnel_delivery::DeliveryId, range: &std::ops::Range<u64>) -> bool {
+        let of = |key: &[u8]| key.get(1..17) == Some(&id.as_bytes()[..]);
+        self.places.iter().filter(|(key, _)| of(key)).any(|(_, place)| {
+            // A seal is broken as a whole: what it covers lies within this distance.
+            let (low, high) = (place.at.saturating_sub(seal::LONGEST as u64), place.at + seal::LONGEST as u64);
+            low < range.end && range.start < high
+        })
+    }
+}
+
+fn note(places: &mut BTreeMap<Vec<u8>, Place>, file: u16, at: u64, seal: &Seal<'_>) {
+    let Some((&tag, _)) = seal.key.split_first() else { return };
+    let mut put = |key: Vec<u8>, within: usize, len: usize| {
+        let at = at + (seal.payload_at() + within) as u64;
+        // At most a piece.
+        let place = Place { number: seal.number, file, len: len as u16, at };
+        let known = places.entry(key).or_insert(place);
+        if known.number < seal.number {
+            *known = place;
+        }
+    };
+    let shelves: [Shelf; 4] = [keys::LINES, keys::REQUESTS, keys::ATTEMPTS, keys::TOMBS];
+    match shelves.into_iter().find(|shelf| shelf.tag == tag) {
+        Some(shelf) => {
+            for (key, within, len) in shelf.places(seal.payload) {
+                put([&[tag], key].concat(), within, len);
+            }
+        }
+        None => put(seal.key.to_vec(), 0, seal.payload.len()),
+    }
+}
+
+/// Fills the buffer as far as the file goes. A part that the disk cannot read is passed over as zeros.
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
+    let mut len = 0;
+    while len < buffer.len() {
+        match file.read_at(&mut buffer[len..], at + len as u64) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+                let hole = buffer.len().min(len + 4096);
+                buffer[len..hole].fill(0);
+                len = hole;
+                if file.metadata()?.len() <= at + len as u64 {
+                    break;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
+}
+
+/// The files of these stores that hold records.
+pub(crate) fn files(stores: &[PathBuf]) -> Vec<PathBuf> {
+    stores.iter().map(|store: &PathBuf| Path::join(store, "db")).collect()
+}
