@@ -184,7 +184,7 @@ impl Chores {
         drop(engine);
         let after = copy.disk_bytes();
         let old = shared.engine.write().unwrap_or_else(PoisonError::into_inner).replace(copy);
-        shared.compacted.store(after, Ordering::Relaxed);
+        shared.compacted.store(after / (shared.live_bytes() / 1000).max(1), Ordering::Relaxed);
         let leave = move || {
             drop(old);
             if let Err(error) = folder::remove_store(&old_dir) {
