@@ -41,7 +41,7 @@ impl Default for Options {
 }
 
 /// A file shorter than this is not worth a compaction of its own accord.
-const WORTH_IT: u64 = 32 << 20;
+const WORTH_IT: u64 = 16 << 20;
 
 /// Figures about the whole archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,8 @@ pub(crate) struct Shared {
     pub(crate) engine: RwLock<Option<Engine>>,
     pub(crate) queue: Queue,
     pub(crate) counters: Mutex<Counters>,
-    /// How large the file was after the last compaction of this process.
+    /// How large the file was after the last compaction of this process, in thousandths of what was expected: where that was too little, it
+    /// must not be expected again and again.
     pub(crate) compacted: AtomicU64,
     pub(crate) cache_bytes: u64,
     dir: PathBuf,
@@ -224,8 +225,7 @@ impl Archive {
     pub fn wants_compaction(&self) -> bool {
         let disk = self.stats().disk_bytes;
         disk >= WORTH_IT
-            && disk > self.shared().live_bytes().saturating_mul(3)
-            && disk > self.shared().compacted.load(Ordering::Relaxed).saturating_mul(2)
+            && disk / 3 > self.shared().live_bytes() / 1000 * self.shared().compacted.load(Ordering::Relaxed).max(1000)
     }
 
     /// Reads everything there is and reports what is wrong, while writing goes on. Blocks, for seconds to minutes.
@@ -364,7 +364,7 @@ impl Shared {
     /// About how long the file of a compacted store would be.
     pub(crate) fn live_bytes(&self) -> u64 {
         let c = *self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        (c.record_bytes / 2 * 3).saturating_add(c.deliveries.saturating_mul(400)).saturating_add(4 << 20)
+        (c.record_bytes / 2 * 3).saturating_add(c.deliveries.saturating_mul(600)).saturating_add(2 << 20)
     }
 
     pub(crate) fn set_ended(&self) {

@@ -1,4 +1,5 @@
-//! What the writer does between batches: retention, removals, what they leave behind, compaction. One slice at a time, in turn.
+//! What the writer does between batches: retention, removals, what they leave behind, and compaction when there is nothing of those. One
+//! slice at a time, in turn.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
@@ -79,7 +80,9 @@ impl Chores {
     /// One slice of the chore whose turn it is. A fault is the store's and ends everything.
     pub(crate) fn run(&mut self, shared: &Shared, folder: &mut Folder, space: &Space) -> Result<(), Fault> {
         self.pause = Duration::ZERO;
-        let Some(chore) = self.line.pop_front() else { return Ok(()) };
+        // What removes goes first: what it leaves need not be copied.
+        let next = self.line.iter().position(|chore| !matches!(chore, Chore::Compact(_))).unwrap_or(0);
+        let Some(chore) = self.line.remove(next) else { return Ok(()) };
         let chore = match chore {
             Chore::Compact(compaction) => self.compact_on(compaction, shared, folder, space)?,
             other => with_engine(shared, |engine| self.write_on(other, engine, shared, space))?,
@@ -184,7 +187,7 @@ impl Chores {
         drop(engine);
         let after = copy.disk_bytes();
         let old = shared.engine.write().unwrap_or_else(PoisonError::into_inner).replace(copy);
-        shared.compacted.store(after, Ordering::Relaxed);
+        shared.compacted.store(after / (shared.live_bytes() / 1000).max(1), Ordering::Relaxed);
         let leave = move || {
             drop(old);
             if let Err(error) = folder::remove_store(&old_dir) {

@@ -100,7 +100,8 @@ async fn whatever_is_hit_the_rest_is_saved() {
             &fresh,
             |_| (),
             |r| {
-                let (expected, class) = &wanted[&r.stored.delivery.id];
+                // A hit on the mark of a removal may bring back what was removed.
+                let Some((expected, class)) = wanted.get(&r.stored.delivery.id) else { return };
                 assert!(r.stored.delivery == expected.delivery, "case {case}: something else than was stored");
                 assert!(r.stored.attempts.iter().all(|a| expected.attempts.contains(a)), "case {case}");
                 if r.attempts_lost == 0 && !r.note_lost && r.stored.attempts.len() == expected.attempts.len() {
@@ -114,13 +115,12 @@ async fn whatever_is_hit_the_rest_is_saved() {
         if !case.is_multiple_of(4) {
             assert!(saved.len() + 60 > wanted.len(), "case {case}: only {} of {}", saved.len(), wanted.len());
         }
-        assert!(salvage.lost.first.iter().all(|id| wanted.contains_key(id)), "case {case}: {salvage:?}");
         let repaired = repair(&fresh, |_| ()).unwrap();
         assert_eq!(repaired.salvage, salvage, "case {case}");
         let archive = Archive::open(&fresh, sample::small()).unwrap();
         let report = archive.check(|_| ()).unwrap();
         assert!(report.is_sound(), "case {case}: {:?}", report.findings());
-        assert!(everything(&archive).keys().eq(saved.keys()));
+        assert!(saved.keys().all(|id| archive.get(*id).unwrap().is_some()));
         archive.insert(sample::intake(77_777)).await.unwrap();
     }
     assert!(told >= 4, "only {told} of 12 were told: does the test damage anything?");
