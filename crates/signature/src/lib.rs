@@ -12,6 +12,7 @@
 
 mod base;
 mod digest;
+pub mod doctor;
 mod input;
 mod mac;
 mod message;
