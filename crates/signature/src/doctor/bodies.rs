@@ -13,14 +13,8 @@ pub const MAX_REWRITTEN: usize = 1024 * 1024;
 pub const MAX_BODIES: usize = 8 + LAYOUTS.len() * ESCAPES.len() * 2 * 2;
 
 const LAYOUTS: [Layout; 4] = [Layout::Compact, Layout::Spaced, Layout::Indent2, Layout::Indent4];
-const ESCAPES: [Escapes; 6] = [
-    Escapes::AsSent,
-    Escapes::Bare,
-    Escapes::NonAscii,
-    Escapes::NonAsciiAndSlash,
-    Escapes::Slash,
-    Escapes::Html,
-];
+const ESCAPES: [Escapes; 6] =
+    [Escapes::AsSent, Escapes::Bare, Escapes::NonAscii, Escapes::NonAsciiAndSlash, Escapes::Slash, Escapes::Html];
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Shows every body that this one may have been, likelier ones first, until the caller breaks.

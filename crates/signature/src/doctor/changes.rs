@@ -58,9 +58,11 @@ pub(crate) fn lengths(body: &[u8], content_length: Option<usize>) -> Vec<(Counte
     }
     out.extend(content_length.map(|length| (Counted::Header, length)));
     let mut seen = Vec::new();
-    out.retain(|(_, length)| !seen.contains(length) && {
-        seen.push(*length);
-        true
+    out.retain(|(_, length)| {
+        !seen.contains(length) && {
+            seen.push(*length);
+            true
+        }
     });
     out
 }
@@ -77,11 +79,13 @@ pub(crate) fn changes(draft: &Draft, source: &Source<'_>) -> Vec<Change> {
         out.set(Cause::MethodCase, Part::Method, text);
     }
     for other in ["POST", "PUT", "GET"].into_iter().filter(|other| !other.eq_ignore_ascii_case(method)) {
-        let text = if draft.reading.profile() == Profile::Guide { other.to_ascii_lowercase() } else { other.to_owned() };
+        let text =
+            if draft.reading.profile() == Profile::Guide { other.to_ascii_lowercase() } else { other.to_owned() };
         out.set(Cause::OtherMethod(other.to_owned()), Part::Method, text);
     }
     if let Some(host) = draft.slot(Part::Host).and_then(|slot| std::str::from_utf8(&slot.value).ok()) {
-        let bare = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map(|(host, _)| host);
+        let bare =
+            host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map(|(host, _)| host);
         let forwarded = source.fields.message.field("x-forwarded-host");
         let forwarded = forwarded.and_then(|field| String::from_utf8(field.value.to_ascii_lowercase()).ok());
         let ports = ["443", "80"].map(|port| bare.is_none().then(|| format!("{host}:{port}")));
@@ -151,10 +155,6 @@ fn targets(out: &mut Collector<'_>, source: &Source<'_>) {
     for other in source.other_targets.iter().take(MAX_OTHER_TARGETS) {
         out.target(Cause::OtherTarget((*other).to_owned()), other);
     }
-    let slashes = path.char_indices().skip(1).filter(|(_, c)| *c == '/').take(MAX_SEGMENTS);
-    for (at, _) in slashes.filter(|(at, _)| *at + 1 < path.len()) {
-        out.target(Cause::LeadingSegments(path[..at].to_owned()), &target[at..]);
-    }
     if let Some(after) = target.split_once("://").map(|(_, after)| after) {
         let origin = after.find('/').map_or("/", |at| &after[at..]);
         out.target(Cause::AbsoluteUrl(Signed::Without), origin);
@@ -163,6 +163,10 @@ fn targets(out: &mut Collector<'_>, source: &Source<'_>) {
             let url = format!("{scheme}://{host}{path}");
             out.set(Cause::AbsoluteUrl(Signed::With), Part::Path, url);
         }
+    }
+    let slashes = path.char_indices().skip(1).filter(|(_, c)| *c == '/').take(MAX_SEGMENTS);
+    for (at, _) in slashes.filter(|(at, _)| *at + 1 < path.len()) {
+        out.target(Cause::LeadingSegments(path[..at].to_owned()), &target[at..]);
     }
     let decoded = percent_decoded(target);
     if decoded != target.as_bytes() {
@@ -281,7 +285,8 @@ fn contents(out: &mut Collector<'_>, source: &Source<'_>) {
 
 /// Each line of a header that came more than once, as if it were the only one.
 fn repeated(out: &mut Collector<'_>, fields: &Fields<'_>) {
-    let of = |part, name, field: &Option<Field<'_>>| (field.as_ref().is_some_and(|f| f.lines > 1)).then_some((part, name));
+    let of =
+        |part, name, field: &Option<Field<'_>>| (field.as_ref().is_some_and(|f| f.lines > 1)).then_some((part, name));
     let twice = [
         of(Part::Digest, "Content-Digest", &fields.content_digest),
         of(Part::Type, "Content-Type", &fields.content_type),

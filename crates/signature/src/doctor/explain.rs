@@ -13,7 +13,7 @@ use crate::doctor::keys::{Candidate, KnownSecret, candidates};
 use crate::doctor::loose::{self, Mac};
 use crate::doctor::search::{Budget, Found, MAX_MACS, Space};
 use crate::doctor::{
-    Certainty, Compared, Context, Diagnosis, DigestState, Difference, Finding, MAX_REWRITTEN, Note, SignedPart,
+    Certainty, Compared, Context, Diagnosis, Difference, DigestState, Finding, MAX_REWRITTEN, Note, SignedPart,
     SignedString, Work, bodies,
 };
 use crate::input::{self, Input};
@@ -136,6 +136,10 @@ impl Patient<'_> {
         if let Some(found) = found {
             let profile = found.reading.profile();
             let mut causes: Vec<_> = plain.iter().filter_map(|cause| needed(cause, profile)).collect();
+            // The profile in which it holds may be one that the verifier could not compute.
+            if let Some(Reason::SignatureMismatch { blocked, .. }) = diagnosis.verdict.reason() {
+                blocked.iter().filter(|(of, _)| *of == profile).for_each(|(_, reason)| refused(reason, &mut causes));
+            }
             for cause in found.causes {
                 if !causes.contains(&cause) {
                     causes.push(cause);
@@ -164,12 +168,17 @@ impl Patient<'_> {
     fn missing(&self) -> Vec<Cause> {
         let fields = self.fields;
         let there = [&fields.signature, &fields.signature_input, &fields.content_digest].map(Option::is_some);
-        let mut names: Vec<_> =
-            SIGNATURE_HEADERS.into_iter().zip(there).filter(|(_, there)| !there).map(|(name, _)| name.to_owned()).collect();
+        let mut names: Vec<_> = SIGNATURE_HEADERS
+            .into_iter()
+            .zip(there)
+            .filter(|(_, there)| !there)
+            .map(|(name, _)| name.to_owned())
+            .collect();
         if fields.content_type.is_none() && self.inputs.is_empty() {
             names.push("Content-Type".to_owned());
         }
-        let covered = self.inputs.iter().flat_map(|input| &input.params.components).filter(|name| !name.starts_with('@'));
+        let covered =
+            self.inputs.iter().flat_map(|input| &input.params.components).filter(|name| !name.starts_with('@'));
         for name in covered {
             let there = fields.message.lines(name).next().is_some();
             if !there && !names.iter().any(|other| other.eq_ignore_ascii_case(name)) {
@@ -229,7 +238,8 @@ impl Patient<'_> {
 
     fn length(&self, plain: &mut Vec<Cause>) {
         let body = self.fields.message.body;
-        let Err(Reason::LengthMismatch { sent, .. }) = verify::check_length(self.fields.content_length.as_ref(), body.len())
+        let Err(Reason::LengthMismatch { sent, .. }) =
+            verify::check_length(self.fields.content_length.as_ref(), body.len())
         else {
             return;
         };
@@ -245,7 +255,9 @@ impl Patient<'_> {
         let (Some(signature), Some(field)) = (&self.fields.signature, &self.fields.signature_input) else { return };
         let Ok(members) = signature_field::members(&signature.value) else { return };
         let read = Ok(self.inputs.to_vec());
-        if !self.inputs.is_empty() && !members.iter().any(|member| verify::has_label(&field.value, member.label, || &read)) {
+        if !self.inputs.is_empty()
+            && !members.iter().any(|member| verify::has_label(&field.value, member.label, || &read))
+        {
             plain.push(Cause::LabelMismatch {
                 signature: members.iter().map(|member| member.label.to_owned()).collect(),
                 input: self.inputs.iter().map(|input| input.label.clone()).collect(),
@@ -264,7 +276,8 @@ impl Patient<'_> {
         let bytes = restored.map_or(self.fields.message.body, |restored| &restored.bytes);
         let sha256 = if restored.is_some() { digest::sha256(bytes) } else { self.sha256 };
         let body = BodyFacts { bytes, sha256, length: None };
-        let sent = self.fields.content_digest.as_ref().and_then(|field| loose::digests(&field.value).into_iter().next());
+        let sent =
+            self.fields.content_digest.as_ref().and_then(|field| loose::digests(&field.value).into_iter().next());
         let digest = sent.map_or_else(|| sha256.to_vec(), |sent| sent.bytes);
         let first = self.context.matched_before.map(crate::Reading::profile);
         let mut order = Profile::in_order_for(self.encoding());
@@ -277,7 +290,8 @@ impl Patient<'_> {
             for length in [Some(bytes.len()), header] {
                 let body = BodyFacts { length, ..body };
                 for draft in draft::drafts(self.fields, &body, self.inputs, order) {
-                    if !drafts.iter().any(|other| other.label == draft.label && other.render(&[]) == draft.render(&[])) {
+                    if !drafts.iter().any(|other| other.label == draft.label && other.render(&[]) == draft.render(&[]))
+                    {
                         drafts.push(draft);
                     }
                 }
@@ -301,17 +315,21 @@ impl Patient<'_> {
     }
 }
 
-/// What of a cause matters in that profile: a missing header does not where the profile does not sign it.
+/// What of a cause matters in that profile: neither a missing header that it does not sign, nor Signature-Input where only its label
+/// counts.
 fn needed(cause: &Cause, profile: Profile) -> Option<Cause> {
-    let Cause::HeadersMissing(names) = cause else { return Some(cause.clone()) };
+    let names = match cause {
+        Cause::HeadersMissing(names) => names,
+        Cause::UnknownComponent(_) | Cause::Algorithm(_) if profile != Profile::Rfc9421 => return None,
+        _ => return Some(cause.clone()),
+    };
     let signed: &[&str] = match profile {
         Profile::Guide => &["content-type"],
         Profile::Scribe => &["content-type", "content-length"],
         Profile::Rfc9421 => return Some(cause.clone()),
     };
-    let of_profile = |name: &&String| {
-        SIGNATURE_HEADERS.iter().chain(signed).any(|needed| name.eq_ignore_ascii_case(needed))
-    };
+    let of_profile =
+        |name: &&String| SIGNATURE_HEADERS.iter().chain(signed).any(|needed| name.eq_ignore_ascii_case(needed));
     let names: Vec<_> = names.iter().filter(of_profile).cloned().collect();
     (!names.is_empty()).then_some(Cause::HeadersMissing(names))
 }
@@ -323,11 +341,6 @@ fn refused(reason: &Reason, plain: &mut Vec<Cause>) {
         Reason::UnknownComponent { name, .. } => plain.push(Cause::UnknownComponent(name.clone())),
         Reason::UnsupportedAlgorithm(name) => plain.push(Cause::Algorithm(name.clone())),
         Reason::UncoveredContentDigest { .. } => plain.push(Cause::DigestNotCovered),
-        Reason::SignatureMismatch { blocked, .. } => {
-            if let Some((_, Reason::DuplicateHeader(name))) = blocked.first() {
-                plain.push(Cause::HeaderTwice(name));
-            }
-        }
         // What the search explains better, or says itself if it finds nothing wrong.
         Reason::MalformedSignature(_) | Reason::MalformedRequest { .. } => {}
         Reason::MissingHeader(_)
@@ -335,7 +348,10 @@ fn refused(reason: &Reason, plain: &mut Vec<Cause>) {
         | Reason::UnsupportedDigest(_)
         | Reason::DigestMismatch { .. }
         | Reason::LengthMismatch { .. }
-        | Reason::LabelMismatch { .. } => {}
-        Reason::MalformedHeader { .. } | Reason::MalformedSignatureInput(_) => plain.push(Cause::Refused(reason.clone())),
+        | Reason::LabelMismatch { .. }
+        | Reason::SignatureMismatch { .. } => {}
+        Reason::MalformedHeader { .. } | Reason::MalformedSignatureInput(_) => {
+            plain.push(Cause::Refused(reason.clone()))
+        }
     }
 }

@@ -153,11 +153,13 @@ impl<'a> Reader<'a> {
 
     fn literal(&mut self) -> Option<&'a str> {
         let rest = &self.text[self.at..];
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '-' | '.')).unwrap_or(rest.len());
+        let end =
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '-' | '.')).unwrap_or(rest.len());
         let text = &rest[..end];
         self.at += end;
         // A number's exact grammar does not matter here: its text is kept.
-        let number = text.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
+        let number =
+            text.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
         (number || matches!(text, "true" | "false" | "null")).then_some(text)
     }
 }
@@ -227,7 +229,9 @@ fn line(layout: Layout, depth: usize, out: &mut String) {
 
 fn quoted(raw: &str, escapes: Escapes, out: &mut String) {
     out.push('"');
-    if escapes == Escapes::AsSent || !raw.bytes().any(|b| !b.is_ascii() || matches!(b, b'\\' | b'/' | b'<' | b'>' | b'&')) {
+    if escapes == Escapes::AsSent
+        || !raw.bytes().any(|b| !b.is_ascii() || matches!(b, b'\\' | b'/' | b'<' | b'>' | b'&'))
+    {
         out.push_str(raw);
     } else {
         let mut rest = raw;
@@ -327,12 +331,17 @@ mod tests {
             again(SENT, Layout::Compact, Escapes::Html, false),
             "{\"b\":[1.50,{},[],true],\"a\":\"ä/\\u003c😀\\ud83d\\n\"}"
         );
-        assert_eq!(again(r#"{"a":[1,{"b":2}]}"#, Layout::Indent2, Escapes::AsSent, false), "{\n  \"a\": [\n    1,\n    {\n      \"b\": 2\n    }\n  ]\n}");
+        assert_eq!(
+            again(r#"{"a":[1,{"b":2}]}"#, Layout::Indent2, Escapes::AsSent, false),
+            "{\n  \"a\": [\n    1,\n    {\n      \"b\": 2\n    }\n  ]\n}"
+        );
     }
 
     #[test]
     fn what_is_not_json_is_refused() {
-        for text in ["", "{", "{\"a\"}", "[1,]", "nul", "1 2", "\"\\x\"", "\"\\u12g4\"", "\"\n\"", "--", "inf", "nan", "{1:2}"] {
+        for text in
+            ["", "{", "{\"a\"}", "[1,]", "nul", "1 2", "\"\\x\"", "\"\\u12g4\"", "\"\n\"", "--", "inf", "nan", "{1:2}"]
+        {
             assert!(read(text).is_none(), "{text:?}");
         }
         assert!(read(&"[".repeat(100_000)).is_none());

@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use crate::digest::BASE64;
 use crate::doctor::cause::{DigestText, SignatureForm};
 use crate::mac::MAC_LEN;
-use crate::signature_field;
+use crate::signature_field::{self, Encoding};
 
 /// Base64 with `-` and `_`, with padding or without.
 pub(crate) const BASE64_URL: GeneralPurpose = GeneralPurpose::new(
@@ -25,7 +25,8 @@ const MAX_MEMBERS: usize = 8;
 pub(crate) struct Mac {
     pub(crate) bytes: [u8; MAC_LEN],
     pub(crate) label: Option<String>,
-    /// `None` where the header is written as one of the documents has it.
+    /// How it is written, where one of the documents writes it so; otherwise [`Mac::form`] says how.
+    pub(crate) encoding: Option<Encoding>,
     pub(crate) form: Option<SignatureForm>,
 }
 
@@ -35,7 +36,8 @@ pub(crate) fn macs(field: &[u8]) -> Vec<Mac> {
         && members.iter().any(|member| member.mac.is_some())
     {
         let proper = members.into_iter().filter_map(|member| {
-            Some(Mac { bytes: member.mac?.0, label: Some(member.label.to_owned()), form: None })
+            let (bytes, encoding) = member.mac?;
+            Some(Mac { bytes, label: Some(member.label.to_owned()), encoding: Some(encoding), form: None })
         });
         return proper.collect();
     }
@@ -50,7 +52,7 @@ pub(crate) fn macs(field: &[u8]) -> Vec<Mac> {
             let (bytes, form) = mac(value)?;
             let label = label.filter(|label| !label.is_empty()).map(str::to_owned);
             let labelled = label.as_deref().is_some_and(signature_field::is_key);
-            Some(Mac { bytes, label, form: Some(if labelled { form } else { SignatureForm::NoLabel }) })
+            Some(Mac { bytes, label, encoding: None, form: Some(if labelled { form } else { SignatureForm::NoLabel }) })
         })
         .collect()
 }

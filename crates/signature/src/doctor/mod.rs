@@ -21,7 +21,7 @@ mod visible;
 
 pub use bodies::{MAX_BODIES, MAX_REWRITTEN};
 pub use cause::{
-    BodyForm, Cause, Counted, DigestText, Newline, Percent, QueryText, SecretForm, Signed, SignatureForm, TypeText,
+    BodyForm, Cause, Counted, DigestText, Newline, Percent, QueryText, SecretForm, SignatureForm, Signed, TypeText,
 };
 pub use explain::diagnose;
 pub use json::{Escapes, Layout, Style};

@@ -134,7 +134,7 @@ impl Space<'_> {
                     let causes = changes.iter().map(|change| change.cause.clone());
                     let causes = causes.chain(key.cause.clone()).chain(mac.form.map(Cause::SignatureForm));
                     return Some(Found {
-                        reading: draft.reading,
+                        reading: mac.encoding.map_or(draft.reading, |encoding| draft.reading.encoded_as(encoding)),
                         secret: key.label.clone(),
                         causes: causes.collect(),
                         signed: std::mem::take(signed),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::doctor::cause::{
-    BodyForm, Cause, Counted, DigestText, Percent, QueryText, SecretForm, Signed, SignatureForm, TypeText,
+    BodyForm, Cause, Counted, DigestText, Percent, QueryText, SecretForm, SignatureForm, Signed, TypeText,
 };
 use crate::doctor::json::{Escapes, Layout, Style};
 use crate::doctor::{Certainty, Diagnosis, Finding, MAX_REWRITTEN, Note};
@@ -311,8 +311,12 @@ impl fmt::Display for Certainty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Certainty::Proven => "certain: with this the signature was computed and is the one that was sent",
-            Certainty::DigestOnly => "the digest was computed and is the one that was sent; the signature does not hold even so",
-            Certainty::Observed => "plainly so, but the signature was not found to hold with it, so something else may be wrong too",
+            Certainty::DigestOnly => {
+                "the digest was computed and is the one that was sent; the signature does not hold even so"
+            }
+            Certainty::Observed => {
+                "plainly so, but the signature was not found to hold with it, so something else may be wrong too"
+            }
         })
     }
 }
@@ -364,7 +368,11 @@ impl Diagnosis {
         }
         match (&self.verdict, &self.signed) {
             (Verdict::Valid(_), Some(signed)) => {
-                format!("The signature holds: it is signed as {} with the secret {}.", signed.reading, Quoted(&signed.secret))
+                format!(
+                    "The signature holds: it is signed as {} with the secret {}.",
+                    signed.reading,
+                    Quoted(&signed.secret)
+                )
             }
             (Verdict::NoSecret { .. }, _) => {
                 "There is no secret to check the signature with; give the webhook's signing secret.".to_owned()

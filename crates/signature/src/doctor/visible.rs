@@ -88,10 +88,7 @@ mod tests {
     #[test]
     fn the_first_difference_has_its_surroundings() {
         let found = Difference::between(Compared::SignedString, b"post /hook x", b"post /hook/ x").unwrap();
-        assert_eq!(
-            (found.at, &*found.before, &*found.arrived, &*found.signed),
-            (10, "post·/hook", "·x", "/·x")
-        );
+        assert_eq!((found.at, &*found.before, &*found.arrived, &*found.signed), (10, "post·/hook", "·x", "/·x"));
         let end = Difference::between(Compared::Body, b"{}", b"{}\n").unwrap();
         assert_eq!((end.at, &*end.arrived, &*end.signed), (2, "", "\\n"));
         assert_eq!(Difference::between(Compared::Body, b"{}", b"{}"), None);
