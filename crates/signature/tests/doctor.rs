@@ -340,16 +340,19 @@ fn two_breaks_are_found_together() {
 }
 
 #[test]
-fn with_a_known_reading_two_breaks_are_found_in_its_variant() {
+fn two_breaks_are_found_in_a_variant_and_sooner_in_one_that_matched_before() {
     let reading: Reading = "scribe:two-backslashes-n".parse().unwrap();
     let sent = Sent::new(reading).at("/hooks/in/?a=b&c=%20d").set("Content-Type", "application/json;charset=utf-8");
-    assert_eq!(sent.examined().notes, [Note::Unexplained]);
     let secret = Secret::new(SECRET).unwrap();
     let known = [KnownSecret { label: "staging", secret: &secret, expected: true }];
-    let context = Context { matched_before: Some(reading), ..Context::default() };
-    let diagnosis = sent.with(|message| diagnose(message, &known, &context));
-    assert_eq!(diagnosis.findings[0].causes.len(), 2);
-    assert_eq!(diagnosis.findings[0].reading, Some(reading));
+    let [unknown, expected] = [None, Some(reading)].map(|matched_before| {
+        let context = Context { matched_before, ..Context::default() };
+        let diagnosis = sent.with(|message| diagnose(message, &known, &context));
+        assert_eq!(diagnosis.findings[0].causes.len(), 2);
+        assert_eq!(diagnosis.findings[0].reading, Some(reading));
+        diagnosis.work.macs
+    });
+    assert!(expected < unknown, "{expected} and {unknown} tries");
 }
 
 #[test]

@@ -198,7 +198,13 @@ impl Patient<'_> {
             _ => bool::from(digest::sha256(made).ct_eq(sent)),
         };
         let sent = self.sent_digests(diagnosis);
-        if let Some((_, form)) = sent.iter().find(|(bytes, _)| same(body, bytes)) {
+        // The body is hashed once, however many digests a header has.
+        let sha512 = std::cell::OnceCell::new();
+        let is_the_body_s = |sent: &[u8]| match sent.len() {
+            64 => bool::from(sha512.get_or_init(|| Sha512::digest(body)).ct_eq(sent)),
+            _ => bool::from(self.sha256.ct_eq(sent)),
+        };
+        if let Some((_, form)) = sent.iter().find(|(bytes, _)| is_the_body_s(bytes)) {
             plain.push(Cause::DigestHeader(*form));
             return None;
         }

@@ -10,9 +10,9 @@ use crate::doctor::loose::Mac;
 use crate::mac::Key;
 
 /// The most MACs that one diagnosis computes.
-pub const MAX_MACS: usize = 40_000;
+pub const MAX_MACS: usize = 100_000;
 /// The most bytes that they are computed of: with the longest of headers fewer strings can be tried.
-pub const MAX_MAC_BYTES: usize = 32 * 1024 * 1024;
+pub const MAX_MAC_BYTES: usize = 64 * 1024 * 1024;
 
 /// What is left of the budget.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub(crate) struct Space<'a> {
     pub(crate) keys: &'a [Candidate],
     pub(crate) macs: &'a [Mac],
     pub(crate) source: &'a Source<'a>,
-    /// The reading that matched before: its string is tried with two changes too.
+    /// The reading that matched before: its string is tried before other variants.
     pub(crate) before: Option<Reading>,
 }
 
@@ -95,17 +95,22 @@ impl Space<'_> {
         if most == 1 {
             return None;
         }
-        // Two changes: of the plain readings and of the one that is known to be the sender's.
-        all.retain(|(draft, _)| draft.is_plain() || self.before.is_some_and(|before| draft.is_string_of(before)));
-        if let Some(found) = all.iter().find_map(|(draft, _)| self.with(draft, &[], 2, budget)) {
+        // Two changes: the reading that is known to be the sender's and the plain ones before the variants.
+        let known = |draft: &Draft| draft.is_plain() || self.before.is_some_and(|before| draft.is_string_of(before));
+        let (likely, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(draft, _)| known(draft));
+        self.two_changes(&likely, budget).or_else(|| self.two_changes(&others, budget))
+    }
+
+    fn two_changes(&self, drafts: &[(&Draft, Vec<Change>)], budget: &mut Budget) -> Option<Found> {
+        if let Some(found) = drafts.iter().find_map(|(draft, _)| self.with(draft, &[], 2, budget)) {
             return Some(found);
         }
-        for (draft, changes) in &all {
+        for (draft, changes) in drafts {
             if let Some(found) = changes.iter().find_map(|change| self.with(draft, &[change], 1, budget)) {
                 return Some(found);
             }
         }
-        for (draft, changes) in &all {
+        for (draft, changes) in drafts {
             for (at, first) in changes.iter().enumerate() {
                 for second in changes[at + 1..].iter().filter(|second| first.goes_with(second)) {
                     if budget.exhausted {
