@@ -13,6 +13,7 @@
 mod base;
 mod digest;
 pub mod doctor;
+mod emit;
 mod input;
 mod mac;
 mod message;
@@ -26,6 +27,7 @@ mod verify;
 
 pub use base::base_string;
 pub use digest::sha256;
+pub use emit::{Language, emit};
 pub use input::SignatureParams;
 pub use message::Message;
 pub use reading::{DOCUMENTED, Documented, Part, Profile, Reading, Twist, Variant};
@@ -52,6 +54,9 @@ pub enum Error {
         /// The variant's name as given.
         variant: String,
     },
+    /// Not the name of a language that a verifier is emitted in.
+    #[error("{0:?} is not a language to emit a verifier in; the languages are node, python, ruby, go, rust and php")]
+    UnknownLanguage(String),
     /// The request is not one that this reading can sign.
     #[error("this request cannot be signed: {0}")]
     CannotSign(Reason),

@@ -357,7 +357,7 @@ fn refused(reason: &Reason, plain: &mut Vec<Cause>) {
         | Reason::LabelMismatch { .. }
         | Reason::SignatureMismatch { .. } => {}
         Reason::MalformedHeader { .. } | Reason::MalformedSignatureInput(_) => {
-            plain.push(Cause::Refused(reason.clone()))
+            plain.push(Cause::Refused(reason.clone()));
         }
     }
 }

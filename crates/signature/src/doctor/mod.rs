@@ -1,6 +1,6 @@
 //! The doctor: why a delivery is not valid, told as the smallest change that would make it so, and what exactly was signed where it is.
 //!
-//! It looks at what [`Verifier`] says and never says "valid" itself: a [`Diagnosis`] holds the verifier's own verdict, and what the
+//! It looks at what [`Verifier`](crate::Verifier) says and never says "valid" itself: a [`Diagnosis`] holds the verifier's own verdict, and what the
 //! search finds are [`Finding`]s, from which no verdict can be made. The search is bounded ([`MAX_MACS`], [`MAX_MAC_BYTES`],
 //! [`MAX_BODIES`]); where a bound was met the notes say so.
 //!
