@@ -1,6 +1,6 @@
 //! From a delivery to its diagnosis: the verdict, what is plainly wrong, then the search for the rest.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use sha2::{Digest as _, Sha512};
 use subtle::ConstantTimeEq as _;
@@ -22,6 +22,9 @@ use crate::{Match, Message, Profile, Reason, Secret, Verdict, Verifier, digest, 
 
 /// The headers of every signature, by the names to show.
 const SIGNATURE_HEADERS: [&str; 3] = ["Signature", "Signature-Input", "Content-Digest"];
+
+/// How many bytes longer or shorter than the body that arrived the one that was signed is taken to have been at most.
+const NEAR: usize = 256;
 
 /// Explains a delivery: which reading it was signed in, or the smallest change that would make its signature hold.
 ///
@@ -125,7 +128,10 @@ impl Patient<'_> {
         let mut budget = Budget::default();
         // Where something is wrong already, one change more is searched for; two would be a guess.
         let most = if plain.iter().all(|cause| needed(cause, Profile::Guide).is_none()) { 2 } else { 1 };
-        let found = self.search(restored.as_ref(), &keys, &macs, most, &mut budget);
+        let bytes = self.fields.message.body.len();
+        let unknown_length = plain.contains(&Cause::BodyChanged).then(|| bytes.saturating_sub(NEAR)..=bytes + NEAR);
+        let signs = (&*keys, &*macs);
+        let found = self.search(restored.as_ref(), signs, unknown_length, most, &mut budget);
         diagnosis.work.macs = MAX_MACS - budget.macs;
         let difference = |found: Option<&Found>| match (&restored, found) {
             (Some(body), _) => Difference::between(Compared::Body, self.fields.message.body, &body.bytes),
@@ -274,8 +280,8 @@ impl Patient<'_> {
     fn search(
         &self,
         restored: Option<&Restored>,
-        keys: &[Candidate],
-        macs: &[Mac],
+        (keys, macs): (&[Candidate], &[Mac]),
+        unknown_length: Option<RangeInclusive<usize>>,
         most: usize,
         budget: &mut Budget,
     ) -> Option<Found> {
@@ -307,11 +313,12 @@ impl Patient<'_> {
             fields: self.fields,
             prefix: self.context.prefix,
             other_targets: self.context.other_targets,
-            lengths: &lengths(bytes, self.content_length()),
+            // What a body that was not signed counts explains nothing.
+            lengths: &if unknown_length.is_some() { Vec::new() } else { lengths(bytes, self.content_length()) },
             digest: &digest,
         };
         let before = self.context.matched_before;
-        Space { drafts: &drafts, keys, macs, source: &source, before }.search(most, budget)
+        Space { drafts: &drafts, keys, macs, source: &source, unknown_length, before }.search(most, budget)
     }
 
     fn encoding(&self) -> Encoding {

@@ -1,10 +1,12 @@
 //! The search for the smallest change that makes a signature hold: nothing, then one change, then two, within a fixed budget of MACs.
 //! What it finds is a hint. It makes no verdict, and has no type from which one could be made.
 
+use std::ops::RangeInclusive;
+
 use crate::Reading;
 use crate::doctor::cause::Cause;
 use crate::doctor::changes::{Change, Source, changes};
-use crate::doctor::draft::{Draft, Sets};
+use crate::doctor::draft::{Draft, Part, Sets};
 use crate::doctor::keys::Candidate;
 use crate::doctor::loose::Mac;
 use crate::mac::Key;
@@ -65,6 +67,8 @@ pub(crate) struct Space<'a> {
     pub(crate) keys: &'a [Candidate],
     pub(crate) macs: &'a [Mac],
     pub(crate) source: &'a Source<'a>,
+    /// Where the body is not the one that was signed, the lengths that one may have had.
+    pub(crate) unknown_length: Option<RangeInclusive<usize>>,
     /// The reading that matched before: its string is tried before other variants.
     pub(crate) before: Option<Reading>,
 }
@@ -78,8 +82,8 @@ impl Space<'_> {
         if let Some(found) = self.drafts.iter().find_map(|draft| self.with(draft, &[], 0, budget)) {
             return Some(found);
         }
-        if most == 0 {
-            return None;
+        if let Some(found) = self.drafts.iter().find_map(|draft| self.of_another_length(draft, budget)) {
+            return Some(found);
         }
         if let Some(found) = self.drafts.iter().find_map(|draft| self.with(draft, &[], 1, budget)) {
             return Some(found);
@@ -99,6 +103,15 @@ impl Space<'_> {
         let known = |draft: &Draft| draft.is_plain() || self.before.is_some_and(|before| draft.is_string_of(before));
         let (likely, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(draft, _)| known(draft));
         self.two_changes(&likely, budget).or_else(|| self.two_changes(&others, budget))
+    }
+
+    /// Whether the draft is what was signed of a body that had another length.
+    fn of_another_length(&self, draft: &Draft, budget: &mut Budget) -> Option<Found> {
+        draft.slot(Part::Length)?;
+        self.unknown_length.clone()?.find_map(|length| {
+            let sets = vec![(Part::Length, Some(length.to_string().into_bytes()))];
+            self.with(draft, &[&Change { cause: Cause::BodyChanged, sets }], 0, budget)
+        })
     }
 
     fn two_changes(&self, drafts: &[(&Draft, Vec<Change>)], budget: &mut Budget) -> Option<Found> {
