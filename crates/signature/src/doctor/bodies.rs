@@ -9,6 +9,9 @@ use crate::doctor::json::{self, Escapes, Layout, Style};
 /// The longest body that is written again, in bytes. A longer one is only tried with other ends.
 pub const MAX_REWRITTEN: usize = 1024 * 1024;
 
+/// The longest body that is made by writing one again, in bytes.
+const MAX_WRITTEN: usize = 2 * MAX_REWRITTEN;
+
 /// The most bodies that are made of one.
 pub const MAX_BODIES: usize = 8 + LAYOUTS.len() * ESCAPES.len() * 2 * 2;
 
@@ -61,8 +64,7 @@ fn rewritten(body: &[u8], mut show: impl FnMut(BodyForm, &[u8]) -> ControlFlow<(
             for layout in LAYOUTS {
                 let style = Style { layout, escapes, sorted: *sorted };
                 out.clear();
-                json::write(&node, style, &mut out);
-                if out.as_bytes() == body {
+                if !json::write(&node, style, MAX_WRITTEN, &mut out) || out.as_bytes() == body {
                     continue;
                 }
                 show(BodyForm::Json(style, Newline::No), out.as_bytes())?;
@@ -92,8 +94,7 @@ pub(crate) fn compact(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_REWRITTEN)?;
     let mut out = String::with_capacity(text.len());
     let style = Style { layout: Layout::Compact, escapes: Escapes::Bare, sorted: false };
-    json::write(&json::read(text)?, style, &mut out);
-    Some(out)
+    json::write(&json::read(text)?, style, MAX_WRITTEN, &mut out).then_some(out)
 }
 
 #[cfg(test)]
@@ -130,6 +131,17 @@ mod tests {
     fn a_long_body_is_not_written_again() {
         let body = format!("[{}1]", "1, ".repeat(MAX_REWRITTEN / 3));
         assert!(forms_of(body.as_bytes(), body.replace(' ', "").as_bytes()).is_empty());
+    }
+
+    #[test]
+    fn blanks_do_not_make_it_long_without_bound() {
+        let body = format!("{}{}1{}", "[".repeat(60), "1,".repeat(100_000), "]".repeat(60));
+        let mut most = 0;
+        let _ = each(body.as_bytes(), None, |_, made| {
+            most = most.max(made.len());
+            ControlFlow::Continue(())
+        });
+        assert!(most <= MAX_WRITTEN + 1 && most < 3_000_000, "{most}");
     }
 
     proptest! {

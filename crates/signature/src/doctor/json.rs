@@ -170,12 +170,14 @@ fn unit(text: &str) -> Option<u16> {
     if digits.bytes().all(|b| b.is_ascii_hexdigit()) { u16::from_str_radix(digits, 16).ok() } else { None }
 }
 
-/// Writes a document in that style.
-pub(crate) fn write(node: &Node<'_>, style: Style, out: &mut String) {
-    written(node, style, 0, out);
+/// Writes a document in that style, and tells whether it got to the end: it stops at that many bytes, because a document nested deeply
+/// can be many times longer with its blanks than without.
+pub(crate) fn write(node: &Node<'_>, style: Style, most: usize, out: &mut String) -> bool {
+    written(node, style, 0, most, out);
+    out.len() <= most
 }
 
-fn written(node: &Node<'_>, style: Style, depth: usize, out: &mut String) {
+fn written(node: &Node<'_>, style: Style, depth: usize, most: usize, out: &mut String) {
     match node {
         Node::Literal(text) => out.push_str(text),
         Node::Text(text) => quoted(text, style.escapes, out),
@@ -184,8 +186,11 @@ fn written(node: &Node<'_>, style: Style, depth: usize, out: &mut String) {
         Node::List(list) => {
             out.push('[');
             for (at, node) in list.iter().enumerate() {
+                if out.len() > most {
+                    return;
+                }
                 between(style.layout, at, depth, out);
-                written(node, style, depth + 1, out);
+                written(node, style, depth + 1, most, out);
             }
             line(style.layout, depth, out);
             out.push(']');
@@ -197,10 +202,13 @@ fn written(node: &Node<'_>, style: Style, depth: usize, out: &mut String) {
             }
             out.push('{');
             for (at, (name, node)) in members.into_iter().enumerate() {
+                if out.len() > most {
+                    return;
+                }
                 between(style.layout, at, depth, out);
                 quoted(name, style.escapes, out);
                 out.push_str(if style.layout == Layout::Compact { ":" } else { ": " });
-                written(node, style, depth + 1, out);
+                written(node, style, depth + 1, most, out);
             }
             line(style.layout, depth, out);
             out.push('}');
@@ -307,7 +315,7 @@ mod tests {
 
     fn again(text: &str, layout: Layout, escapes: Escapes, sorted: bool) -> String {
         let mut out = String::new();
-        write(&read(text).unwrap(), Style { layout, escapes, sorted }, &mut out);
+        write(&read(text).unwrap(), Style { layout, escapes, sorted }, usize::MAX, &mut out);
         out
     }
 
@@ -355,11 +363,11 @@ mod tests {
                 for escapes in [Escapes::AsSent, Escapes::Bare, Escapes::NonAscii, Escapes::NonAsciiAndSlash, Escapes::Slash, Escapes::Html] {
                     for layout in [Layout::Compact, Layout::Spaced, Layout::Indent2, Layout::Indent4] {
                         let mut out = String::new();
-                        write(&node, Style { layout, escapes, sorted: false }, &mut out);
+                        write(&node, Style { layout, escapes, sorted: false }, usize::MAX, &mut out);
                         let style = Style { layout: Layout::Compact, escapes: Escapes::NonAscii, sorted: false };
                         let (mut one, mut other) = (String::new(), String::new());
-                        write(&node, style, &mut one);
-                        write(&read(&out).unwrap(), style, &mut other);
+                        write(&node, style, usize::MAX, &mut one);
+                        write(&read(&out).unwrap(), style, usize::MAX, &mut other);
                         prop_assert_eq!(one, other);
                     }
                 }
