@@ -8,6 +8,9 @@
 //! What holds for every profile: `Content-Digest` must be there and be the body's, or the delivery is not valid whatever the
 //! signature says; `Signature-Input` must name the signature's label; a `Content-Length` must be the body's.
 //!
+//! Why a delivery is not valid, and the smallest change that would make it so, is the [`doctor`]'s; a verifier of one reading to paste
+//! into another program is [`emit`]ted. Neither can make anything valid here.
+//!
 //! This room knows nothing of HTTP libraries, network, clock and logging. It never judges `created` and `expires`: they are reported.
 
 mod base;

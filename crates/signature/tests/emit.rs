@@ -1,9 +1,9 @@
 //! Every emitted verifier, run in its own language on deliveries that hold and on ones that must be refused. A language that is not
 //! installed is passed over, and said to be; in Rust the texts are compiled into this test.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::{env, fs};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,8 +1,8 @@
-// Verifies the signature of a Healthie webhook, as guide:
-// - what is signed is: method, path, query, digest, content type and length, one blank between
-// - the signature is an HMAC-SHA256 in hex
-//
-// Cargo.toml: base64 = "0.23", hmac = "0.13", sha2 = "0.11"
+//! Verifies the signature of a Healthie webhook, as guide:
+//! - what is signed is: method, path, query, digest, content type and length, one blank between
+//! - the signature is an HMAC-SHA256 in hex
+//!
+//! Cargo.toml: base64 = "0.23", hmac = "0.13", sha2 = "0.11"
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};

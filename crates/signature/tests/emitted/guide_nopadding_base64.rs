@@ -1,9 +1,9 @@
-// Verifies the signature of a Healthie webhook, as guide:no-padding+base64:
-// - what is signed is: method, path, query, digest, content type and length, one blank between
-// - the digest is what stands between the first and the second `=` of Content-Digest, so without its padding
-// - the signature is an HMAC-SHA256 in base64 between colons
-//
-// Cargo.toml: base64 = "0.23", hmac = "0.13", sha2 = "0.11"
+//! Verifies the signature of a Healthie webhook, as guide:no-padding+base64:
+//! - what is signed is: method, path, query, digest, content type and length, one blank between
+//! - the digest is what stands between the first and the second `=` of Content-Digest, so without its padding
+//! - the signature is an HMAC-SHA256 in base64 between colons
+//!
+//! Cargo.toml: base64 = "0.23", hmac = "0.13", sha2 = "0.11"
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};

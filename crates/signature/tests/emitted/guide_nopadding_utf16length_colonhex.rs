@@ -1,10 +1,10 @@
-// Verifies the signature of a Healthie webhook, as guide:no-padding+utf16-length+colon-hex:
-// - what is signed is: method, path, query, digest, content type and length, one blank between
-// - the digest is what stands between the first and the second `=` of Content-Digest, so without its padding
-// - the content length is the body's in UTF-16 units
-// - the signature is an HMAC-SHA256 in hex between colons
-//
-// Cargo.toml: base64 = "0.23", hmac = "0.13", sha2 = "0.11"
+//! Verifies the signature of a Healthie webhook, as guide:no-padding+utf16-length+colon-hex:
+//! - what is signed is: method, path, query, digest, content type and length, one blank between
+//! - the digest is what stands between the first and the second `=` of Content-Digest, so without its padding
+//! - the content length is the body's in UTF-16 units
+//! - the signature is an HMAC-SHA256 in hex between colons
+//!
+//! Cargo.toml: base64 = "0.23", hmac = "0.13", sha2 = "0.11"
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
