@@ -62,14 +62,15 @@ impl Difference {
             return None;
         }
         let at = arrived.iter().zip(signed).take_while(|(a, b)| a == b).count();
-        let from = |text: &[u8]| visible(&text[at..text.len().min(at + AFTER)]);
-        Some(Difference {
-            of,
-            at,
-            arrived: from(arrived),
-            signed: from(signed),
-            before: visible(&arrived[at.saturating_sub(BEFORE)..at]),
-        })
+        // The context begins and ends with whole characters; the first difference is where it is, be it within one.
+        let within = |text: &[u8], at: usize| text.get(at).is_some_and(|b| b & 0xc0 == 0x80);
+        let from = |text: &[u8]| {
+            let end = (at + AFTER..at + AFTER + 4).find(|end| !within(text, *end)).unwrap_or(at + AFTER);
+            visible(&text[at..end.min(text.len())])
+        };
+        let most = at.saturating_sub(BEFORE);
+        let start = (most.saturating_sub(3)..=most).rev().find(|start| !within(arrived, *start)).unwrap_or(most);
+        Some(Difference { of, at, arrived: from(arrived), signed: from(signed), before: visible(&arrived[start..at]) })
     }
 }
 
@@ -92,6 +93,11 @@ mod tests {
         let end = Difference::between(Compared::Body, b"{}", b"{}\n").unwrap();
         assert_eq!((end.at, &*end.arrived, &*end.signed), (2, "", "\\n"));
         assert_eq!(Difference::between(Compared::Body, b"{}", b"{}"), None);
+        let long = format!("{}x{}", "ä".repeat(20) + ".", "ö".repeat(20) + ".");
+        let cut = Difference::between(Compared::Body, long.as_bytes(), long.replace('x', ".y").as_bytes()).unwrap();
+        let none = Difference::between(Compared::Body, &[0x80; 9000], &[0x80; 9999]).unwrap();
+        assert!(none.before.len() + none.arrived.len() + none.signed.len() < 4 * (BEFORE + 2 * AFTER + 9));
+        assert_eq!((cut.before, cut.arrived), ("ä".repeat(8) + ".", "x".to_owned() + &"ö".repeat(12)));
     }
 
     proptest! {
