@@ -222,6 +222,7 @@ impl Keep for MemoryKeep {
             event: kept.intake.event.clone(),
             signature: kept.intake.signature.clone(),
             duplicate_of: None,
+            repeats: Vec::new(),
             pinned: false,
             note: None,
             attempts: kept.attempts.clone(),
