@@ -165,6 +165,7 @@ fn summary(kept: &Kept) -> Summary {
         profile: None,
         body_len: d.body.len() as u64,
         duplicate_of: None,
+        repeats: 0,
         pinned: false,
         attempts: u32::try_from(kept.attempts.len()).unwrap_or(u32::MAX),
         answer: Answer { class, status: last.and_then(|a| a.status), duration_us: 0 },
