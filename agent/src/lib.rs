@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod arrivals;
+pub mod check;
 pub mod cli;
 pub mod control;
 pub mod demo;
@@ -18,6 +19,7 @@ pub mod policy;
 pub mod safe_text;
 pub mod settings;
 pub mod signing;
+pub mod trigger;
 
 mod backlog;
 mod hand;

@@ -2,6 +2,7 @@
 
 mod ack;
 mod big_and_small;
+mod check;
 mod demo;
 mod devices;
 mod every_event;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 unreachable.
 
 mod arguments;
+mod check;
 mod config;
 mod demo;
 mod events;
@@ -42,6 +43,7 @@ enum Command {
     Events(events::Command),
     Replay(replay::Args),
     Trigger(Box<trigger::Args>),
+    Check(Box<check::Args>),
     Verify(verify::Args),
     Config(config::Args),
 }
@@ -112,6 +114,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Events(command) => events::run(command, context).await,
         Command::Replay(args) => replay::run(args, context).await,
         Command::Trigger(args) => trigger::run(*args, context).await,
+        Command::Check(args) => check::run(*args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
         Command::Config(args) => config::run(args, context),
     }
