@@ -18,4 +18,5 @@ mod shutdown;
 mod signatures;
 mod tenants;
 mod tls;
+mod trigger;
 mod verbatim;

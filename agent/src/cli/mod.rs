@@ -6,6 +6,7 @@ mod arguments;
 mod check;
 mod config;
 mod demo;
+mod editor;
 mod events;
 mod failure;
 mod listen;
