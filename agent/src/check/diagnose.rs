@@ -104,7 +104,7 @@ impl<'a> Findings<'a> {
     }
 
     fn explained(&self, case: &str) -> bool {
-        self.found.iter().any(|d| d.name != "crash" && d.cases.iter().any(|c| *c == case))
+        self.found.iter().any(|d| d.name != "crash" && d.cases.contains(&case))
     }
 
     fn to_be_accepted(&self) -> impl Iterator<Item = &'a Line> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tunnel_signature::{Profile, Reading};
 
-use super::arguments::{self, Gather, Secrets};
+use super::arguments::{self, Gather};
 use super::output::Output;
 use super::style::{Tone, duration};
 use super::{Context, Failure};
@@ -47,8 +47,9 @@ pub(crate) struct Args {
     /// List the cases
     #[arg(long)]
     list: bool,
-    #[command(flatten)]
-    secrets: Secrets,
+    /// The signing secret that the handler knows. @FILE reads it from a file, HEALTHIE_WEBHOOK_SECRET sets it too
+    #[arg(long, value_name = "SECRET", hide_env_values = true)]
+    secret: Option<String>,
     /// Trust the certificates in this PEM file, besides the platform's
     #[arg(long, value_name = "FILE")]
     ca: Option<String>,
@@ -56,7 +57,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let Some(target) = args.target.clone().filter(|_| !args.list) else { return list(&args, context) };
-    let settings = Gather::default().many("secret", &args.secrets.secrets).one("ca", &args.ca).load(context)?;
+    let settings = Gather::default().one("secret", &args.secret).one("ca", &args.ca).load(context)?;
     let secret = settings.secrets()?.into_iter().next().ok_or_else(|| {
         Failure::usage("there is no secret to sign with")
             .hint("give the one that the handler knows, with --secret or HEALTHIE_WEBHOOK_SECRET")
