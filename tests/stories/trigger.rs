@@ -216,3 +216,18 @@ fn a_tunnel_whose_name_does_not_resolve_is_reached_by_the_relay_s_own() {
     assert_eq!((&delivery["signature"], &delivery["event_type"]), (&"valid".into(), &"task.created".into()));
     assert_eq!(handler.wait_for(1)[0].message.target(), "/hook");
 }
+
+#[test]
+fn every_shipped_scenario_is_told_to_a_handler_that_verifies() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/scenarios");
+    let handler = ForeignHandler::start_with("checked.py", &["guide", "right"]);
+    let mut told = 0;
+    for entry in std::fs::read_dir(&folder).expect("fixtures/scenarios is there").flatten() {
+        let file = entry.path();
+        if file.extension().is_some_and(|e| e == "toml") {
+            send(&handler.url(), &["--scenario", file.to_str().unwrap()]).ok();
+            told += 1;
+        }
+    }
+    assert!(told > 0);
+}

@@ -54,7 +54,7 @@ const FORGED: [&str; 12] = [
 
 /// The cases that lack headers, with what they lack.
 const LACKING: [(&str, &str); 4] = [
-    ("unsigned", "all signature headers"),
+    ("unsigned", "any signature header"),
     ("no-signature", "Signature"),
     ("no-digest", "Content-Digest"),
     ("no-signature-input", "Signature-Input"),

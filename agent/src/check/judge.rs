@@ -121,7 +121,7 @@ fn told(judged: &[(&Answered, (Mark, Option<String>))]) -> Vec<String> {
     for (text, labels) in said.into_iter().take(NAMED) {
         why.push(match labels.len() {
             1 if labels[0].is_empty() => text.to_owned(),
-            all if all == judged.len() => format!("all {all}: {text}"),
+            all if all == judged.len() && all > 1 => format!("all {all}: {text}"),
             n if n > NAMED => {
                 format!("{} and {} more of {}: {text}", labels[..NAMED].join(", "), n - NAMED, judged.len())
             }

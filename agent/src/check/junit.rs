@@ -33,7 +33,7 @@ pub fn junit(report: &Report) -> String {
         let why = line.why.join("\n");
         match line.mark {
             Mark::Pass => {}
-            Mark::NotRun => out.push_str("<skipped message=\"an earlier case ended the handler\"/>"),
+            Mark::NotRun => out.push_str("<skipped message=\"the handler had ended or answered no more\"/>"),
             Mark::Warn => {
                 let _ = write!(out, "<system-out>warning: {}</system-out>", escape(&why));
             }

@@ -8,7 +8,7 @@ use serde::Serialize;
 pub enum Mark {
     /// It was as it should be.
     Pass,
-    /// It was not run: an earlier case ended the handler.
+    /// It was not run: the handler had ended or answered no more.
     NotRun,
     /// It works, and there is something to mend.
     Warn,

@@ -18,6 +18,9 @@ const COMES_BACK: Duration = Duration::from_secs(2);
 /// How long to wait before looking whether it has gone, and between looks.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// After so many cases in a row without an answer in time no more are run.
+const SILENT: usize = 3;
+
 /// Where the requests go, and by what.
 struct Runner<'a> {
     place: &'a Place,
@@ -50,6 +53,8 @@ pub(super) async fn run(plan: &Plan, mut told: impl FnMut(&Line)) -> Result<Repo
         gone |= line.crashed;
         told(&line);
         lines.push(line);
+        // Whoever has stopped answering would be waited for in every case that is left.
+        gone |= lines.len() >= SILENT && lines.iter().rev().take(SILENT).all(|l| l.class == Some(Class::TimedOut));
     }
     let mut probed = Probed::default();
     if !gone && refuses_all(&cases, &lines) {

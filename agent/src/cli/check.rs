@@ -164,9 +164,19 @@ fn print_end(out: &mut Output, report: &Report) -> Result<(), Failure> {
         out.line(&format!("    {}.", SafeText::new(what).cut(600)))?;
         out.line(&format!("    {}.", SafeText::new(todo).cut(600)))?;
     }
-    if report.cases.iter().any(|l| l.right == "accept" && l.class == Some(Class::Refused)) {
+    let mut notes = Vec::new();
+    let mut valid = report.cases.iter().filter(|l| l.right == "accept" && l.class.is_some()).peekable();
+    if valid.clone().any(|l| l.class == Some(Class::Refused)) {
+        notes.push("A valid delivery that is answered 4xx may be lost for good; where the fault is the handler's own, 5xx is the answer.");
+    }
+    if valid.peek().is_some() && valid.all(|l| l.class != Some(Class::Accepted)) {
+        notes.push("It accepts nothing, so that what it refuses says little: mend that first and check again.");
+    }
+    if !notes.is_empty() {
         out.line("")?;
-        out.line("A valid delivery that is answered 4xx may be lost for good; where the fault is the handler's own, 5xx is the answer.")?;
+    }
+    for note in notes {
+        out.line(note)?;
     }
     out.line("")?;
     let not_run = if report.not_run > 0 { format!(", {} not run", report.not_run) } else { String::new() };
