@@ -113,7 +113,8 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     if args.list {
         return list(&args, context);
     }
-    let seed = args.seed.unwrap_or_else(|| getrandom::u64().unwrap_or(0));
+    // Short enough to be typed, and exact where JSON numbers are doubles.
+    let seed = args.seed.unwrap_or_else(|| getrandom::u32().map_or(0, u64::from));
     let wanted = match &args.scenario {
         Some(file) => scenario(file, &args, seed)?,
         None => named(&args, seed, context)?,
