@@ -2,7 +2,8 @@
 //!
 //! The rooms: `cli` (one file per command) · `settings` (flags, environment, files) · `listen` (the connection to the relay) · `intake`
 //! (receive, verify, store, acknowledge, announce, forward) · `backlog` (what is stored and waits to be forwarded) · `forward` (the only HTTP
-//! client) · `control` (what commands can do with the store) · `api` (the same for other processes) · `demo` (everything in one process).
+//! client) · `control` (what commands can do with the store) · `api` (the same for other processes) · `trigger` (synthetic deliveries: which,
+//! when, and what is wrong about them) · `check` (a handler under a battery of deliveries) · `demo` (everything in one process).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;

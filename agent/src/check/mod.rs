@@ -1,9 +1,9 @@
 //! A conformance check of the developer's own handler: a battery of valid deliveries, forged ones, and ones in numbers; each case's verdict;
 //! and the faults that they show together, by name.
 //!
-//! `battery` has the cases as data, `case` makes their requests, `run` sends them, `judge` gives verdicts, `diagnose` names faults, `junit`
-//! writes them for CI. Requests carry nothing that tells a handler that it is a check: it must not be able to behave for it. They go to the
-//! target that was named and nowhere else; no redirect is followed, answers are bounded.
+//! `battery` has the cases as data, `case` makes their requests, `run` sends them, `judge` gives verdicts, `diagnose` names faults with what
+//! `probes` found out, `junit` writes them for CI. Requests carry nothing that tells a handler that it is a check: it must not be able to
+//! behave for it. They go to the target that was named and nowhere else; no redirect is followed, answers are bounded.
 
 mod battery;
 mod bodies;
@@ -11,6 +11,7 @@ mod case;
 mod diagnose;
 mod judge;
 mod junit;
+mod probes;
 mod report;
 mod run;
 mod slow;

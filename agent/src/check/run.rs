@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::battery::{battery, probes};
+use super::battery::battery;
 use super::case::{Case, Change, How, Place, Step, Wants};
 use super::diagnose::{self, Probed};
 use super::judge;
+use super::probes::probes;
 use super::report::{Answered, Class, Line, Mark, Report};
 use super::{CheckError, Plan};
 use crate::dial::{Dialer, Peer};
