@@ -3,6 +3,7 @@
 mod ack;
 mod bad_links;
 mod big_and_small;
+mod check;
 mod crashes;
 mod crowd;
 mod demo;
@@ -22,4 +23,5 @@ mod shutdown;
 mod signatures;
 mod tenants;
 mod tls;
+mod trigger;
 mod verbatim;

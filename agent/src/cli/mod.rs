@@ -3,8 +3,10 @@
 //! Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 unreachable.
 
 mod arguments;
+mod check;
 mod config;
 mod demo;
+mod editor;
 mod events;
 mod failure;
 mod listen;
@@ -46,6 +48,7 @@ enum Command {
     Events(events::Command),
     Replay(replay::Args),
     Trigger(Box<trigger::Args>),
+    Check(Box<check::Args>),
     Verify(verify::Args),
     Status(status::Args),
     #[command(subcommand)]
@@ -120,6 +123,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Events(command) => events::run(command, context).await,
         Command::Replay(args) => replay::run(args, context).await,
         Command::Trigger(args) => trigger::run(*args, context).await,
+        Command::Check(args) => check::run(*args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
