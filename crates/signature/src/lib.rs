@@ -8,10 +8,15 @@
 //! What holds for every profile: `Content-Digest` must be there and be the body's, or the delivery is not valid whatever the
 //! signature says; `Signature-Input` must name the signature's label; a `Content-Length` must be the body's.
 //!
+//! Why a delivery is not valid, and the smallest change that would make it so, is the [`doctor`]'s; a verifier of one reading to paste
+//! into another program is [`emit`]ted. Neither can make anything valid here.
+//!
 //! This room knows nothing of HTTP libraries, network, clock and logging. It never judges `created` and `expires`: they are reported.
 
 mod base;
 mod digest;
+pub mod doctor;
+mod emit;
 mod input;
 mod mac;
 mod message;
@@ -25,6 +30,7 @@ mod verify;
 
 pub use base::base_string;
 pub use digest::sha256;
+pub use emit::{Language, emit};
 pub use input::SignatureParams;
 pub use message::Message;
 pub use reading::{DOCUMENTED, Documented, Part, Profile, Reading, Twist, Variant};
@@ -51,6 +57,9 @@ pub enum Error {
         /// The variant's name as given.
         variant: String,
     },
+    /// Not the name of a language that a verifier is emitted in.
+    #[error("{0:?} is not a language to emit a verifier in; the languages are node, python, ruby, go, rust and php")]
+    UnknownLanguage(String),
     /// The request is not one that this reading can sign.
     #[error("this request cannot be signed: {0}")]
     CannotSign(Reason),

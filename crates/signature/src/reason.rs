@@ -110,7 +110,7 @@ impl Reason {
 }
 
 /// Text from the delivery, quoted, escaped and cut.
-struct Quoted<'a>(&'a str);
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,7 +122,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-fn list(f: &mut fmt::Formatter<'_>, texts: &[String]) -> fmt::Result {
+pub(crate) fn list(f: &mut fmt::Formatter<'_>, texts: &[String]) -> fmt::Result {
     const SHOWN: usize = 10;
     for (at, text) in texts.iter().take(SHOWN).enumerate() {
         write!(f, "{}{}", if at == 0 { "" } else { ", " }, Quoted(text))?;

@@ -59,7 +59,7 @@ pub(crate) fn members(field: &[u8]) -> Result<Vec<Member<'_>>, Reason> {
 }
 
 /// A key of RFC 9651, section 3.1.2.
-fn is_key(text: &str) -> bool {
+pub(crate) fn is_key(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase() || c == '*')
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.*".contains(&b))
 }

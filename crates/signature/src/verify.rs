@@ -216,13 +216,13 @@ fn missing(name: &str) -> Verdict {
 
 /// Whether Signature-Input has the label. The usual one, `label=…` with nothing before it, is seen without reading the rest: in
 /// `guide` and `scribe` nothing but the label of Signature-Input is used, so the rest may be what it likes.
-fn has_label<'i>(field: &[u8], label: &str, inputs: impl Fn() -> &'i Result<Vec<Input>, Reason>) -> bool {
+pub(crate) fn has_label<'i>(field: &[u8], label: &str, inputs: impl Fn() -> &'i Result<Vec<Input>, Reason>) -> bool {
     let at_start = field.strip_prefix(label.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
     at_start || inputs().as_ref().is_ok_and(|inputs| inputs.iter().any(|input| input.label == label))
 }
 
 /// A Content-Length, where there is one, is the body's length: otherwise the delivery is not what was on the wire.
-fn check_length(field: Option<&Field<'_>>, body: usize) -> Result<(), Reason> {
+pub(crate) fn check_length(field: Option<&Field<'_>>, body: usize) -> Result<(), Reason> {
     let Some(field) = field else { return Ok(()) };
     let same = |text: &[u8]| {
         let digits = text.trim_ascii();
