@@ -138,13 +138,17 @@ impl Hub {
         self.agents(tunnel).devices.load(Ordering::Relaxed) > 1
     }
 
+    /// Whether an agent of this device is connected.
+    pub(crate) fn is_there(&self, tunnel: &TunnelName, device: &DeviceName) -> bool {
+        self.agents(tunnel).live().iter().any(|live| live.device == *device)
+    }
+
     /// When a device was last there, as far as this process saw: `now` while it is, the time it left, or nothing.
     pub(crate) fn last_seen(&self, tunnel: &TunnelName, device: &DeviceName, now: Timestamp) -> Option<Timestamp> {
-        let agents = self.agents(tunnel);
-        if agents.live().iter().any(|live| live.device == *device) {
+        if self.is_there(tunnel, device) {
             return Some(now);
         }
-        agents.left.lock().unwrap_or_else(PoisonError::into_inner).get(device).copied()
+        self.agents(tunnel).left.lock().unwrap_or_else(PoisonError::into_inner).get(device).copied()
     }
 
     /// Tells all agents of a tunnel that the spool has something new.

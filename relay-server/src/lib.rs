@@ -9,6 +9,7 @@
 mod accept;
 mod cli;
 mod config;
+mod control;
 mod http;
 mod hub;
 mod ids;

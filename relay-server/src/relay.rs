@@ -15,6 +15,7 @@ use tunnel_spool::{Spool as _, SpoolError};
 
 use crate::accept::{Door, Tasks, listen};
 use crate::config::Config;
+use crate::control;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
@@ -78,6 +79,7 @@ pub struct Relay {
     drain: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
     upkeep: JoinHandle<()>,
+    control: Option<JoinHandle<()>>,
     connections: Tasks,
     sessions: Tasks,
 }
@@ -155,10 +157,18 @@ impl Relay {
         if let Some((listener, _)) = secure {
             listeners.push(tokio::spawn(listen(listener, Door { tls: acceptor, ..door.clone() })));
         }
+        let control = match control::listen(&shared.config.data) {
+            Ok(listener) => Some(tokio::spawn(control::serve(listener, Arc::clone(&shared)))),
+            Err(e) => {
+                // A path that is too long for a socket's, mostly. Deliveries do not need it.
+                warn!(error = %e, "commands that ask a running relay will not work: its socket cannot be opened");
+                None
+            }
+        };
         // Told to whoever started it only once connections are really accepted.
         write_addresses(&shared.config.data, &addresses)?;
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
-        Ok(Relay { shared, addresses, drain, listeners, upkeep, connections, sessions })
+        Ok(Relay { shared, addresses, drain, listeners, upkeep, control, connections, sessions })
     }
 
     /// Where it listens; a port 0 of the configuration is a real one here.
@@ -173,7 +183,7 @@ impl Relay {
 
     /// Stops: no new connections, requests in hand are answered, agents are told, the spool is flushed.
     pub async fn stop(self) {
-        let Relay { shared, drain, listeners, upkeep, connections, sessions, .. } = self;
+        let Relay { shared, drain, listeners, upkeep, control, connections, sessions, .. } = self;
         shared.stopping.store(true, Ordering::Relaxed);
         drain.send_replace(true);
         for listener in listeners {
@@ -188,6 +198,10 @@ impl Relay {
             warn!("some agents did not go when told to");
         }
         upkeep.abort();
+        if let Some(control) = control {
+            control.abort();
+            control::close(&shared.config.data);
+        }
         if let Err(e) = shared.spool.flush().await {
             error!(error = %e, "the spool could not be flushed; what was answered is in it all the same");
         }

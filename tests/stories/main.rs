@@ -3,6 +3,7 @@
 mod ack;
 mod big_and_small;
 mod demo;
+mod devices;
 mod every_event;
 mod first_delivery;
 mod handlers;

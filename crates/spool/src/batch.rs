@@ -41,7 +41,7 @@ impl Draft {
 
 /// An answer that is owed once the batch is committed.
 pub(crate) enum Owed {
-    Append(Answer<Seq>, Seq),
+    Append(Answer<Seq>, Result<Seq, SpoolError>),
     Join(Answer<Place>, Result<Place, SpoolError>),
     Flag(Answer<bool>, bool),
     Expire(Answer<(Vec<Dropped>, bool)>, Vec<Dropped>, bool),
@@ -52,7 +52,7 @@ impl Owed {
     pub(crate) fn send(self) {
         // Whoever asked may be gone; what was done stays done.
         match self {
-            Owed::Append(answer, seq) => drop(answer.send(Ok(seq))),
+            Owed::Append(answer, seq) => drop(answer.send(seq)),
             Owed::Join(answer, place) => drop(answer.send(place)),
             Owed::Flag(answer, flag) => drop(answer.send(Ok(flag))),
             Owed::Expire(answer, dropped, more) => drop(answer.send(Ok((dropped, more)))),
@@ -70,6 +70,8 @@ pub(crate) struct Batch {
     pub(crate) overdue: bool,
     pub(crate) drafts: HashMap<TunnelName, Draft>,
     pub(crate) answers: Vec<Owed>,
+    /// What was dropped to make room for what came in.
+    pub(crate) dropped: Vec<Dropped>,
     /// There was something to write.
     pub(crate) committed: bool,
 }
@@ -77,7 +79,8 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) fn new(appends: Vec<Append>, orders: Vec<Order>, lazy: bool) -> Batch {
         let answers = Vec::with_capacity(appends.len() + orders.len());
-        Batch { appends, orders, lazy, overdue: false, drafts: HashMap::new(), answers, committed: false }
+        let (drafts, dropped) = (HashMap::new(), Vec::new());
+        Batch { appends, orders, lazy, overdue: false, drafts, answers, dropped, committed: false }
     }
 
     /// The tunnels that this batch needs copies of, with the bytes queued for each.
@@ -126,7 +129,7 @@ impl Batch {
         {
             let mut deliveries = txn.open_table(disk::DELIVERIES)?;
             for append in std::mem::take(&mut self.appends) {
-                self.append(append, &mut deliveries, next_id)?;
+                self.append(append, &mut deliveries, limits, next_id)?;
             }
             for order in std::mem::take(&mut self.orders) {
                 self.obey(order, &mut deliveries, limits, next_id)?;
@@ -153,16 +156,31 @@ impl Batch {
         Ok(())
     }
 
-    fn append(&mut self, append: Append, to: &mut Deliveries<'_>, next_id: &mut u32) -> Result<(), redb::Error> {
+    fn append(
+        &mut self,
+        append: Append,
+        to: &mut Deliveries<'_>,
+        limits: &Limits,
+        next_id: &mut u32,
+    ) -> Result<(), redb::Error> {
         let Append { delivery, encoded, answer } = append;
         let draft = touch(&mut self.drafts, &delivery.tunnel, next_id);
-        let seq = draft.record.next;
         let len = encoded.len();
+        let limit = limits.max_bytes_per_tunnel;
+        if draft.record.bytes + len as u64 > limit {
+            self.dropped.extend(make_room(to, draft, &delivery.tunnel, len as u64, limit)?);
+            if draft.record.bytes + len as u64 > limit {
+                let full = SpoolError::TunnelFull { tunnel: delivery.tunnel.clone(), bytes: draft.record.bytes, limit };
+                self.answers.push(Owed::Append(answer, Err(full)));
+                return Ok(());
+            }
+        }
+        let seq = draft.record.next;
         encoded.write_to(to.insert_reserve((draft.record.id, seq.0), len)?.as_mut());
         draft.record.next = seq.next();
         draft.record.bytes += len as u64;
         draft.written.push((seq, delivery, len));
-        self.answers.push(Owed::Append(answer, seq));
+        self.answers.push(Owed::Append(answer, Ok(seq)));
         Ok(())
     }
 
@@ -275,6 +293,35 @@ fn touch<'d>(drafts: &'d mut HashMap<TunnelName, Draft>, name: &TunnelName, next
         *next_id += 1;
     }
     draft
+}
+
+/// Drops the oldest deliveries of a full tunnel that are kept for devices which are behind, where another device has them, until there
+/// is room for `len` bytes and a little more. A laptop that was put away must not keep a whole team's deliveries from coming in; what is
+/// with nobody is never dropped for room.
+fn make_room(
+    deliveries: &mut Deliveries<'_>,
+    draft: &mut Draft,
+    tunnel: &TunnelName,
+    len: u64,
+    limit: u64,
+) -> Result<Option<Dropped>, redb::Error> {
+    let record = &mut draft.record;
+    // Some more than is needed, so that this is not done for each delivery.
+    let goal = limit - limit / 64;
+    let mut excess = (record.bytes + len).saturating_sub(goal);
+    let end = record.with_somebody().next().min(Seq(record.first.0 + MAX_DELETED));
+    let mut upto = record.first;
+    for entry in deliveries.range((record.id, upto.0)..(record.id, end.0))? {
+        if excess == 0 {
+            break;
+        }
+        let (_, value) = entry?;
+        excess = excess.saturating_sub(value.value().len() as u64);
+        upto = upto.next();
+    }
+    let bytes = delete(deliveries, record, upto)?;
+    let run = record.dropped(upto, bytes, Why::Size);
+    Ok(run.map(|(from, upto)| Dropped { tunnel: tunnel.clone(), from, upto, bytes, why: Why::Size }))
 }
 
 /// Forgets the devices of a tunnel and deletes a bounded number of its deliveries. Whether some are left. The record stays, so that a

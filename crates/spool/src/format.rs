@@ -208,6 +208,8 @@ struct DeviceMessage {
     gap: Option<GapMessage>,
     #[prost(int64, tag = "4")]
     joined: i64,
+    #[prost(uint64, optional, tag = "5")]
+    began: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -253,6 +255,7 @@ pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
                 after: d.after.0,
                 gap: d.gap.map(GapMessage::from),
                 joined: d.joined.as_micros(),
+                began: Some(d.began.0),
             })
             .collect(),
     };
@@ -277,6 +280,8 @@ pub(crate) fn decode_record(value: &[u8]) -> Result<Record, Reason> {
         }
         Ok(Device {
             name: d.name.parse().map_err(|e| format!("{e}"))?,
+            // Earlier programs did not note it: then nothing is known to have been taken by it.
+            began: Seq(d.began.unwrap_or(d.after)),
             after: Seq(d.after),
             gap: d.gap.map(Gap::from),
             joined: Timestamp::from_micros(d.joined),
@@ -370,7 +375,10 @@ mod tests {
         #[test]
         fn records_go_round(first in 1u64..50, waiting in 0u64..50, bytes: u64, dropped: (u64, u64), at: i64, gap: Option<(u64, u64, bool)>) {
             let gap = gap.map(|(from, upto, age)| Gap { from: Seq(from), upto: Seq(upto), why: if age { Why::Age } else { Why::Size } });
-            let device = |name: &str, after| Device { name: name.parse().unwrap(), after: Seq(after), gap, joined: Timestamp::from_micros(at) };
+            let device = |name: &str, after| {
+                let (began, joined) = (Seq(after / 2), Timestamp::from_micros(at));
+                Device { name: name.parse().unwrap(), began, after: Seq(after), gap, joined }
+            };
             let record = Record {
                 id: 7, first: Seq(first), next: Seq(first + waiting), bytes, dropped_age: dropped.0, dropped_size: dropped.1, gap,
                 devices: vec![device("a", 0), device("b", first - 1)],

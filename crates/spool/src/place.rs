@@ -50,8 +50,9 @@ pub enum Start {
 pub enum Why {
     /// They were older than [`Limits::max_age`].
     Age,
-    /// They were the oldest of a tunnel that holds more than [`Limits::max_bytes_per_tunnel`]. Only a limit that was lowered does
-    /// this: what would exceed the limit is refused, not taken in at the cost of something older.
+    /// They were the oldest of a tunnel that holds more than [`Limits::max_bytes_per_tunnel`], and another device had taken them: a
+    /// device that is away must not keep new deliveries out. What no device has taken is dropped for its size only where the limit
+    /// was lowered: otherwise what would exceed the limit is refused.
     Size,
 }
 
@@ -120,7 +121,7 @@ pub struct Stats {
     pub oldest: Option<Timestamp>,
     /// How many were ever dropped for their age.
     pub dropped_age: u64,
-    /// How many were ever dropped because the tunnel's limit was lowered.
+    /// How many were ever dropped because the tunnel held too much.
     pub dropped_size: u64,
 }
 
@@ -169,7 +170,8 @@ pub struct ReadLimit {
 pub struct Limits {
     /// [`crate::Spool::expire`] drops what is older.
     pub max_age: Duration,
-    /// A tunnel that would hold more bytes than this refuses deliveries.
+    /// A tunnel that would hold more bytes than this drops what is only kept for devices that are behind others, and where that is not
+    /// enough refuses deliveries.
     pub max_bytes_per_tunnel: u64,
     /// While the file system has fewer free bytes than this, no delivery is accepted. It must leave room for the commits that delete.
     pub min_free_bytes: u64,

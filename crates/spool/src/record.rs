@@ -26,6 +26,8 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Device {
     pub(crate) name: DeviceName,
+    /// It was given what comes after this, and nothing before.
+    pub(crate) began: Seq,
     /// The last delivery it has taken; always before `Record::next`.
     pub(crate) after: Seq,
     /// What was dropped behind it; ends after `after`, or is none.
@@ -75,7 +77,7 @@ impl Record {
         let after = after.min(self.last());
         let place = Place { after, new: true, gap };
         let standing = gap.map_or(after, |gap| gap.from.prev());
-        self.devices.push(Device { name, after: standing, gap, joined: now });
+        self.devices.push(Device { name, began: after, after: standing, gap, joined: now });
         place
     }
 
@@ -119,6 +121,19 @@ impl Record {
     /// The first delivery that somebody still needs: all of them while there is no device.
     pub(crate) fn needed_from(&self) -> Seq {
         self.devices.iter().map(|d| d.after.next()).min().unwrap_or(self.first).max(self.first)
+    }
+
+    /// The last delivery of the run from the oldest on that some device has taken: those who have not are behind, but nothing in it is
+    /// with nobody. Before `first` if there is none.
+    pub(crate) fn with_somebody(&self) -> Seq {
+        let mut upto = self.first.prev();
+        while let Some(further) = self.devices.iter().filter(|d| d.began <= upto).map(|d| d.after).max() {
+            if further <= upto {
+                break;
+            }
+            upto = further;
+        }
+        upto
     }
 
     pub(crate) fn waiting(&self) -> u64 {
@@ -202,6 +217,23 @@ mod tests {
         assert_eq!(record.device(&name("a")).unwrap().after, Seq(5));
         assert!(!record.taken(&name("a"), Seq(2)));
         assert!(!record.taken(&name("unknown"), Seq(2)));
+    }
+
+    #[test]
+    fn what_somebody_has_is_told_from_what_nobody_has() {
+        let mut record = with(10);
+        assert_eq!(record.with_somebody(), Seq(0), "nobody is there");
+        record.register(name("behind"), Seq(0), NOW);
+        record.register(name("late"), Seq(6), NOW);
+        record.taken(&name("late"), Seq(9));
+        assert_eq!(record.with_somebody(), Seq(0), "the late one was never given 1 to 6");
+        record.register(name("all"), Seq(0), NOW);
+        record.taken(&name("all"), Seq(4));
+        assert_eq!(record.with_somebody(), Seq(4));
+        record.taken(&name("all"), Seq(6));
+        assert_eq!(record.with_somebody(), Seq(9), "one has the beginning, another the rest");
+        record.forget(&name("all"));
+        assert_eq!(record.with_somebody(), Seq(0), "what is not known to be with somebody is with nobody");
     }
 
     #[test]

@@ -188,7 +188,9 @@ impl Shared {
         match state.tunnels.get_mut(name) {
             Some(tunnel) => {
                 let held = tunnel.record.bytes + tunnel.queued;
-                if held + bytes > self.limits.max_bytes_per_tunnel {
+                // Where some of it is kept only for devices that are behind, the batch makes room, or refuses.
+                let firm = tunnel.record.with_somebody() < tunnel.record.first;
+                if held + bytes > self.limits.max_bytes_per_tunnel && firm {
                     let limit = self.limits.max_bytes_per_tunnel;
                     return Err(SpoolError::TunnelFull { tunnel: name.clone(), bytes: held, limit });
                 }

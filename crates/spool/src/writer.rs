@@ -140,7 +140,11 @@ impl Writer {
 
     /// Makes a committed batch visible and answers everybody in it.
     fn finish(&self, batch: Batch) {
-        let Batch { drafts, lazy, overdue, answers, committed, .. } = batch;
+        let Batch { drafts, lazy, overdue, answers, dropped, committed, .. } = batch;
+        for run in dropped {
+            let (count, bytes, why) = (run.count(), run.bytes, run.why);
+            tracing::warn!(tunnel = %run.tunnel, from = %run.from, upto = %run.upto, count, bytes, %why, "deliveries were dropped before every agent had them: the tunnel is full, and others have taken them");
+        }
         let mut appended = 0;
         let mut guard = self.shared.lock();
         let state = &mut *guard;

@@ -328,3 +328,36 @@ async fn a_large_backlog_gives_its_disk_space_back() {
     assert!(size() < 10 << 20, "{} bytes after everything was taken", size());
     assert_eq!(places(&spool, 0), [101]);
 }
+
+#[tokio::test]
+async fn a_device_that_is_away_does_not_keep_a_full_tunnel_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { max_bytes_per_tunnel: 20_000, ..limits() };
+    let spool = RedbSpool::open(dir.path(), limits).unwrap();
+    let (away, here) = (device("away"), device("here"));
+    for name in [&away, &here] {
+        spool.join(&team(), name, Start::Now, NOW).await.unwrap();
+    }
+    let mut last = Seq::ZERO;
+    for n in 1..=400 {
+        last = append(&spool, n).await.unwrap();
+        spool.taken(&team(), &here, last);
+    }
+    let stats = spool.stats(&team()).unwrap();
+    assert!(stats.bytes <= limits.max_bytes_per_tunnel && stats.dropped_size > 0, "{stats:?}");
+    // It is told what it misses, and gets the rest.
+    let place = spool.join(&team(), &away, Start::Now, NOW).await.unwrap();
+    let gap = place.gap.expect("a gap");
+    assert_eq!((gap.from, gap.why, gap.count()), (Seq(1), Why::Size, stats.dropped_size));
+    assert_eq!(gap.upto, place.after);
+    assert_eq!(places(&spool, place.after.0), Vec::from_iter(gap.upto.0 + 1..=last.0));
+    // What nobody has is not dropped for room: the sender is told to come again.
+    for n in 401..=600 {
+        if let Err(error) = append(&spool, n).await {
+            assert!(matches!(error, SpoolError::TunnelFull { .. }), "{error}");
+            assert_eq!(places(&spool, last.0).len() as u64, n - 401);
+            return;
+        }
+    }
+    panic!("200 deliveries that nobody has fit into {} bytes", limits.max_bytes_per_tunnel);
+}

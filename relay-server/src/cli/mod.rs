@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::control::AskError;
 use crate::registry::RegistryError;
 use crate::relay::StartError;
 
@@ -62,6 +63,12 @@ impl From<RegistryError> for Failure {
             _ => 3,
         };
         Failure { code, message: e.to_string() }
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(e: AskError) -> Failure {
+        Failure { code: 3, message: e.to_string() }
     }
 }
 

@@ -1,9 +1,10 @@
-//! `healthie-relay tunnel add|list|remove`
+//! `healthie-relay tunnel add|list|remove|devices|forget`
 
 use clap::Subcommand;
-use tunnel_delivery::TunnelName;
+use tunnel_delivery::{DeviceName, TunnelName};
 
 use super::{Data, Failure, print};
+use crate::control::{Question, Told, ask};
 use crate::registry::{AnswerMode, Registry, TunnelSettings, WhenAway};
 use crate::session::wall_clock;
 
@@ -30,6 +31,25 @@ pub(super) enum Tunnel {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// List the devices that deliveries are kept for, and how many wait for each
+    Devices {
+        /// Of this tunnel only
+        name: Option<TunnelName>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Keep nothing for a device any more; if it comes again it is a new one
+    Forget {
+        /// The tunnel
+        name: TunnelName,
+        /// The device
+        device: DeviceName,
         #[command(flatten)]
         data: Data,
     },
@@ -77,8 +97,35 @@ impl Tunnel {
                     }
                 }
             }
+            Tunnel::Devices { name, json, data } => match ask(&data.data, &Question::Devices { tunnel: name })? {
+                Told::Devices { devices } if json => {
+                    print(&format!("{}\n", serde_json::json!(devices)));
+                }
+                Told::Devices { devices } => {
+                    for d in devices {
+                        let there =
+                            if d.connected { "connected".to_owned() } else { format!("away since {}", d.last_seen) };
+                        let missed = if d.missed > 0 { format!("\t{} dropped", d.missed) } else { String::new() };
+                        print(&format!("{}\t{}\t{there}\t{} waiting{missed}\n", d.tunnel, d.device, d.waiting));
+                    }
+                }
+                other => return Err(refused(other)),
+            },
+            Tunnel::Forget { name, device, data } => {
+                match ask(&data.data, &Question::Forget { tunnel: name, device })? {
+                    Told::Forgotten => {}
+                    other => return Err(refused(other)),
+                }
+            }
             Tunnel::Remove { name, data } => Registry::open(&data.data)?.remove_tunnel(&name)?,
         }
         Ok(())
+    }
+}
+
+fn refused(told: Told) -> Failure {
+    match told {
+        Told::No { why } => Failure { code: 1, message: why },
+        other => Failure { code: 3, message: format!("the relay answered something else: {other:?}") },
     }
 }

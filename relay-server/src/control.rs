@@ -1,0 +1,266 @@
+//! What this program's commands ask of the relay that runs on their data folder: which devices a tunnel has, and to forget one. They ask over
+//! a socket in the folder, because the spool belongs to the running relay alone. Whoever may open the folder may ask.
+//!
+//! One line of JSON each way, then the connection ends. Without a running relay the commands open the spool themselves ([`ask`]). Tunnels and
+//! tokens are not asked for here: they are in the registry's file.
+
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream as Blocking;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
+use tunnel_spool::{Limits, RedbSpool, Spool, SpoolError};
+
+use crate::hub::Hub;
+use crate::registry::{Registry, RegistryError};
+use crate::shared::Shared;
+
+/// The longest question and the longest answer, in bytes. A tunnel has 64 devices at most, so the answer holds some hundreds of full tunnels.
+const LINE_MAX: u64 = 8 << 20;
+
+/// How long a question and its answer may take.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "lowercase")]
+pub(crate) enum Question {
+    /// The devices of one tunnel, or of all.
+    Devices { tunnel: Option<TunnelName> },
+    /// Keep nothing for this device any more.
+    Forget { tunnel: TunnelName, device: DeviceName },
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "told", rename_all = "lowercase")]
+pub(crate) enum Told {
+    Devices {
+        devices: Vec<Device>,
+    },
+    Forgotten,
+    /// It cannot be done, and why.
+    No {
+        why: String,
+    },
+}
+
+/// A device of a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Device {
+    pub(crate) tunnel: TunnelName,
+    pub(crate) device: DeviceName,
+    pub(crate) connected: bool,
+    /// When it was last there, as far as is known.
+    pub(crate) last_seen: Timestamp,
+    /// How many deliveries are spooled that it has not taken.
+    pub(crate) waiting: u64,
+    /// How many were dropped before it could take them, and it was not told yet.
+    pub(crate) missed: u64,
+}
+
+/// Why a question was not answered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    /// A relay runs and does not answer.
+    #[error("the relay that runs on {} does not answer: {source}", path.display())]
+    Silent { path: PathBuf, source: std::io::Error },
+    /// No relay runs, and the spool cannot be opened.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+fn path(data: &Path) -> PathBuf {
+    data.join("control.sock")
+}
+
+/// Opens the socket. The spool must be held: then one that lies there is left over from a relay that was killed.
+pub(crate) fn listen(data: &Path) -> std::io::Result<UnixListener> {
+    let path = path(data);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Removes the socket.
+pub(crate) fn close(data: &Path) {
+    // One that stays is removed by the next relay.
+    let _ = std::fs::remove_file(path(data));
+}
+
+/// Answers until it is dropped.
+pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    // Whoever asked and went away needs no answer.
+                    let _ = tokio::time::timeout(WITHIN, answer(stream, &shared)).await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a command could not be listened to");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = Vec::new();
+    tokio::io::BufReader::new(read.take(LINE_MAX)).read_until(b'\n', &mut line).await?;
+    let told = match serde_json::from_slice(&line) {
+        Ok(question) => tell(question, &shared.spool, &shared.registry, Some(&shared.hub), shared.now()).await,
+        Err(e) => {
+            Told::No { why: format!("the relay does not understand the question: {e}; is it of another version?") }
+        }
+    };
+    let mut text = serde_json::to_vec(&told)?;
+    text.push(b'\n');
+    write.write_all(&text).await
+}
+
+/// The answer. Without a hub there is no running relay and nobody is connected.
+async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: Option<&Hub>, now: Timestamp) -> Told {
+    let all = registry.snapshot();
+    let unknown = |tunnel: &TunnelName| Told::No { why: RegistryError::NoTunnel(tunnel.clone()).to_string() };
+    let connected = |tunnel: &TunnelName, device: &DeviceName| hub.is_some_and(|hub| hub.is_there(tunnel, device));
+    match question {
+        Question::Devices { tunnel: Some(tunnel) } if !all.tunnels.contains_key(&tunnel) => unknown(&tunnel),
+        Question::Devices { tunnel } => {
+            let mut devices = Vec::new();
+            for name in all.tunnels.keys().filter(|name| tunnel.as_ref().is_none_or(|only| only == *name)) {
+                let places = match spool.devices(name) {
+                    Ok(places) => places,
+                    Err(e) => return Told::No { why: e.to_string() },
+                };
+                devices.extend(places.into_iter().map(|place| Device {
+                    tunnel: name.clone(),
+                    connected: connected(name, &place.device),
+                    last_seen: hub.and_then(|hub| hub.last_seen(name, &place.device, now)).unwrap_or(place.joined),
+                    waiting: place.waiting,
+                    missed: place.gap.map_or(0, |gap| gap.count()),
+                    device: place.device,
+                }));
+            }
+            Told::Devices { devices }
+        }
+        Question::Forget { tunnel, .. } if !all.tunnels.contains_key(&tunnel) => unknown(&tunnel),
+        Question::Forget { tunnel, device } if connected(&tunnel, &device) => {
+            let why = format!("device {device} of tunnel {tunnel} is connected; stop its agent first");
+            Told::No { why }
+        }
+        Question::Forget { tunnel, device } => match spool.forget(&tunnel, &device).await {
+            Ok(true) => {
+                if let (Some(hub), Ok(left)) = (hub, spool.devices(&tunnel)) {
+                    hub.note_devices(&tunnel, left.len());
+                }
+                tracing::info!(%tunnel, %device, "a device is forgotten, as asked");
+                Told::Forgotten
+            }
+            Ok(false) => Told::No {
+                why: format!(
+                    "tunnel {tunnel} has no device {device}; `healthie-relay tunnel devices {tunnel}` shows those it has"
+                ),
+            },
+            Err(e) => Told::No { why: e.to_string() },
+        },
+    }
+}
+
+/// Asks the relay that runs on this data folder, or, if none does, the spool in it.
+pub(crate) fn ask(data: &Path, question: &Question) -> Result<Told, AskError> {
+    let path = path(data);
+    match Blocking::connect(&path) {
+        Ok(stream) => exchange(stream, question).map_err(|source| AskError::Silent { path, source }),
+        // No socket, or one that a relay left behind which was killed.
+        Err(_) => {
+            let registry = Registry::open(data)?;
+            let spool = RedbSpool::open(&data.join("spool"), Limits::default())?;
+            let now = Timestamp::from_system(std::time::SystemTime::now());
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let runtime = runtime.map_err(|source| AskError::Silent { path, source })?;
+            Ok(runtime.block_on(tell(question.clone(), &spool, &registry, None, now)))
+        }
+    }
+}
+
+fn exchange(mut stream: Blocking, question: &Question) -> std::io::Result<Told> {
+    stream.set_read_timeout(Some(WITHIN))?;
+    stream.set_write_timeout(Some(WITHIN))?;
+    let mut text = serde_json::to_vec(question)?;
+    text.push(b'\n');
+    stream.write_all(&text)?;
+    let mut line = Vec::new();
+    BufReader::new(stream.take(LINE_MAX)).read_until(b'\n', &mut line)?;
+    Ok(serde_json::from_slice(&line)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{AnswerMode, TunnelSettings};
+    use crate::tokens::TokenId;
+    use tunnel_spool::Start;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+    fn why(told: Told) -> String {
+        match told {
+            Told::No { why } => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn devices_are_shown_and_those_that_are_away_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::open(dir.path()).unwrap();
+        let team: TunnelName = "team".parse().unwrap();
+        registry.add_tunnel(team.clone(), TunnelSettings::new(AnswerMode::Ack, NOW)).unwrap();
+        registry.reload().unwrap();
+        let spool =
+            RedbSpool::open(&dir.path().join("spool"), Limits { min_free_bytes: 0, ..Limits::default() }).unwrap();
+        let hub = Hub::default();
+        let (here, away): (DeviceName, DeviceName) = ("here".parse().unwrap(), "away".parse().unwrap());
+        for device in [&here, &away] {
+            spool.join(&team, device, Start::Now, NOW).await.unwrap();
+        }
+        let _seat = hub.seat(&team, &here, &TokenId::parse("0123456789ab").unwrap(), 9).unwrap();
+        let ask = |question| tell(question, &spool, &registry, Some(&hub), NOW);
+        let forget = |device: &DeviceName| Question::Forget { tunnel: team.clone(), device: device.clone() };
+
+        let Told::Devices { devices } = ask(Question::Devices { tunnel: None }).await else { panic!() };
+        let shown: Vec<_> = devices.iter().map(|d| (d.device.as_str(), d.connected)).collect();
+        assert_eq!(shown, [("here", true), ("away", false)]);
+        assert!(why(ask(forget(&here)).await).contains("is connected"));
+        assert_eq!(ask(forget(&away)).await, Told::Forgotten);
+        assert!(why(ask(forget(&away)).await).contains("no device away"));
+        let nobody = Question::Devices { tunnel: Some("nobody".parse().unwrap()) };
+        assert!(why(ask(nobody).await).contains("no tunnel nobody"));
+        assert!(!hub.has_other_devices(&team));
+    }
+
+    #[test]
+    fn without_a_relay_the_folder_itself_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        // Left behind by a relay that was killed.
+        drop(std::os::unix::net::UnixListener::bind(path(dir.path())).unwrap());
+        let told = ask(dir.path(), &Question::Devices { tunnel: None }).unwrap();
+        assert_eq!(told, Told::Devices { devices: Vec::new() });
+    }
+}

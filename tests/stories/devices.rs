@@ -1,0 +1,82 @@
+//! The devices of a tunnel: each has its place, one that is away keeps nobody out, and an operator can see and forget them.
+
+use tunnel_stories::{TUNNEL, World};
+use tunnel_testkit::{Agent, AnswerMode, eventually};
+
+fn named(world: &World, name: &str) -> Agent {
+    let agent = world.stage.agent(name).relay(&world.relay.url(), &world.token).with(&["--device", name]);
+    agent.target(&world.handler.url())
+}
+
+/// Device, whether it is connected, how many wait for it.
+fn devices(world: &World) -> Vec<(String, bool, u64)> {
+    let listed = world.relay.run(&["tunnel", "devices", TUNNEL, "--json"]).ok().json();
+    let mut devices: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| {
+            (
+                d["device"].as_str().unwrap().to_owned(),
+                d["connected"].as_bool().unwrap(),
+                d["waiting"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    devices.sort();
+    devices
+}
+
+#[test]
+fn devices_are_seen_and_forgotten_with_the_relay_running_and_without() {
+    let mut world = World::new(AnswerMode::Ack);
+    let (mut desk, mut laptop) = (named(&world, "desk"), named(&world, "laptop"));
+    desk.start();
+    laptop.start();
+    assert!(laptop.terminate().success());
+    world.accepted("/hook", b"one");
+    world.accepted("/hook", b"two");
+    let state = |desk: (bool, u64), laptop: (bool, u64)| {
+        vec![("desk".to_owned(), desk.0, desk.1), ("laptop".to_owned(), laptop.0, laptop.1)]
+    };
+    eventually("the desk has taken both, the laptop waits", || {
+        (devices(&world) == state((true, 0), (false, 2))).then_some(())
+    });
+    let refused = world.relay.run(&["tunnel", "forget", TUNNEL, "desk"]);
+    assert!(refused.exits(1).err().contains("is connected"));
+    assert!(desk.terminate().success());
+    assert!(world.relay.terminate().success());
+    assert_eq!(devices(&world), state((false, 0), (false, 2)), "without a relay the folder is asked");
+    world.relay.run(&["tunnel", "forget", TUNNEL, "desk"]).ok();
+    world.relay.start();
+    world.relay.run(&["tunnel", "forget", TUNNEL, "laptop"]).ok();
+    assert!(world.relay.run(&["tunnel", "forget", TUNNEL, "laptop"]).exits(1).err().contains("no device laptop"));
+    assert_eq!(devices(&world), []);
+}
+
+/// A laptop that was put away must not close the tunnel for its team. When it comes back it is told what it missed.
+#[test]
+fn a_device_that_is_away_keeps_nobody_out() {
+    let mut world = World::new(AnswerMode::Ack);
+    assert!(world.relay.terminate().success());
+    world.relay = world.relay.with_arguments(&["--spool-bytes", "1000000"]);
+    world.relay.start();
+    let (mut desk, mut laptop) = (named(&world, "desk"), named(&world, "laptop"));
+    desk.start();
+    laptop.start();
+    laptop.kill();
+    let body = vec![b'x'; 50_000];
+    for n in 0..60 {
+        // One after the other: what nobody has yet is never dropped for room.
+        world.accepted("/hook", &body);
+        world.handler.wait_for(n + 1);
+    }
+    laptop = named(&world, "laptop");
+    laptop.start();
+    let gap = laptop.wait_line("gap");
+    let missed = gap["count"].as_u64().unwrap();
+    assert!(gap["reason"] == "size" && (40..60).contains(&missed), "{gap}");
+    laptop.wait_lines("delivery", 60 - missed as usize);
+    assert_eq!(desk.events(&[]).len(), 60);
+    assert_eq!(laptop.events(&[]).len(), 60 - missed as usize);
+}
