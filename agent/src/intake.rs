@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tunnel_archive::{Archive, ArchiveError, Inserted};
-use tunnel_delivery::{Cause, Summary};
+use tunnel_delivery::{Cause, Delivery, Summary};
 use tunnel_protocol::{Answer, AnswerFailure, Incoming};
+use tunnel_signature::Reading;
+use tunnel_signature::doctor::Note;
 
 use crate::backlog::{Backlog, Job};
+use crate::habit::Habits;
 use crate::hand::Hand;
 use crate::inflight::Inflight;
 use crate::notice::Notice;
@@ -50,6 +53,8 @@ pub(crate) struct Intake {
     pub(crate) hand: Hand,
     /// Those that wait for it.
     pub(crate) backlog: Arc<Backlog>,
+    /// How deliveries were signed so far.
+    pub(crate) habits: Habits,
 }
 
 impl Intake {
@@ -61,6 +66,7 @@ impl Intake {
 
         // Verify.
         let checked = self.hand.signing.check(&delivery);
+        let reading = checked.matched.as_ref().map(|m| m.reading);
         let event = tunnel_catalogue::read(&delivery.body);
         let target = self.policy.target(event.as_ref().map(|e| e.event_type.as_str()), checked.verdict.status);
 
@@ -89,9 +95,10 @@ impl Intake {
                 self.announce(&line);
                 // Forward.
                 if let Some(target) = target {
-                    let (matched, target) = (checked.matched, target.clone());
+                    let (delivery, matched, target) = (Arc::clone(&delivery), checked.matched, target.clone());
                     self.backlog.push(Job { delivery, matched, target, summary: line });
                 }
+                self.compare(&delivery, reading).await;
             }
             return;
         }
@@ -121,6 +128,7 @@ impl Intake {
                     // A failure is told as a warning; the sender has its answer.
                     drop(self.hand.record_with_next(&line, attempt).await);
                 }
+                self.compare(&delivery, reading).await;
             }
             Err(e) => {
                 let outcome = Err(AnswerFailure::NotStored);
@@ -129,6 +137,15 @@ impl Intake {
             }
         }
         drop(inflight);
+    }
+
+    /// Points out a valid delivery that is signed otherwise than those before it. After everything else: nobody waits for it.
+    async fn compare(&self, delivery: &Delivery, reading: Option<Reading>) {
+        let Some(now) = reading else { return };
+        if let Some(before) = self.habits.see(&self.archive, delivery, now).await {
+            let note = Note::OtherReading { before, now };
+            self.hand.announcer.warn(format!("{note} It is {}.", delivery.id));
+        }
     }
 
     fn announce(&self, line: &Summary) {

@@ -2,7 +2,7 @@
 //!
 //! The rooms: `cli` (one file per command) · `settings` (flags, environment, files) · `listen` (the connection to the relay) · `intake`
 //! (receive, verify, store, acknowledge, announce, forward) · `backlog` (what is stored and waits to be forwarded) · `forward` (the only HTTP
-//! client) · `control` (what commands can do with the store) · `api` (the same for other processes) · `demo` (everything in one process).
+//! client) · `control` (what commands can do with the store) · `api` (the same for other processes) · `demo` (everything in one process) · `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
@@ -11,10 +11,13 @@ pub mod cli;
 pub mod control;
 pub mod demo;
 pub mod dial;
+pub mod examine;
 pub mod forward;
+pub mod habit;
 pub mod listen;
 pub mod notice;
 pub mod policy;
+pub mod request_text;
 pub mod safe_text;
 pub mod settings;
 pub mod signing;

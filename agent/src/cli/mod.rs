@@ -4,6 +4,7 @@
 
 mod arguments;
 mod config;
+mod curl;
 mod demo;
 mod events;
 mod failure;
@@ -12,6 +13,7 @@ mod log;
 mod output;
 mod panics;
 mod replay;
+mod sign;
 mod signals;
 mod status;
 mod store;
@@ -46,7 +48,9 @@ enum Command {
     Events(events::Command),
     Replay(replay::Args),
     Trigger(Box<trigger::Args>),
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
+    Sign(Box<sign::Args>),
+    Curl(curl::Args),
     Status(status::Args),
     #[command(subcommand)]
     Store(store::Command),
@@ -120,7 +124,9 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Events(command) => events::run(command, context).await,
         Command::Replay(args) => replay::run(args, context).await,
         Command::Trigger(args) => trigger::run(*args, context).await,
-        Command::Verify(args) => verify::run(args, context).await,
+        Command::Verify(args) => verify::run(*args, context).await,
+        Command::Sign(args) => sign::run(*args, context).await,
+        Command::Curl(args) => curl::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Config(args) => config::run(args, context),

@@ -25,6 +25,7 @@ use crate::backlog::Backlog;
 use crate::control::{AgentFile, Claim, Operations, Running, open_archive};
 use crate::dial::{Dialer, Trust};
 use crate::forward::{Client, HostHeader, Interrupt};
+use crate::habit::Habits;
 use crate::hand::Hand;
 use crate::inflight;
 use crate::intake::Intake;
@@ -223,7 +224,7 @@ async fn start(
             start: config.start,
         },
         dialer,
-        intake: Arc::new(Intake { archive: archive.clone(), policy, hand, backlog }),
+        intake: Arc::new(Intake { archive: archive.clone(), policy, hand, backlog, habits: Habits::default() }),
         announcer: announcer.clone(),
         welcomed,
         stop: stopped,
