@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use tunnel_delivery::SignatureStatus;
-use tunnel_signature::{Language, Reading};
+use tunnel_signature::{Language, Part, Reading};
 
 use super::arguments::{self, Data, Gather, Secrets};
 use super::style::Tone;
@@ -168,19 +168,28 @@ fn emit(explained: &Explained, language: Language, out: &mut Output) -> Result<(
             .hint("--profile, and --variant, print one for a reading that you name"));
     };
     let reading: Reading = first.parse().map_err(|e: tunnel_signature::Error| Failure::unreachable(e.to_string()))?;
-    if let [_, rest @ ..] = &explained.readings[..]
-        && !rest.is_empty()
+    if let [_, others @ ..] = &explained.readings[..]
+        && !others.is_empty()
     {
         out.message(&format!(
             "note: {} would sign this one just like {first}, which is the documented base, so the verifier is for {first}; a delivery \
-             with letters outside ASCII in its body tells them apart",
-            rest.join(" and ")
+             {} tells them apart",
+            others.join(" and "),
+            apart(others)
         ));
     }
     for note in &explained.notes {
         out.message(&format!("note: {note}"));
     }
     out.bytes(tunnel_signature::emit(language, reading).as_bytes())
+}
+
+/// What a delivery must have for these readings to differ from their base.
+fn apart(others: &[String]) -> String {
+    let readings: Vec<Reading> = others.iter().filter_map(|r| r.parse().ok()).collect();
+    let has = |part| readings.iter().any(|r| r.variant().twists().any(|t| t.documented().part == part));
+    let of = [(Part::Length, "with letters outside ASCII in its body"), (Part::Query, "with a query")];
+    of.into_iter().filter(|(part, _)| has(*part)).map(|(_, with)| with).collect::<Vec<_>>().join(" and ")
 }
 
 fn print(e: &Explained, what: &str, out: &mut Output) -> Result<(), Failure> {
@@ -191,8 +200,8 @@ fn print(e: &Explained, what: &str, out: &mut Output) -> Result<(), Failure> {
     let mut head = format!("{}  {id}", style.signature(e.status, 0));
     for (name, value) in [
         ("", of.into_iter().flatten().collect::<Vec<_>>().join(" ")),
-        ("secret ", e.secret.clone().unwrap_or_default()),
-        ("label ", e.label.clone().unwrap_or_default()),
+        ("secret: ", e.secret.clone().unwrap_or_default()),
+        ("label: ", e.label.clone().unwrap_or_default()),
     ] {
         if !value.is_empty() {
             head.push_str(&format!("  {name}{}", SafeText::new(&value)));
@@ -211,10 +220,10 @@ fn print(e: &Explained, what: &str, out: &mut Output) -> Result<(), Failure> {
             out.line("")?;
             out.line(&SafeText::new(&finding.sentence).to_string())?;
         }
-        let with = [("in ", &finding.reading), ("with the secret ", &finding.secret)];
+        let with = [("as ", &finding.reading), ("secret: ", &finding.secret)];
         let with: Vec<String> =
             with.iter().filter_map(|(name, value)| Some(format!("{name}{}", value.as_ref()?))).collect();
-        let with = if with.is_empty() { String::new() } else { format!(" ({})", with.join(" ")) };
+        let with = if with.is_empty() { String::new() } else { format!(" ({})", with.join(", ")) };
         out.line(&style.paint(Tone::Dim, format!("{}{}", finding.certainty_means, SafeText::new(&with))))?;
         if let Some(difference) = &finding.difference {
             out.line("")?;
@@ -235,7 +244,8 @@ fn print(e: &Explained, what: &str, out: &mut Output) -> Result<(), Failure> {
         let others = e.readings[1..].join(" and ");
         out.line(&format!("This one would be signed just the same as {}.", SafeText::new(&others)))?;
     }
-    for note in &e.notes {
+    // The one that nothing was found is the hint already.
+    for note in e.notes.iter().filter(|note| Some(*note) != e.hint.as_ref()) {
         out.line("")?;
         out.line(&SafeText::new(note).to_string())?;
     }

@@ -62,6 +62,10 @@ const IDLE_WITH_VALUE: &[&str] = &[
 ];
 /// The letters that stand for options.
 const LETTERS: &[(u8, &str)] = &[
+    (b'F', "--form"),
+    (b'G', "--get"),
+    (b'I', "--head"),
+    (b'T', "--upload-file"),
     (b'#', "--progress-bar"),
     (b'0', "--http1.0"),
     (b'4', "--ipv4"),
@@ -365,7 +369,7 @@ mod tests {
         assert_eq!(&read.body[..], "{\"name\":\"Jürgen!\"}".as_bytes());
         assert_eq!(
             shown(&read),
-            ["Host: app.example", "accept: */*", "content-type: application/json", "Content-Length: 18"]
+            ["Host: app.example", "accept: */*", "content-type: application/json", "Content-Length: 19"]
         );
     }
 

@@ -41,7 +41,10 @@ pub(super) fn tokens(text: &[u8], skipped: usize) -> Result<Vec<(usize, Token)>,
                 reader.take();
                 reader.take();
             }
-            b'\\' if reader.rest.starts_with(b"\\\r\n") => reader.rest = &reader.rest[1..],
+            b'\\' if reader.rest.starts_with(b"\\\r\n") => {
+                reader.rest = &reader.rest[2..];
+                reader.take();
+            }
             _ if ended => return Err(ReadError::at(reader.line, "there is more than one command; give one at a time")),
             b'|' => {
                 reader.take();
