@@ -204,8 +204,9 @@ fn surroundings(archive: &Archive, request: &Written) -> Result<Surroundings, Ar
     Ok(Surroundings {
         prefix: prefix(request, tunnel.as_ref()),
         other_targets,
-        habit: match &tunnel {
-            Some(tunnel) => Habit::before(archive, tunnel, id)?,
+        // Where a request from a file came from is not known, so nothing can be said of earlier ones.
+        habit: match origin {
+            Some(origin) => Habit::before(archive, &origin.tunnel, id)?,
             None => Habit::default(),
         },
     })
