@@ -5,6 +5,7 @@ mod big_and_small;
 mod demo;
 mod devices;
 mod every_event;
+mod explained;
 mod first_delivery;
 mod handlers;
 mod logs;
