@@ -7,92 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tunnel_delivery::{HeaderLine, Headers};
 
+use super::curl_options::{IDLE, IDLE_WITH_VALUE, LETTERS};
 use super::shell::{Token, tokens};
 use super::{Form, MAX_LINES, MAX_TEXT, ReadError, Written};
-
-/// Options that stand alone and change nothing of the request that is of interest here.
-const IDLE: &[&str] = &[
-    "--compressed",
-    "--fail",
-    "--fail-with-body",
-    "--globoff",
-    "--http0.9",
-    "--http1.0",
-    "--http1.1",
-    "--http2",
-    "--http2-prior-knowledge",
-    "--http3",
-    "--include",
-    "--insecure",
-    "--ipv4",
-    "--ipv6",
-    "--location",
-    "--no-buffer",
-    "--no-progress-meter",
-    "--path-as-is",
-    "--progress-bar",
-    "--show-error",
-    "--silent",
-    "--tcp-nodelay",
-    "--tlsv1.2",
-    "--tlsv1.3",
-    "--verbose",
-];
-/// The same with a value.
-const IDLE_WITH_VALUE: &[&str] = &[
-    "--cacert",
-    "--capath",
-    "--cert",
-    "--connect-timeout",
-    "--connect-to",
-    "--dump-header",
-    "--interface",
-    "--key",
-    "--limit-rate",
-    "--max-redirs",
-    "--max-time",
-    "--noproxy",
-    "--output",
-    "--proxy",
-    "--resolve",
-    "--retry",
-    "--retry-delay",
-    "--unix-socket",
-    "--write-out",
-];
-/// The letters that stand for options.
-const LETTERS: &[(u8, &str)] = &[
-    (b'F', "--form"),
-    (b'G', "--get"),
-    (b'I', "--head"),
-    (b'T', "--upload-file"),
-    (b'#', "--progress-bar"),
-    (b'0', "--http1.0"),
-    (b'4', "--ipv4"),
-    (b'6', "--ipv6"),
-    (b'A', "--user-agent"),
-    (b'D', "--dump-header"),
-    (b'E', "--cert"),
-    (b'H', "--header"),
-    (b'L', "--location"),
-    (b'N', "--no-buffer"),
-    (b'S', "--show-error"),
-    (b'X', "--request"),
-    (b'b', "--cookie"),
-    (b'd', "--data"),
-    (b'e', "--referer"),
-    (b'f', "--fail"),
-    (b'g', "--globoff"),
-    (b'i', "--include"),
-    (b'k', "--insecure"),
-    (b'm', "--max-time"),
-    (b'o', "--output"),
-    (b's', "--silent"),
-    (b'u', "--user"),
-    (b'v', "--verbose"),
-    (b'w', "--write-out"),
-    (b'x', "--proxy"),
-];
 
 /// Whether a text is one: its first word is curl, or what gives curl its input.
 pub(super) fn begins(text: &[u8]) -> bool {

@@ -5,6 +5,7 @@
 
 mod curl;
 mod curl_line;
+mod curl_options;
 mod http;
 mod json;
 mod shell;
