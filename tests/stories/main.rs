@@ -9,6 +9,7 @@ mod crowd;
 mod demo;
 mod devices;
 mod every_event;
+mod explained;
 mod first_delivery;
 mod full_disk;
 mod handlers;

@@ -5,6 +5,7 @@
 mod arguments;
 mod check;
 mod config;
+mod curl;
 mod demo;
 mod editor;
 mod events;
@@ -14,6 +15,7 @@ mod log;
 mod output;
 mod panics;
 mod replay;
+mod sign;
 mod signals;
 mod status;
 mod store;
@@ -49,7 +51,9 @@ enum Command {
     Replay(replay::Args),
     Trigger(Box<trigger::Args>),
     Check(Box<check::Args>),
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
+    Sign(Box<sign::Args>),
+    Curl(curl::Args),
     Status(status::Args),
     #[command(subcommand)]
     Store(store::Command),
@@ -124,7 +128,9 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(args, context).await,
         Command::Trigger(args) => trigger::run(*args, context).await,
         Command::Check(args) => check::run(*args, context).await,
-        Command::Verify(args) => verify::run(args, context).await,
+        Command::Verify(args) => verify::run(*args, context).await,
+        Command::Sign(args) => sign::run(*args, context).await,
+        Command::Curl(args) => curl::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Config(args) => config::run(args, context),

@@ -15,6 +15,7 @@ use super::progress::Progress;
 use crate::backlog::Backlog;
 use crate::dial::Dialer;
 use crate::forward::{Client, HostHeader, Interrupt};
+use crate::habit::Habits;
 use crate::hand::Hand;
 use crate::inflight;
 use crate::intake::{Intake, MOST_LATE};
@@ -129,7 +130,14 @@ impl Works {
         let driver = Driver {
             connecting: parts.connecting,
             dialer: parts.dialer,
-            intake: Arc::new(Intake { keep: parts.keep, policy, hand, backlog, late: Semaphore::new(MOST_LATE) }),
+            intake: Arc::new(Intake {
+                keep: parts.keep,
+                policy,
+                hand,
+                backlog,
+                late: Semaphore::new(MOST_LATE),
+                habits: Habits::default(),
+            }),
             announcer: parts.announcer,
             welcomed,
             stop: stop.subscribe(),
