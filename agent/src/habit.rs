@@ -1,7 +1,7 @@
 //! How the deliveries of a tunnel are signed: the readings in which all of them so far hold, and that one came which is signed otherwise.
 //!
 //! Where a body is ASCII, readings that differ only in how a length is counted give the same string, so one delivery does not tell which
-//! is the sender's; several do. Pure but for [`Habits`], which reads the archive once for each tunnel.
+//! is the sender's; several do. Pure but for `Habits`, which reads the archive once for each tunnel.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! copies of stored deliveries to be sent by something else.
 //!
 //! The doctor's search takes some 10 ms, at worst 300, so it runs where it may block, and never at the intake. What it says depends on the secrets
-//! and the deliveries that are known when it is asked, so it is not stored either: [`Operations::show`] asks it anew.
+//! and the deliveries that are known when it is asked, so it is not stored either: `Operations::show` asks it anew.
 
 use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Query};

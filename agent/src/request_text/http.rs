@@ -63,7 +63,26 @@ pub(super) fn read(text: &[u8], skipped: usize) -> Result<Written, ReadError> {
         }
         headers.0.push(HeaderLine::new(name.to_vec(), value.trim_ascii().to_vec()));
     }
-    Ok(Written { form: Form::Http, method, target, headers, body: rest.to_vec().into(), origin: None })
+    let coded = headers.get_all("Transfer-Encoding").any(|value| value.eq_ignore_ascii_case(b"chunked"));
+    let body = if coded { unchunked(rest) } else { None };
+    let body = body.unwrap_or_else(|| rest.to_vec());
+    Ok(Written { form: Form::Http, method, target, headers, body: body.into(), origin: None })
+}
+
+/// What is in the chunks (RFC 9112, section 7.1), as a recording of the wire has them. `None` where these are no chunks, as where whoever wrote
+/// the request down had taken them apart already.
+fn unchunked(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    loop {
+        let Ok(httparse::Status::Complete((begin, len))) = httparse::parse_chunk_size(rest) else { return None };
+        rest = rest.get(begin..)?;
+        if len == 0 {
+            return Some(out);
+        }
+        let len = usize::try_from(len).ok()?;
+        out.extend_from_slice(rest.get(..len)?);
+        rest = rest[len..].strip_prefix(b"\r\n")?;
+    }
 }
 
 /// A request as raw HTTP/1.1.
@@ -93,6 +112,17 @@ mod tests {
         assert_eq!(crlf, lf);
         assert_eq!((&*lf.target, &lf.body[..], lf.headers.get("x")), ("/a?b", &b"{}\r\n"[..], Some(&b"y"[..])));
         assert!(read(b"POST / HTTP/1.1\nHost: h", 0).unwrap().body.is_empty());
+    }
+
+    #[test]
+    fn chunks_are_taken_apart_where_there_are_any() {
+        let body = |text: &str| {
+            read(format!("POST / HTTP/1.1\nTransfer-Encoding: Chunked\n\n{text}").as_bytes(), 0).unwrap().body
+        };
+        assert_eq!(body("2\r\n{}\r\n1;x=y\r\n\n\r\n0\r\n\r\n"), "{}\n");
+        for other in ["{\"a\":1}", "2\r\n{}", "ffffffffffffffff\r\n{}", "2\r\n{}{}\r\n0\r\n\r\n", "5\r\n"] {
+            assert_eq!(body(other), other);
+        }
     }
 
     #[test]
