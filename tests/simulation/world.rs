@@ -24,8 +24,9 @@ use crate::spool::SpoolDisk;
 pub(crate) const TICK: u64 = 10;
 /// How long everything may take once all is well again.
 const PATIENCE: u64 = 300_000;
-/// How long it goes on after that, so that what should not be there any more is gone: longer than an idle connection may stay.
-const AFTERMATH: u64 = 16_000;
+/// How long it goes on after that, so that what should not be there any more is gone and who has no connection has one: longer than an idle
+/// connection may stay, and than an agent waits for one that does not open (10 s) and then pauses (10 s).
+const AFTERMATH: u64 = 26_000;
 
 /// What becomes of a machine whose process is killed.
 #[derive(Clone, Copy)]
