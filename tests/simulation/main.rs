@@ -15,6 +15,7 @@ mod log;
 mod net;
 mod patience;
 mod plan;
+mod process;
 mod sender;
 mod spool;
 mod verdict;

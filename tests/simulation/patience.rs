@@ -207,9 +207,8 @@ fn wires(entrance: Option<Entrance>, refuses: bool) -> Wires {
 /// Waits until the agent has no connection; why, and when.
 async fn waiting(told: &mut mpsc::UnboundedReceiver<(Instant, Connection)>) -> (Instant, String) {
     loop {
-        match told.recv().await.unwrap() {
-            (at, Connection::Waiting { reason, .. }) => return (at, reason),
-            _ => {}
+        if let (at, Connection::Waiting { reason, .. }) = told.recv().await.unwrap() {
+            return (at, reason);
         }
     }
 }
