@@ -61,7 +61,8 @@ fn play(seed: u64) -> (Checked, Vec<String>, Vec<String>) {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+    let set = tunnel_testkit::setting(name, u64::MAX);
+    (set < u64::MAX).then_some(set)
 }
 
 #[test]

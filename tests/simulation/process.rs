@@ -15,6 +15,7 @@ use healthie_tunnel::notice::{Announcer, Connection, Notice};
 use healthie_tunnel::policy::Policy;
 use healthie_tunnel::settings::Token;
 use tokio::sync::watch;
+use tunnel_delivery::DeliveryId;
 use tunnel_protocol::Start;
 
 use crate::chance::Chance;
@@ -162,8 +163,14 @@ impl AgentProcess {
                 log.say(format_args!("{name} is {state:?}"));
             }
             Notice::Gap { count, reason } => log.wrong(format_args!("{name} is told of a gap of {count}: {reason}")),
-            Notice::Warning { message } => log.say(format_args!("{name} warns: {message}")),
+            Notice::Warning { message } => log.say(format_args!("{name} warns: {}", without_ids(message))),
             _ => {}
         }))
     }
+}
+
+/// Deliveries' ids have a random end, which is not the seed's.
+fn without_ids(message: &str) -> String {
+    let words = message.split(' ').map(|word| if word.parse::<DeliveryId>().is_ok() { "a delivery" } else { word });
+    words.collect::<Vec<_>>().join(" ")
 }
