@@ -194,6 +194,7 @@ impl Chores {
                 tracing::warn!(%error, "the store from before compaction stays until the next start");
             }
         };
+        self.leaving.retain(|old| !old.is_finished());
         self.leaving.extend(std::thread::Builder::new().name("archive-old".into()).spawn(leave));
         let done = Compacted { before: compaction.before, after };
         tracing::debug!(before = done.before, after = done.after, "compacted the archive");

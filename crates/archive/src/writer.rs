@@ -25,16 +25,19 @@ pub(crate) fn run(shared: &Shared, mut folder: Folder, space: &Space) {
         Ok(Err(fault)) => Some(fault),
         Err(_) => Some(Fault { detail: "the archive's writer gave up".into(), damaged: false }),
     };
+    if let Some(fault) = &fault {
+        // Whoever waits is told first: giving up a copy touches a disk that may not answer any more.
+        let error = ArchiveError::Failed { detail: fault.detail.clone() };
+        tracing::error!(%error, "archive");
+        shared.queue.end(error.clone());
+        refuse_all(&shared.queue, &error);
+    }
     chores.end(shared, &shared.queue.ended());
     let engine = shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(fault) = &fault {
         if let Some(engine) = &engine {
             engine.fail(fault.detail.clone(), fault.damaged);
         }
-        let error = ArchiveError::Failed { detail: fault.detail.clone() };
-        tracing::error!(%error, "archive");
-        shared.queue.end(error.clone());
-        refuse_all(&shared.queue, &error);
     }
     drop(engine);
     if fault.is_none() {
