@@ -23,6 +23,7 @@ use crate::reader::{self, ReadError};
 use crate::record::Entry;
 use crate::report::{Progress, Report};
 use crate::rescue;
+use crate::space::Space;
 
 /// How often what seems wrong is looked at again.
 const LOOKS: usize = 50;
@@ -35,10 +36,13 @@ const WORD: u64 = 256;
 /// what a rescue would save. Blocks.
 ///
 /// # Errors
-/// [`ArchiveError::Held`], [`ArchiveError::Newer`], [`ArchiveError::Io`].
+/// [`ArchiveError::Held`], [`ArchiveError::Newer`], [`ArchiveError::DiskFull`], [`ArchiveError::Io`].
 pub fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Report, ArchiveError> {
     let folder = Folder::open_damaged(dir)?;
     let mut report = Report::default();
+    // Opening writes, and the engine hangs on a full disk.
+    let space = Space::new(dir, 0, 0);
+    space.check(space.look(), 1 << 20)?;
     if let Err(fault) = read(&folder, &mut progress, &mut report) {
         report.unreadable = Some(fault.detail);
         report.salvage = Some(rescue::from(&folder, &mut progress, &mut |_| Ok(()))?);
@@ -50,6 +54,11 @@ fn read(folder: &Folder, progress: &mut dyn FnMut(Progress), report: &mut Report
     let damaged = |error: ArchiveError| Fault { detail: error.to_string(), damaged: true };
     folder.check_names().map_err(damaged)?;
     let kind = if folder.is_old() { Kind::Old } else { Kind::Live };
+    if !folder.store().exists() {
+        // The program ended before there was one; to look must not make one.
+        report.totals = folder.check_closed(&Counters::default()).err().map(|error| error.to_string());
+        return Ok(());
+    }
     let engine = Engine::open(&folder.store(), 8 << 20, kind)?;
     let counters = Counters::load(&engine)?;
     if let Err(error) = folder.check_closed(&counters) {
