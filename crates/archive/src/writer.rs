@@ -35,10 +35,8 @@ pub(crate) fn run(shared: &Shared, mut folder: Folder, space: &Space) {
     }
     chores.end(shared, &shared.queue.ended());
     let engine = slot::take(&shared.engine.current());
-    if let Some(fault) = &fault {
-        if let Some(engine) = &engine {
-            engine.fail(fault.detail.clone(), fault.damaged);
-        }
+    if let (Some(fault), Some(engine)) = (&fault, &engine) {
+        engine.fail(fault.detail.clone(), fault.damaged);
     }
     drop(engine);
     if fault.is_none() {
