@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -20,6 +20,7 @@ use crate::query::{Page, Query};
 use crate::queue::{Haste, Queue, Work};
 use crate::reader::{self, ReadError};
 use crate::report::{Progress, Report};
+use crate::slot::Slot;
 use crate::space::Space;
 use crate::{migrate, pending, writer};
 
@@ -74,8 +75,7 @@ struct Handle {
 
 /// What the handles and the writer share.
 pub(crate) struct Shared {
-    /// `None` once it is closed. Read-locked while it is used, so that closing waits for that.
-    pub(crate) engine: RwLock<Option<Engine>>,
+    pub(crate) engine: Slot,
     pub(crate) queue: Queue,
     pub(crate) counters: Mutex<Counters>,
     /// How large the file was after the last compaction of this process, in thousandths of what was expected: where that was too little, it
@@ -122,7 +122,7 @@ impl Archive {
         }
         space.lay_up(space.look());
         let shared = Arc::new(Shared {
-            engine: RwLock::new(Some(engine)),
+            engine: Slot::new(engine),
             queue: Queue::new(),
             counters: Mutex::new(counters),
             compacted: AtomicU64::new(0),
@@ -236,7 +236,7 @@ impl Archive {
         let shared = self.shared();
         let mut progress = progress;
         let mut report = Report::default();
-        if shared.engine.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+        if shared.engine.using(|engine| engine.is_none()) {
             return Err(shared.queue.ended());
         }
         if let Err(fault) = check::live(&Live(shared), &mut progress, &mut report) {
@@ -273,13 +273,13 @@ impl Archive {
     /// Figures about the whole archive. Cheap.
     pub fn stats(&self) -> Stats {
         let c = *self.shared().counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let engine = self.shared().engine.read().unwrap_or_else(PoisonError::into_inner);
+        let disk_bytes = self.shared().engine.using(|engine| engine.map_or(0, Engine::disk_bytes));
         Stats {
             deliveries: c.deliveries,
             attempts: c.attempts,
             body_bytes: c.body_bytes,
             record_bytes: c.record_bytes,
-            disk_bytes: engine.as_ref().map_or(0, Engine::disk_bytes),
+            disk_bytes,
         }
     }
 
@@ -317,10 +317,9 @@ impl Archive {
 
     fn read<T>(&self, read: impl FnOnce(&Engine) -> Result<T, ReadError>) -> Result<T, ArchiveError> {
         let shared = self.shared();
-        let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(engine) = &*engine else { return Err(shared.queue.ended()) };
+        let Some(done) = shared.engine.using(|engine| engine.map(read)) else { return Err(shared.queue.ended()) };
         let damaged = |detail: String| ArchiveError::Damaged { dir: shared.dir.clone(), detail };
-        read(engine).map_err(|error| match error {
+        done.map_err(|error| match error {
             ReadError::Fault(fault) if fault.damaged => damaged(fault.detail),
             ReadError::Fault(fault) => ArchiveError::Failed { detail: fault.detail },
             ReadError::Unreadable(what) => damaged(format!("unreadable {}", what.0)),
@@ -339,10 +338,10 @@ struct Live<'a>(&'a Shared);
 
 impl Live<'_> {
     fn with<T>(&self, read: impl FnOnce(&Engine) -> Result<T, Fault>) -> Result<T, Fault> {
-        match &*self.0.engine.read().unwrap_or_else(PoisonError::into_inner) {
+        self.0.engine.using(|engine| match engine {
             Some(engine) => read(engine),
             None => Err(Fault { detail: "the archive was closed".into(), damaged: false }),
-        }
+        })
     }
 }
 
@@ -383,5 +382,41 @@ impl Drop for Handle {
         self.shared.queue.end(ArchiveError::Closed);
         // The folder is free when this returns. A store that hangs must not take its owner with it.
         self.shared.wait_ended(Duration::from_secs(10));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A long list is being read while a compaction changes over.
+    #[tokio::test]
+    async fn nobody_waits_for_who_reads_but_who_closes() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { reserve_bytes: 0, min_free_bytes: 1 << 20, ..Options::default() };
+        let archive = Archive::open(dir.path(), options).unwrap();
+        let (reading, began) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let reader = archive.clone();
+        let read = std::thread::spawn(move || {
+            reader.read(|engine| {
+                reading.send(()).unwrap();
+                let _ = ended.recv();
+                Ok(engine.disk_bytes())
+            })
+        });
+        began.recv().unwrap();
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, archive.compact()).await.expect("the compaction waits for the reader").unwrap();
+        assert!(archive.stats().disk_bytes > 0);
+        let unknown = DeliveryId::from_bytes([1; 16]);
+        let pinned = tokio::time::timeout(limit, archive.set_pinned(unknown, true)).await.expect("a write waits");
+        assert!(matches!(pinned, Err(ArchiveError::Unknown(_))));
+        // What it reads stays until it has done.
+        assert!(dir.path().join("store").exists());
+        end.send(()).unwrap();
+        assert!(read.join().unwrap().unwrap() > 0);
+        archive.close().await.unwrap();
+        assert!(!dir.path().join("store").exists());
     }
 }

@@ -23,6 +23,7 @@ use crate::reader::{self, ReadError};
 use crate::record::Entry;
 use crate::report::{Progress, Report};
 use crate::rescue;
+use crate::space::Space;
 
 /// How often what seems wrong is looked at again.
 const LOOKS: usize = 50;
@@ -35,10 +36,13 @@ const WORD: u64 = 256;
 /// what a rescue would save. Blocks.
 ///
 /// # Errors
-/// [`ArchiveError::Held`], [`ArchiveError::Newer`], [`ArchiveError::Io`].
+/// [`ArchiveError::Held`], [`ArchiveError::Newer`], [`ArchiveError::DiskFull`], [`ArchiveError::Io`].
 pub fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Report, ArchiveError> {
     let folder = Folder::open_damaged(dir)?;
     let mut report = Report::default();
+    // Opening writes, and the engine hangs on a full disk.
+    let space = Space::new(dir, 0, 0);
+    space.check(space.look(), 1 << 20)?;
     if let Err(fault) = read(&folder, &mut progress, &mut report) {
         report.unreadable = Some(fault.detail);
         report.salvage = Some(rescue::from(&folder, &mut progress, &mut |_| Ok(()))?);
@@ -50,6 +54,11 @@ fn read(folder: &Folder, progress: &mut dyn FnMut(Progress), report: &mut Report
     let damaged = |error: ArchiveError| Fault { detail: error.to_string(), damaged: true };
     folder.check_names().map_err(damaged)?;
     let kind = if folder.is_old() { Kind::Old } else { Kind::Live };
+    if !folder.store().exists() {
+        // The program ended before there was one; to look must not make one.
+        report.totals = folder.check_closed(&Counters::default()).err().map(|error| error.to_string());
+        return Ok(());
+    }
     let engine = Engine::open(&folder.store(), 8 << 20, kind)?;
     let counters = Counters::load(&engine)?;
     if let Err(error) = folder.check_closed(&counters) {
@@ -102,6 +111,8 @@ struct Check<'a, K> {
     expected: u64,
     progress: &'a mut dyn FnMut(Progress),
     counted: Counters,
+    /// How many index entries the deliveries have that were looked at, by tag; none of an unreadable line.
+    entries: [u64; keys::POSTINGS.len()],
 }
 
 /// What is wrong with one delivery.
@@ -118,6 +129,7 @@ struct Wrong {
 /// What one delivery adds to the counts.
 #[derive(Clone, Copy, Default)]
 struct Count {
+    entries: [u64; keys::POSTINGS.len()],
     attempts: u64,
     body_bytes: u64,
     record_bytes: u64,
@@ -125,7 +137,7 @@ struct Count {
 
 impl<'a, K: Kv> Check<'a, K> {
     fn new(kv: &'a K, kind: Kind, expected: u64, progress: &'a mut dyn FnMut(Progress)) -> Check<'a, K> {
-        Check { kv, kind, expected, progress, counted: Counters::default() }
+        Check { kv, kind, expected, progress, counted: Counters::default(), entries: Default::default() }
     }
 
     /// Reads everything.
@@ -153,6 +165,7 @@ impl<'a, K: Kv> Check<'a, K> {
             self.counted.attempts += count.attempts;
             self.counted.body_bytes += count.body_bytes;
             self.counted.record_bytes += count.record_bytes;
+            self.entries.iter_mut().zip(count.entries).for_each(|(all, entries)| *all += entries);
             if wrong == Wrong::default() {
                 report.deliveries += 1;
                 report.attempts += count.attempts;
@@ -223,6 +236,9 @@ impl<'a, K: Kv> Check<'a, K> {
         wrong.note = tolerant(reader::note(self.kv, &entry))?.is_none();
         for (prefix, posting) in self.postings(&entry) {
             wrong.index |= !postings::contains(self.kv, &prefix, &posting)?;
+            if let Some(at) = keys::POSTINGS.iter().position(|tag| prefix.first() == Some(tag)) {
+                count.entries[at] += 1;
+            }
         }
         Ok((wrong, count))
     }
@@ -236,27 +252,47 @@ impl<'a, K: Kv> Check<'a, K> {
         all
     }
 
+    /// Compares the indexes with the deliveries. Where nothing is missing in an index and it has as many entries as there should be, it has those
+    /// and no others; only otherwise, and for fingerprints, which not every delivery has, each entry is looked at: that takes most of the time
+    /// of a check.
     fn indexes(&mut self, report: &mut Report) -> Result<(), Fault> {
-        for tag in keys::POSTINGS {
-            let (mut from, end) = (vec![tag], [tag + 1]);
-            while let Some((key, block)) = self.kv.first_in(&from, &end)? {
-                from = keys::successor(&key);
-                let (prefix, width) = keys::postings_of(&key);
-                let (Some(prefix), 0) = (prefix, block.len() % width) else {
-                    report.misindexed.note(DeliveryId::from_bytes([0; 16]));
-                    continue;
-                };
-                for posting in block.chunks(width) {
-                    self.tell("reading indexes", report.index_entries, self.expected.saturating_mul(6));
-                    report.index_entries += 1;
-                    let Some(id) = DeliveryId::from_slice(&posting[width - 16..]) else { continue };
-                    if !self.belongs(prefix, posting, id)? {
-                        report.misindexed.note(id);
-                    }
+        for (tag, expected) in keys::POSTINGS.into_iter().zip(self.entries) {
+            let hashed = tag == keys::FINGERPRINT[0];
+            let sure = !hashed && report.unindexed.count == 0;
+            let mut entries = if sure { self.index(tag, false, report)? } else { u64::MAX };
+            if entries != expected {
+                entries = self.index(tag, true, report)?;
+            }
+            report.index_entries += entries;
+        }
+        Ok(())
+    }
+
+    /// Counts the entries of an index, or compares each with its delivery.
+    fn index(&mut self, tag: u8, compare: bool, report: &mut Report) -> Result<u64, Fault> {
+        let mut entries = 0;
+        let (mut from, end) = (vec![tag], [tag + 1]);
+        while let Some((key, block)) = self.kv.first_in(&from, &end)? {
+            from = keys::successor(&key);
+            let (prefix, width) = keys::postings_of(&key);
+            let (Some(prefix), 0) = (prefix, block.len() % width) else {
+                // Told where each is compared; here the count must not fit.
+                match compare {
+                    true => report.misindexed.note(DeliveryId::from_bytes([0; 16])),
+                    false => return Ok(u64::MAX),
+                }
+                continue;
+            };
+            for posting in block.chunks(width) {
+                entries += 1;
+                self.tell("reading indexes", report.index_entries + entries, self.expected.saturating_mul(7));
+                let Some(id) = DeliveryId::from_slice(&posting[width - 16..]) else { continue };
+                if compare && !self.belongs(prefix, posting, id)? {
+                    report.misindexed.note(id);
                 }
             }
         }
-        Ok(())
+        Ok(entries)
     }
 
     /// Whether an index entry has its delivery; one that is gone meanwhile needs none.
@@ -341,5 +377,74 @@ fn tolerant<T>(read: Result<T, ReadError>) -> Result<Option<T>, Fault> {
         Ok(value) => Ok(Some(value)),
         Err(ReadError::Unreadable(_)) => Ok(None),
         Err(ReadError::Fault(fault)) => Err(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Intake, Ledger};
+    use crate::pending::Pending;
+    use std::sync::Arc;
+    use tunnel_delivery::{AnswerClass, Delivery, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict};
+
+    fn intake(n: u8) -> Intake {
+        let received_at = Timestamp::from_micros(1_763_714_000_000_000 + i64::from(n) * 1000);
+        Intake {
+            body_sha256: Sha256::digest([n]).into(),
+            delivery: Arc::new(Delivery {
+                id: DeliveryId::build(received_at, [n; 10]),
+                received_at,
+                tunnel: "team".parse().unwrap(),
+                source_ip: "18.206.70.225".parse().unwrap(),
+                environment: Default::default(),
+                method: "POST".parse().unwrap(),
+                target: "/hook".parse().unwrap(),
+                prefix_len: 0,
+                http_version: HttpVersion::Http11,
+                headers: Headers::default(),
+                body: vec![n].into(),
+                lost: Vec::new(),
+            }),
+            event: None,
+            signature: Verdict::bare(SignatureStatus::Unsigned),
+            queued: false,
+        }
+    }
+
+    /// What a check says of fifty deliveries after a change to the indexes.
+    fn after(change: impl Fn(&mut Pending<'_>)) -> Report {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let mut ledger = Ledger::new(&engine, Counters::default());
+        (0..50).for_each(|n| drop(ledger.insert(&intake(n)).ok().unwrap()));
+        change(&mut ledger.batch);
+        ledger.batch.commit().unwrap();
+        let mut report = Report::default();
+        live(&engine, &mut |_| (), &mut report).unwrap();
+        report
+    }
+
+    #[test]
+    fn what_an_index_lacks_and_what_it_has_too_much_is_found() {
+        let report = after(|_| ());
+        // Signature status, answer, tunnel, fingerprint.
+        assert!(report.is_sound() && report.index_entries == 4 * 50, "{report:?}");
+        let (there, nobody) = (intake(7).delivery.id, intake(200).delivery.id);
+        for prefix in [keys::tunnel("team"), index::signature(SignatureStatus::Unsigned), keys::DUPLICATES.to_vec()] {
+            let report = after(|batch| postings::insert(batch, &prefix, nobody.as_bytes(), |_| false).unwrap());
+            assert_eq!((report.misindexed.first.as_slice(), report.unindexed.count), (&[nobody][..], 0), "{prefix:?}");
+        }
+        let report = after(|batch| {
+            let wrong = index::answer(AnswerClass::Queued);
+            postings::insert(batch, &wrong, there.as_bytes(), |_| false).unwrap();
+        });
+        assert_eq!((report.misindexed.first.as_slice(), report.unindexed.count), (&[there][..], 0));
+        // As many as there should be, and yet not those.
+        let report = after(|batch| {
+            postings::remove(batch, &keys::tunnel("team"), there.as_bytes()).unwrap();
+            postings::insert(batch, &keys::tunnel("team"), nobody.as_bytes(), |_| false).unwrap();
+        });
+        assert_eq!((report.misindexed.first, report.unindexed.first), (vec![nobody], vec![there]));
     }
 }

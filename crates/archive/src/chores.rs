@@ -18,6 +18,7 @@ use crate::folder::{self, Folder};
 use crate::keep::{Keep, Trimmed};
 use crate::ledger::Ledger;
 use crate::queue::Reply;
+use crate::slot;
 use crate::space::Space;
 use crate::trim::{Removal, Trim};
 
@@ -147,7 +148,8 @@ impl Chores {
         folder: &mut Folder,
         space: &Space,
     ) -> Result<Option<Chore>, Fault> {
-        let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let store = shared.engine.current();
+        let engine = store.read().unwrap_or_else(PoisonError::into_inner);
         let Some(live) = &*engine else { return Ok(None) };
         match compaction.slice(live, space) {
             Ok(Step::Again) => return Ok(Some(Chore::Compact(compaction))),
@@ -186,14 +188,15 @@ impl Chores {
         }
         drop(engine);
         let after = copy.disk_bytes();
-        let old = shared.engine.write().unwrap_or_else(PoisonError::into_inner).replace(copy);
+        let old = shared.engine.replace(copy);
         shared.compacted.store(after / (shared.live_bytes() / 1000).max(1), Ordering::Relaxed);
         let leave = move || {
-            drop(old);
+            drop(slot::take(&old));
             if let Err(error) = folder::remove_store(&old_dir) {
                 tracing::warn!(%error, "the store from before compaction stays until the next start");
             }
         };
+        self.leaving.retain(|old| !old.is_finished());
         self.leaving.extend(std::thread::Builder::new().name("archive-old".into()).spawn(leave));
         let done = Compacted { before: compaction.before, after };
         tracing::debug!(before = done.before, after = done.after, "compacted the archive");
@@ -209,8 +212,7 @@ impl Chores {
                 Chore::Remove(_, reply) => drop(reply.send(Err(error.clone()))),
                 Chore::Sweep => {}
                 Chore::Compact(compaction) => {
-                    let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
-                    compaction.give_up(engine.as_ref(), error);
+                    shared.engine.using(|engine| compaction.give_up(engine, error));
                 }
             }
         }
@@ -219,6 +221,5 @@ impl Chores {
 }
 
 fn with_engine<T: Default>(shared: &Shared, work: impl FnOnce(&Engine) -> Result<T, Fault>) -> Result<T, Fault> {
-    let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
-    engine.as_ref().map_or_else(|| Ok(T::default()), work)
+    shared.engine.using(|engine| engine.map_or_else(|| Ok(T::default()), work))
 }

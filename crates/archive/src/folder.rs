@@ -310,9 +310,9 @@ fn lock(dir: &Path) -> Result<File, ArchiveError> {
         }
         Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
     }
-    // Only for the message to a second opener.
+    // Only for the message to a second opener: where the disk has no room for it, that one is told less.
     let pid = format!("{}\n", std::process::id());
-    file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(io("write", &path))?;
+    let _ = file.set_len(0).and_then(|()| file.write_all(pid.as_bytes()));
     Ok(file)
 }
 

@@ -267,7 +267,9 @@ impl<'e> Ledger<'e> {
         match self.line(id) {
             Ok(mut entry) => {
                 entry.summary.repeats = change(entry.summary.repeats);
-                Ok(self.put_line(&entry)?)
+                self.put_line(&entry)?;
+                self.put_counters();
+                Ok(())
             }
             Err(Refusal::No(_)) => Ok(()),
             Err(fault) => Err(fault),

@@ -39,6 +39,7 @@ mod rescue;
 mod scan;
 mod seal;
 mod shelf;
+mod slot;
 mod space;
 mod trim;
 mod writer;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tunnel_delivery::DeliveryId;
 
-use crate::engine::{Engine, Fault, Kind};
+use crate::engine::{BATCH_FULL, Engine, Fault, Kind};
 use crate::error::ArchiveError;
 use crate::folder::{Folder, remove_store};
 use crate::index;
@@ -20,6 +20,9 @@ use crate::query::Order;
 use crate::record::Entry;
 use crate::space::Space;
 
+/// The tag of notes' pieces.
+const NOTE: u8 = b'n';
+
 /// Migrates the archive in this folder, which has format 1.
 pub(crate) fn migrate(folder: &mut Folder, space: &Space, cache_bytes: u64) -> Result<(), ArchiveError> {
     let (old, new) = (folder.store(), folder.next_store()?);
@@ -30,39 +33,54 @@ pub(crate) fn migrate(folder: &mut Folder, space: &Space, cache_bytes: u64) -> R
         true => folder.damaged(fault.detail),
         false => ArchiveError::Failed { detail: fault.detail },
     };
-    let counters = match copy(&old, &new, cache_bytes) {
-        Ok(counters) => counters,
-        Err(fault) => {
-            let _ = remove_store(&new);
-            return Err(told(fault));
-        }
-    };
-    folder.check_closed(&counters)?;
+    let copied = copy(&old, &new, cache_bytes, space).map_err(|failed| match failed {
+        Failed::Fault(fault) => told(fault),
+        Failed::Room(error) => error,
+    });
+    let counters = copied.and_then(|counters| folder.check_closed(&counters).map(|()| counters)).inspect_err(|_| {
+        let _ = remove_store(&new);
+    })?;
     folder.switch(&new, &[])?;
     tracing::info!(deliveries = counters.deliveries, "the archive has its new format");
     Ok(())
 }
 
-fn copy(old: &Path, new: &Path, cache_bytes: u64) -> Result<Counters, Fault> {
+/// Why the copy was not made.
+enum Failed {
+    Fault(Fault),
+    /// Others took the room meanwhile.
+    Room(ArchiveError),
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Failed {
+        Failed::Fault(fault)
+    }
+}
+
+fn copy(old: &Path, new: &Path, cache_bytes: u64, space: &Space) -> Result<Counters, Failed> {
     let old = Engine::open(old, cache_bytes, Kind::Old)?;
     pending::sweep(&old)?;
     let new = Engine::open(new, cache_bytes, Kind::Building)?;
     let mut batch = Pending::new(&new);
     let mut from = Vec::new();
     while let Some((key, value)) = old.first_in(&from, &[255])? {
+        // A note is known by its pieces being of one commit (`rescue`): it is not divided.
+        let same_note = key.first() == Some(&NOTE) && from.get(..17) == key.get(..17);
+        if batch.is_full() && !same_note {
+            room(space)?;
+            batch.commit()?;
+        }
         let piece =
             Piece::new(&value).map_err(|_| old.fail("a value is longer than any that was stored".into(), true))?;
         batch.put(key.to_vec(), piece);
-        if batch.is_full() {
-            batch.commit()?;
-        }
         from = keys::successor(&key);
     }
     batch.commit()?;
     let mut counters = Counters::load(&new)?;
     counters.record_bytes = 0;
     let mut ledger = Ledger::new(&new, counters);
-    lines(&mut ledger)?;
+    lines(&mut ledger, space)?;
     requests_and_attempts(&mut ledger)?;
     ledger.put_counters();
     ledger.batch.commit()?;
@@ -72,7 +90,7 @@ fn copy(old: &Path, new: &Path, cache_bytes: u64) -> Result<Counters, Fault> {
 }
 
 /// Makes the new indexes, counts repeats, and counts the bytes of what lines name.
-fn lines(ledger: &mut Ledger<'_>) -> Result<(), Fault> {
+fn lines(ledger: &mut Ledger<'_>, space: &Space) -> Result<(), Failed> {
     let mut walk = keys::LINES.walk(&[0; 16], &[255; 16], Order::OldestFirst);
     while let Some((key, line)) = walk.next(&ledger.batch)? {
         let Some(id) = DeliveryId::from_slice(&key) else { continue };
@@ -89,10 +107,16 @@ fn lines(ledger: &mut Ledger<'_>) -> Result<(), Fault> {
             ledger.put_line(&entry)?;
         }
         if ledger.batch.is_full() {
+            room(space)?;
             ledger.batch.commit()?;
         }
     }
     Ok(())
+}
+
+/// The engine hangs on a full disk.
+fn room(space: &Space) -> Result<(), Failed> {
+    space.check_room(BATCH_FULL as u64).map_err(Failed::Room)
 }
 
 /// Counts the bytes of what lies on shelves.
@@ -112,4 +136,37 @@ fn requests_and_attempts(ledger: &mut Ledger<'_>) -> Result<(), Fault> {
     }
     ledger.counters.record_bytes += bytes;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::Found;
+
+    /// A rescue takes pieces of different commits for those of different notes.
+    #[test]
+    fn the_pieces_of_a_note_stay_of_one_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        let engine = Engine::open(&old, 1 << 20, Kind::Old).unwrap();
+        let mut batch = Pending::new(&engine);
+        let ids: Vec<_> = (0..9).map(|n| DeliveryId::from_bytes([n; 16])).collect();
+        for id in &ids {
+            for (number, piece) in (0u16..).zip(Piece::cut(&[b'x'; 40_000])) {
+                batch.put(keys::piece(&keys::note(*id), number), piece);
+            }
+            batch.commit().unwrap();
+        }
+        drop(engine);
+        copy(&old, &new, 1 << 20, &Space::new(dir.path(), 0, 0)).ok().unwrap();
+        let found = Found::scan(&[new.join("db")], &mut |_| ()).unwrap();
+        let mut commits = std::collections::BTreeSet::new();
+        for id in &ids {
+            let numbers = (0..10).map(|n| found.read(&keys::piece(&keys::note(*id), n)).unwrap().1);
+            let numbers: std::collections::BTreeSet<u64> = numbers.collect();
+            assert_eq!(numbers.len(), 1, "{id}");
+            commits.extend(numbers);
+        }
+        assert!(commits.len() > 2, "all in one batch shows nothing");
+    }
 }

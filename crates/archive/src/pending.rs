@@ -20,6 +20,11 @@ pub(crate) trait Kv {
 /// Bytes of this length and less go into the batch of their operation whatever that weighs already.
 const STAGED_ABOVE: usize = BATCH_FULL / 3;
 
+/// What the removal of a key weighs: the engine writes anew what stays of its leaf, up to 16 values, after ten removals. So it is at most some
+/// four times this, as with what is set ([`BATCH_FULL`]).
+const REMOVAL: usize = 1024;
+const _: () = assert!((16 - 10) * Piece::MAX / 10 <= 4 * REMOVAL);
+
 /// The most bytes that one value may have before it is cut: a piece's number has 16 bits.
 pub(crate) const BYTES_MAX: usize = Piece::MAX * (u16::MAX as usize + 1);
 
@@ -45,7 +50,7 @@ impl<'e> Pending<'e> {
 
     /// Removes a key.
     pub(crate) fn remove(&mut self, key: Vec<u8>) {
-        self.weight += key.len();
+        self.weight += key.len() + REMOVAL;
         if let Some(Some(old)) = self.changes.insert(key, None) {
             self.weight -= old.value().len();
         }

@@ -70,7 +70,7 @@ pub struct Report {
     pub misindexed: Named,
     /// Requests, attempts and notes of deliveries that are not there.
     pub orphans: Named,
-    /// What [`crate::rescue`] would save of a store that cannot be read to its end.
+    /// What [`crate::rescue()`] would save of a store that cannot be read to its end.
     pub salvage: Option<Salvage>,
     /// The totals that the store keeps and what was counted, where they differ.
     pub totals: Option<String>,

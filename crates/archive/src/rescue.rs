@@ -98,13 +98,16 @@ pub fn repair(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Repaired
         let engine = Engine::open(&new, CACHE, Kind::Building).map_err(failed)?;
         let mut ledger = Ledger::new(&engine, Counters::default());
         let salvage = from(&folder, &mut progress, &mut |rescued| {
+            // A long body comes to the disk while it is restored, and a full disk is the end of the engine.
+            let body = rescued.stored.delivery.body.len();
+            let answers: usize = rescued.stored.attempts.iter().map(|a| a.response_body.len()).sum();
+            space.check_room((ledger.batch.weight() + 3 * (body + answers)) as u64)?;
             match ledger.restore(&rescued.stored, rescued.class) {
                 Ok(()) => {}
                 Err(Refusal::No(error)) => return Err(error),
                 Err(Refusal::Fault(fault)) => return Err(failed(fault)),
             }
             if ledger.batch.is_full() {
-                space.check_room(ledger.batch.weight() as u64)?;
                 ledger.batch.commit().map_err(failed)?;
             }
             Ok(())
@@ -122,9 +125,9 @@ pub fn repair(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Repaired
             return Err(error);
         }
     };
-    // The totals of the last close are those of the damaged store.
-    folder.remove_closed()?;
     folder.switch(&new, &damaged)?;
+    // The totals of the last close are those of the damaged store. Not sooner: until here they are what tells that it is damaged.
+    folder.remove_closed()?;
     let aside = folder.tidy()?;
     Ok(Repaired { salvage, aside })
 }

@@ -14,6 +14,7 @@ use crate::error::ArchiveError;
 use crate::folder::Folder;
 use crate::ledger::{Ledger, Refusal};
 use crate::queue::{Queue, Work};
+use crate::slot;
 use crate::space::{Free, Space};
 
 /// Runs until the queue ends or the store fails, then closes the store and lets the folder go.
@@ -25,16 +26,17 @@ pub(crate) fn run(shared: &Shared, mut folder: Folder, space: &Space) {
         Ok(Err(fault)) => Some(fault),
         Err(_) => Some(Fault { detail: "the archive's writer gave up".into(), damaged: false }),
     };
-    chores.end(shared, &shared.queue.ended());
-    let engine = shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(fault) = &fault {
-        if let Some(engine) = &engine {
-            engine.fail(fault.detail.clone(), fault.damaged);
-        }
+        // Whoever waits is told first: giving up a copy touches a disk that may not answer any more.
         let error = ArchiveError::Failed { detail: fault.detail.clone() };
         tracing::error!(%error, "archive");
         shared.queue.end(error.clone());
         refuse_all(&shared.queue, &error);
+    }
+    chores.end(shared, &shared.queue.ended());
+    let engine = slot::take(&shared.engine.current());
+    if let (Some(fault), Some(engine)) = (&fault, &engine) {
+        engine.fail(fault.detail.clone(), fault.damaged);
     }
     drop(engine);
     if fault.is_none() {
@@ -76,9 +78,8 @@ fn write(
     space: &Space,
     chores: &mut Chores,
 ) -> Result<(), Fault> {
-    {
-        let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(engine) = &*engine else { return Ok(()) };
+    shared.engine.using(|engine| {
+        let Some(engine) = engine else { return Ok(()) };
         let mut group = Group::new(engine, shared, space);
         // Each permit goes at the end of its round, when the record is in the batch or beyond it.
         for (work, _permit) in waiting {
@@ -107,8 +108,8 @@ fn write(
             return Err(fault);
         }
         space.lay_up(group.free);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 type Answer = Box<dyn FnOnce(Result<(), ArchiveError>) + Send>;

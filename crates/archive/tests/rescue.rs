@@ -179,3 +179,48 @@ async fn a_folder_in_use_is_left_alone() {
     std::fs::write(dir.path().join("format"), "healthie-tunnel archive 3\n").unwrap();
     assert!(matches!(repair(dir.path(), |_| ()), Err(ArchiveError::Newer { found: 3, known: 2, .. })));
 }
+
+/// A program that ended while it made its folder left names and no store.
+#[tokio::test]
+async fn looking_at_a_folder_without_a_store_makes_none() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("current"), "store\n").unwrap();
+    let report = check(dir.path(), |_| ()).unwrap();
+    assert!(report.is_sound() && report.deliveries == 0, "{report:?}");
+    assert!(!dir.path().join("store").exists());
+    Archive::open(dir.path(), sample::small()).unwrap().insert(sample::intake(1)).await.unwrap();
+    // Where there was something, its being gone is a finding.
+    std::fs::remove_dir_all(dir.path().join("store")).unwrap();
+    let report = check(dir.path(), |_| ()).unwrap();
+    assert!(!report.is_sound() && report.totals.is_some(), "{report:?}");
+}
+
+/// What tells that a store lost its end must not go before there is another one.
+#[tokio::test]
+async fn a_repair_that_cannot_change_over_leaves_what_tells_of_the_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let wanted = fill(dir.path(), 30).await;
+    let closed = std::fs::read(dir.path().join("closed")).unwrap();
+    std::fs::create_dir(dir.path().join("current.new")).unwrap();
+    let error = repair(dir.path(), |_| ()).unwrap_err();
+    assert!(matches!(error, ArchiveError::Io { .. }), "{error}");
+    assert_eq!(std::fs::read(dir.path().join("closed")).unwrap(), closed);
+    std::fs::remove_dir(dir.path().join("current.new")).unwrap();
+    repair(dir.path(), |_| ()).unwrap();
+    assert!(everything(&Archive::open(dir.path(), sample::small()).unwrap()) == wanted);
+}
+
+/// A repeat changes the line of the first one; the totals must go with it whatever comes, or does not come, afterwards.
+#[tokio::test]
+async fn a_store_is_sound_after_each_insert() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..4 {
+        let archive = Archive::open(dir.path(), sample::small()).unwrap();
+        let mut repeat = sample::intake(1);
+        Arc::make_mut(&mut repeat.delivery).id = sample::id_of(n);
+        archive.insert(repeat).await.unwrap();
+        archive.close().await.unwrap();
+        let report = check(dir.path(), |_| ()).unwrap();
+        assert!(report.is_sound(), "{n}: {:?}", report.findings());
+    }
+}

@@ -4,6 +4,7 @@ use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
 use super::losses;
 use crate::control::{Kind, Saved, data_flag};
+use crate::safe_text::SafeText;
 use crate::settings::show_size;
 
 /// Give back disk space that the store does not use
@@ -61,7 +62,7 @@ fn told(saved: &Saved, context: &mut Context) -> Result<(), Failure> {
     out.line(&format!("saved {} deliveries with {} attempts", saved.deliveries, saved.attempts))?;
     losses(saved, out)?;
     for path in &saved.aside {
-        out.line(&format!("the damaged files are in {}", path.display()))?;
+        out.line(&format!("the damaged files are in {}", SafeText::new(&path.display().to_string())))?;
     }
     if !saved.aside.is_empty() && saved.stopped.is_none() {
         out.line("nothing needs them any more; remove them when you miss nothing")?;
