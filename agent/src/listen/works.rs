@@ -17,7 +17,7 @@ use crate::dial::Dialer;
 use crate::forward::{Client, HostHeader, Interrupt};
 use crate::hand::Hand;
 use crate::inflight;
-use crate::intake::{Intake, MOST_LATE};
+use crate::intake::{Answering, Intake, MOST_LATE};
 use crate::keep::Keep;
 use crate::notice::Announcer;
 use crate::policy::Policy;
@@ -129,7 +129,14 @@ impl Works {
         let driver = Driver {
             connecting: parts.connecting,
             dialer: parts.dialer,
-            intake: Arc::new(Intake { keep: parts.keep, policy, hand, backlog, late: Semaphore::new(MOST_LATE) }),
+            intake: Arc::new(Intake {
+                keep: parts.keep,
+                policy,
+                hand,
+                backlog,
+                late: Semaphore::new(MOST_LATE),
+                answering: Answering::default(),
+            }),
             announcer: parts.announcer,
             welcomed,
             stop: stop.subscribe(),
