@@ -4,6 +4,8 @@
 
 pub(crate) mod ledger;
 pub(crate) mod pump;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -140,9 +142,6 @@ impl Session {
                 return None;
             }
         };
-        // Counted before it is seated: what this agent answers from now on must be spooled for the others.
-        let devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
-        shared.hub.note_devices(&caller.tunnel, devices.len());
         let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.token, limits.agents_per_tunnel) else {
             let message = format!(
                 "tunnel {} has {} agents, as many as this relay allows",
@@ -157,13 +156,19 @@ impl Session {
             refuse(pump, Refusal::Unavailable, "the token was revoked".into()).await;
             return None;
         }
-        let mut after = place.after;
+        let places = shared.spool.devices(&caller.tunnel).unwrap_or_default();
+        if places.iter().all(|place| place.device != hello.device) {
+            refuse(pump, Refusal::Unavailable, "the device was forgotten just now".into()).await;
+            return None;
+        }
+        let (mut after, mut missing) = (place.after, place.gap);
         if let Some(resume) = hello.resume
             && resume.stream == shared.stream
             && Seq(resume.after) > after
             && Seq(resume.after) <= shared.spool.last(&caller.tunnel)
         {
-            after = Seq(resume.after);
+            // The spool's own books are older than the agent's, which has deliveries from behind what they say was dropped.
+            (after, missing) = (Seq(resume.after), None);
             shared.spool.taken(&caller.tunnel, &hello.device, after);
         }
         let waiting = shared.spool.last(&caller.tunnel).0.saturating_sub(after.0);
@@ -188,7 +193,7 @@ impl Session {
             })
             .encode(),
         );
-        if let Some(missing) = place.gap {
+        if let Some(missing) = missing {
             warn!(tunnel = %caller.tunnel, device = %hello.device, from = %missing.from, upto = %missing.upto, "an agent is told of a gap");
             ledger.outbox.whole(gap(missing.from, missing.upto, Some(missing.why)));
         }
@@ -238,17 +243,15 @@ impl Session {
                         Ok(Err(SpoolError::Unreadable { seq, reason, .. })) => {
                             // One damaged record must not keep back all that follow; it is said, here and to the agent.
                             warn!(tunnel = %self.tunnel, %seq, reason, "a spooled delivery cannot be read and is passed over");
-                            self.pass_over(seq);
+                            self.ledger.pass_over(seq, gap(seq, seq, None));
                         }
                         Ok(Err(e)) => return End::Relay(e.to_string()),
                         Err(e) => return End::Relay(format!("reading the spool failed: {e}")),
                     }
                 }
                 offered = self.seat.offers.recv() => {
-                    let mut offered = offered;
-                    while let Some(offer) = offered {
+                    if let Some(offer) = offered {
                         self.ledger.offer(offer, Instant::now());
-                        offered = self.seat.offers.try_recv().ok();
                     }
                 }
                 () = self.seat.wake.notified() => {}
@@ -259,6 +262,11 @@ impl Session {
     /// Sends from the backlog as far as the window goes, and sees to it that there is one.
     fn fill(&mut self) -> Result<(), End> {
         loop {
+            // What is offered was offered before it was spooled, and must reach the agent before its copy from the spool does: the agent forwards the
+            // one that comes first for its sender, and the other not at all.
+            while let Ok(offer) = self.seat.offers.try_recv() {
+                self.ledger.offer(offer, Instant::now());
+            }
             while let Some((seq, delivery)) = self.backlog.front() {
                 if !self.ledger.has_room(delivery.body.len() as u64) {
                     return Ok(());
@@ -270,15 +278,14 @@ impl Session {
                     let why =
                         devices.into_iter().find(|d| d.device == self.device).and_then(|d| d.gap).map(|gap| gap.why);
                     warn!(tunnel = %self.tunnel, device = %self.device, %from, %upto, "an agent is told of a gap");
-                    self.ledger.outbox.whole(gap(from, upto, why));
+                    self.ledger.pass_over(upto, gap(from, upto, why));
                 }
                 if Incoming::fits(delivery) {
                     self.ledger.send(*seq, delivery);
                 } else {
                     // The agent would end the session over it, and get it again, for ever.
                     warn!(tunnel = %self.tunnel, %seq, "a spooled delivery is over the protocol's caps and is passed over");
-                    self.ledger.outbox.whole(gap(*seq, *seq, None));
-                    self.ledger.pass_over(*seq);
+                    self.ledger.pass_over(*seq, gap(*seq, *seq, None));
                 }
                 self.backlog.pop_front();
             }
@@ -295,11 +302,6 @@ impl Session {
                 }
             }
         }
-    }
-
-    fn pass_over(&mut self, seq: Seq) {
-        self.ledger.outbox.whole(gap(seq, seq, None));
-        self.ledger.pass_over(seq);
     }
 
     fn frame(&mut self, frame: Bytes) -> Result<(), End> {

@@ -1,0 +1,113 @@
+//! What a session sends when, over a spool of its own and no socket.
+
+use std::path::Path;
+
+use tokio::sync::oneshot;
+use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion};
+use tunnel_protocol::{AnswerBody, AnswerFailure};
+use tunnel_spool::{Limits, RedbSpool};
+
+use super::*;
+use crate::config::Config;
+use crate::ground::{Clock, Offload};
+use crate::hub::{Hub, Offer};
+use crate::ids::Ids;
+use crate::incarnations::Incarnations;
+use crate::registry::Registry;
+use crate::shared::Ports;
+use crate::store::Store;
+
+const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+fn shared(dir: &Path) -> Arc<Shared> {
+    let registry = Registry::open(dir).unwrap();
+    let spool = RedbSpool::open(&dir.join("spool"), Limits { min_free_bytes: 0, ..Limits::default() }).unwrap();
+    let clock = Clock::new(|| NOW);
+    Arc::new(Shared {
+        domain: None,
+        spool: Store::new(spool),
+        hub: Hub::new(clock.clone()),
+        ids: Ids::default(),
+        incarnations: Incarnations::load(&dir.join("spool"), &registry.snapshot()),
+        registry,
+        reloading: tokio::sync::Mutex::new(()),
+        started: NOW,
+        clock,
+        offload: Offload::InPlace,
+        stream: Bytes::from_static(b"stream"),
+        stopping: Flag::default(),
+        end_sessions: Flag::default(),
+        ports: Ports::default(),
+        config: Config::loopback(dir.to_owned()),
+    })
+}
+
+fn delivery(number: u8) -> Arc<Delivery> {
+    Arc::new(Delivery {
+        id: DeliveryId::from_bytes([number; 16]),
+        received_at: NOW,
+        tunnel: "team".parse().unwrap(),
+        source_ip: [127, 0, 0, 1].into(),
+        environment: Environment::Unknown,
+        method: "POST".parse().unwrap(),
+        target: "/".parse().unwrap(),
+        prefix_len: 0,
+        http_version: HttpVersion::Http11,
+        headers: Headers::default(),
+        body: Bytes::from_static(b"{}"),
+        lost: Vec::new(),
+    })
+}
+
+async fn session(shared: &Arc<Shared>, device: &str) -> Session {
+    let (tunnel, device): (TunnelName, DeviceName) = ("team".parse().unwrap(), device.parse().unwrap());
+    let place = shared.spool.join(&tunnel, &device, tunnel_spool::Start::Now, NOW).await.unwrap();
+    let seat = shared.hub.seat(&tunnel, &device, &TokenId::parse("0123456789ab").unwrap(), 9).unwrap();
+    let limits = &shared.config.limits;
+    Session {
+        tunnel,
+        device,
+        heartbeat: Heartbeat::new(Instant::now().into_std(), limits.heartbeat, limits.dead_after),
+        shared: Arc::clone(shared),
+        seat,
+        ledger: Ledger::new(Window::new(9, 999), place.after, 9),
+        backlog: VecDeque::new(),
+        reading: None,
+    }
+}
+
+type Answered = oneshot::Receiver<Result<AnswerBody, AnswerFailure>>;
+
+fn offered(shared: &Shared, delivery: &Arc<Delivery>) -> Answered {
+    let (reply, answered) = oneshot::channel();
+    let until = Instant::now() + std::time::Duration::from_secs(60);
+    shared.hub.offer(&delivery.tunnel, Offer { delivery: Arc::clone(delivery), until, reply }).unwrap();
+    answered
+}
+
+/// The numbers and places of the deliveries in the outbox.
+fn sent(session: &mut Session) -> Vec<(u64, Option<u64>)> {
+    let frames = std::iter::from_fn(|| session.ledger.outbox.pop());
+    let deliveries = frames.filter_map(|frame| match ToAgent::decode(frame).unwrap() {
+        ToAgent::Delivery(d) => Some((d.n, d.seq)),
+        _ => None,
+    });
+    deliveries.collect()
+}
+
+/// However the session's other work falls: an agent that was given the copy first would forward it, and then again for the sender that waits.
+#[tokio::test]
+async fn what_is_offered_goes_out_before_its_copy_from_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    let _other = session(&shared, "other").await;
+    let mut answering = session(&shared, "answering").await;
+    for (number, expected) in [(1, [(1, None), (2, Some(1))]), (2, [(3, None), (4, Some(2))])] {
+        let delivery = delivery(number);
+        let _waits = offered(&shared, &delivery);
+        shared.spool.append(delivery).await.unwrap();
+        // As after a frame of the agent, before the offer had its turn.
+        assert!(answering.fill().is_ok());
+        assert_eq!(sent(&mut answering), expected);
+    }
+}
