@@ -33,6 +33,10 @@ use pump::{Ended, Pump};
 /// How much is taken from the spool at a time.
 const READ: ReadLimit = ReadLimit { count: 128, bytes: 1 << 20 };
 
+/// The most that is on its way to one agent, whatever it allows: deliveries, and bytes of bodies. It bounds what an agent that reads nothing can
+/// make the relay hold.
+const WINDOW_MOST: (u32, u64) = (1024, 16 << 20);
+
 /// Who wants a session; the token was checked.
 pub(crate) struct Caller {
     pub(crate) tunnel: TunnelName,
@@ -162,7 +166,7 @@ impl Session {
             return None;
         }
         let (mut after, mut missing) = (place.after, place.gap);
-        if let Some(resume) = hello.resume
+        if let Some(resume) = &hello.resume
             && resume.stream == shared.stream
             && Seq(resume.after) > after
             && Seq(resume.after) <= shared.spool.last(&caller.tunnel)
@@ -172,8 +176,7 @@ impl Session {
             shared.spool.taken(&caller.tunnel, &hello.device, after);
         }
         let waiting = shared.spool.last(&caller.tunnel).0.saturating_sub(after.0);
-        let mut ledger =
-            Ledger::new(Window::new(hello.window_deliveries, hello.window_bytes), after, hello.window_deliveries);
+        let mut ledger = Ledger::new(window(&hello), after, hello.window_deliveries.min(WINDOW_MOST.0));
         ledger.outbox.urgent(
             ToAgent::Welcome(Welcome {
                 version,
@@ -325,6 +328,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// As much as the agent allows, within bounds of the relay's own.
+fn window(hello: &Hello) -> Window {
+    Window::new(hello.window_deliveries.min(WINDOW_MOST.0), hello.window_bytes.min(WINDOW_MOST.1))
 }
 
 /// The frame that tells of missing deliveries; without a reason they cannot be read any more.

@@ -111,3 +111,26 @@ async fn what_is_offered_goes_out_before_its_copy_from_the_spool() {
         assert_eq!(sent(&mut answering), expected);
     }
 }
+
+#[test]
+fn an_agent_that_allows_anything_is_sent_a_bounded_amount() {
+    let hello = |window_deliveries, window_bytes| Hello {
+        versions: (1, 1),
+        device: "a".parse().unwrap(),
+        software: String::new(),
+        start: Start::Now,
+        resume: None,
+        window_deliveries,
+        window_bytes,
+    };
+    let fits = |hello: &Hello, len| {
+        let mut window = window(hello);
+        while window.on_their_way() < 10_000 && window.allows(len) {
+            window.sent(len);
+        }
+        window.on_their_way()
+    };
+    assert_eq!(fits(&hello(u32::MAX, u64::MAX), 0), 1024);
+    assert_eq!(fits(&hello(u32::MAX, u64::MAX), 1 << 20), 16);
+    assert_eq!((fits(&hello(7, 3 << 20), 0), fits(&hello(7, 3 << 20), 1 << 20)), (7, 3));
+}
