@@ -217,9 +217,12 @@ impl Relay {
         if tokio::time::timeout(Duration::from_secs(5), sessions.wait()).await.is_err() {
             warn!("some agents did not go when told to");
         }
+        // Waited for, so that nobody holds the spool any more when this returns.
         upkeep.abort();
+        let _ = upkeep.await;
         if let Some(control) = control {
             control.abort();
+            let _ = control.await;
             control::close(&shared.config.data);
         }
         if let Err(e) = shared.spool.flush().await {
