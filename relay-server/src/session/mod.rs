@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
@@ -20,7 +20,7 @@ use tunnel_protocol::{
     Beat, Gap, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, Incoming, Outbox, Refusal, Refused, Start, ToAgent, ToRelay,
     VERSION_MAX, VERSION_MIN, Welcome, Window, choose_version,
 };
-use tunnel_spool::{ReadLimit, Seq, Spool as _, SpoolError};
+use tunnel_spool::{DevicePlace, ReadLimit, Seq, Spool as _, SpoolError};
 
 use crate::flag::Flag;
 use crate::hub::Seat;
@@ -241,15 +241,8 @@ impl Session {
                 },
                 read = async { match &mut self.reading { Some(reading) => reading.await, None => std::future::pending().await } } => {
                     self.reading = None;
-                    match read {
-                        Ok(Ok(deliveries)) => self.backlog.extend(deliveries),
-                        Ok(Err(SpoolError::Unreadable { seq, reason, .. })) => {
-                            // One damaged record must not keep back all that follow; it is said, here and to the agent.
-                            warn!(tunnel = %self.tunnel, %seq, reason, "a spooled delivery cannot be read and is passed over");
-                            self.ledger.pass_over(seq, gap(seq, seq, None));
-                        }
-                        Ok(Err(e)) => return End::Relay(e.to_string()),
-                        Err(e) => return End::Relay(format!("reading the spool failed: {e}")),
+                    if let Err(end) = self.was_read(read) {
+                        return end;
                     }
                 }
                 offered = self.seat.offers.recv() => {
@@ -274,21 +267,14 @@ impl Session {
                 if !self.ledger.has_room(delivery.body.len() as u64) {
                     return Ok(());
                 }
-                // Places are given without holes: what lies between was dropped while this agent was behind.
-                if seq.prev() > self.ledger.sent() {
-                    let (from, upto) = (self.ledger.sent().next(), seq.prev());
-                    let devices = self.shared.spool.devices(&self.tunnel).unwrap_or_default();
-                    let why =
-                        devices.into_iter().find(|d| d.device == self.device).and_then(|d| d.gap).map(|gap| gap.why);
-                    warn!(tunnel = %self.tunnel, device = %self.device, %from, %upto, "an agent is told of a gap");
-                    self.ledger.pass_over(upto, gap(from, upto, why));
-                }
-                if Incoming::fits(delivery) {
-                    self.ledger.send(*seq, delivery);
+                let (seq, delivery) = (*seq, Arc::clone(delivery));
+                self.tell_dropped(seq);
+                if Incoming::fits(&delivery) {
+                    self.ledger.send(seq, &delivery);
                 } else {
                     // The agent would end the session over it, and get it again, for ever.
                     warn!(tunnel = %self.tunnel, %seq, "a spooled delivery is over the protocol's caps and is passed over");
-                    self.ledger.pass_over(*seq, gap(*seq, *seq, None));
+                    self.ledger.pass_over(seq, gap(seq, seq, None));
                 }
                 self.backlog.pop_front();
             }
@@ -305,6 +291,45 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// A read of the spool is done.
+    fn was_read(&mut self, read: Result<Backlog, JoinError>) -> Result<(), End> {
+        match read {
+            Ok(Ok(deliveries)) if deliveries.is_empty() => {
+                // All that was to come was dropped, and nothing has come since. Not told, it would be read for again and again.
+                if let Some(gap) = self.place().and_then(|place| place.gap) {
+                    self.tell_dropped(gap.upto.next());
+                }
+            }
+            Ok(Ok(deliveries)) => self.backlog.extend(deliveries),
+            Ok(Err(SpoolError::Unreadable { seq, reason, .. })) => {
+                // One damaged record must not keep back all that follow; it is said, here and to the agent.
+                warn!(tunnel = %self.tunnel, %seq, reason, "a spooled delivery cannot be read and is passed over");
+                self.tell_dropped(seq);
+                self.ledger.pass_over(seq, gap(seq, seq, None));
+            }
+            Ok(Err(e)) => return Err(End::Relay(e.to_string())),
+            Err(e) => return Err(End::Relay(format!("reading the spool failed: {e}"))),
+        }
+        Ok(())
+    }
+
+    /// Where the spool has this device.
+    fn place(&self) -> Option<DevicePlace> {
+        let devices = self.shared.spool.devices(&self.tunnel).unwrap_or_default();
+        devices.into_iter().find(|place| place.device == self.device)
+    }
+
+    /// Places are given without holes: what lies between the last that was sent and `next` was dropped while this agent was behind.
+    fn tell_dropped(&mut self, next: Seq) {
+        let (from, upto) = (self.ledger.sent().next(), next.prev());
+        if from > upto {
+            return;
+        }
+        let why = self.place().and_then(|place| place.gap).map(|gap| gap.why);
+        warn!(tunnel = %self.tunnel, device = %self.device, %from, %upto, "an agent is told of a gap");
+        self.ledger.pass_over(upto, gap(from, upto, why));
     }
 
     fn frame(&mut self, frame: Bytes) -> Result<(), End> {

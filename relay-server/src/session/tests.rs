@@ -112,6 +112,42 @@ async fn what_is_offered_goes_out_before_its_copy_from_the_spool() {
     }
 }
 
+/// What the session tells the agent, as long as it has something to read for; at most so many reads.
+async fn told(session: &mut Session) -> Vec<String> {
+    for _ in 0..5 {
+        assert!(session.fill().is_ok());
+        let Some(reading) = session.reading.take() else {
+            let frames = std::iter::from_fn(|| session.ledger.outbox.pop());
+            return frames
+                .map(|frame| match ToAgent::decode(frame).unwrap() {
+                    ToAgent::Delivery(d) => format!("{:?}", d.seq),
+                    ToAgent::Gap(gap) => format!("{} to {}: {:?}", gap.from, gap.upto, gap.reason),
+                    other => format!("{other:?}"),
+                })
+                .collect();
+        };
+        assert!(session.was_read(reading.await).is_ok());
+    }
+    panic!("it reads on and on")
+}
+
+#[tokio::test]
+async fn all_that_was_to_come_is_too_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    let mut slow = session(&shared, "slow").await;
+    for number in 1..=3 {
+        shared.spool.append(delivery(number)).await.unwrap();
+    }
+    let later = Timestamp::from_micros(NOW.as_micros() + 73 * 3_600_000_000);
+    assert_eq!(shared.spool.expire(later).await.unwrap().len(), 1);
+    assert_eq!(told(&mut slow).await, ["1 to 3: Age"]);
+    // It may not have reached the agent: it is told again should it come anew.
+    assert_eq!(slow.ledger.newly_taken(), None);
+    shared.spool.append(delivery(4)).await.unwrap();
+    assert_eq!(told(&mut slow).await, ["Some(4)"]);
+}
+
 #[test]
 fn an_agent_that_allows_anything_is_sent_a_bounded_amount() {
     let hello = |window_deliveries, window_bytes| Hello {
