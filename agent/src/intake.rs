@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tunnel_archive::{ArchiveError, Inserted};
-use tunnel_delivery::{Attempt, Cause, DeliveryId, Summary};
+use tunnel_delivery::{Attempt, Cause, Delivery, DeliveryId, Summary};
 use tunnel_protocol::{Answer, AnswerFailure, Incoming};
+use tunnel_signature::Reading;
+use tunnel_signature::doctor::Note;
 
 use crate::backlog::{Backlog, Job};
 use crate::forward::Attempted;
+use crate::habit::Habits;
 use crate::hand::Hand;
 use crate::inflight::Inflight;
 use crate::keep::Keep;
@@ -59,6 +62,8 @@ pub(crate) struct Intake {
     pub(crate) backlog: Arc<Backlog>,
     /// Bounds the attempts that go on after their senders have given up.
     pub(crate) late: Semaphore,
+    /// How deliveries were signed so far.
+    pub(crate) habits: Habits,
     /// What is being forwarded for a sender that waits.
     pub(crate) answering: Answering,
 }
@@ -120,6 +125,7 @@ impl Intake {
 
         // Verify.
         let checked = self.hand.signing.check(&delivery);
+        let reading = checked.matched.as_ref().map(|m| m.reading);
         let event = tunnel_catalogue::read(&delivery.body);
         let target = self.policy.target(event.as_ref().map(|e| e.event_type.as_str()), checked.verdict.status);
         let target = target.filter(|_| !answered_elsewhere);
@@ -149,9 +155,10 @@ impl Intake {
                 self.announce(&line);
                 // Forward.
                 if let Some(target) = target {
-                    let (matched, target) = (checked.matched, target.clone());
+                    let (delivery, matched, target) = (Arc::clone(&delivery), checked.matched, target.clone());
                     self.backlog.push(Job { delivery, matched, target, summary: line });
                 }
+                self.compare(&delivery, reading).await;
             }
             return;
         }
@@ -188,6 +195,7 @@ impl Intake {
                     // A failure is told as a warning; the sender has its answer.
                     drop(self.hand.record_with_next(&line, attempt).await);
                 }
+                self.compare(&delivery, reading).await;
             }
             Err(e) => {
                 let outcome = Err(AnswerFailure::NotStored);
@@ -216,6 +224,15 @@ impl Intake {
             self.hand.announcer.warn(text);
         }
         Some(attempt)
+    }
+
+    /// Points out a valid delivery that is signed otherwise than those before it. After everything else: nobody waits for it.
+    async fn compare(&self, delivery: &Delivery, reading: Option<Reading>) {
+        let Some(now) = reading else { return };
+        if let Some(before) = self.habits.see(&self.keep, delivery, now).await {
+            let note = Note::OtherReading { before, now };
+            self.hand.announcer.warn(format!("{note} It is {}.", delivery.id));
+        }
     }
 
     fn announce(&self, line: &Summary) {

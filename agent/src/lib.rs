@@ -2,24 +2,31 @@
 //!
 //! The rooms: `cli` (one file per command) · `settings` (flags, environment, files) · `listen` (the connection to the relay) · `intake`
 //! (receive, verify, store, acknowledge, announce, forward) · `backlog` (what is stored and waits to be forwarded) · `forward` (the only HTTP
-//! client) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) · `demo` (everything in one process).
+//! client) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) ·
+//! `trigger` (synthetic deliveries: which, when, and what is wrong about them) · `check` (a handler under a battery of deliveries) ·
+//! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `demo` (everything in one process).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
 pub mod arrivals;
+pub mod check;
 pub mod cli;
 pub mod control;
 pub mod demo;
 pub mod dial;
+pub mod examine;
 pub mod forward;
+pub mod habit;
 pub mod keep;
 pub mod listen;
 pub mod notice;
 pub mod policy;
+pub mod request_text;
 pub mod safe_text;
 pub mod settings;
 pub mod signing;
 pub mod standing;
+pub mod trigger;
 pub mod upkeep;
 
 mod backlog;

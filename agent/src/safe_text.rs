@@ -31,7 +31,7 @@ impl<'a> SafeText<'a> {
 }
 
 /// Whether a character acts on the terminal, on the order of the characters around it, or cannot be seen.
-fn acts(c: char) -> bool {
+pub(crate) fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

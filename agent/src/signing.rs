@@ -75,6 +75,11 @@ impl Signing {
         self.secrets.first()
     }
 
+    /// All of them, in the order in which they are tried.
+    pub(crate) fn secrets(&self) -> &[Secret] {
+        &self.secrets
+    }
+
     /// Checks a delivery.
     pub fn check(&self, delivery: &Delivery) -> Checked {
         let body_sha256 = tunnel_signature::sha256(&delivery.body);

@@ -5,13 +5,14 @@ mod support;
 use std::sync::Arc;
 
 use healthie_tunnel::control::{
-    AgentFile, Control, Export, Exported, Filter, Followed, Follower, Local, Replay, Verify,
+    AgentFile, Control, CopyOf, Examine, Export, Exported, Filter, Followed, Follower, Local, Replay, Verify,
 };
 use healthie_tunnel::dial::{Peer, Trust};
 use healthie_tunnel::forward::HostHeader;
 use healthie_tunnel::listen::{self, ListenConfig};
 use healthie_tunnel::notice::Notice;
 use healthie_tunnel::policy::Policy;
+use healthie_tunnel::request_text::Written;
 use healthie_tunnel::settings::{RelayUrl, Token};
 use support::{Server, answering, patiently};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -192,9 +193,21 @@ async fn commands(control: Control, local: &Local) {
     assert!(e.message.contains("nothing") && e.hint.is_some(), "{e:?}");
 
     let id = latest.delivery.id.to_string();
-    let explained = control.verify(&Verify { id: id.clone(), secrets: vec![SECRET.into()] }).await.unwrap();
-    assert_eq!((explained.status, explained.stored), (SignatureStatus::Valid, SignatureStatus::NoSecret));
-    assert!(explained.signed.unwrap().starts_with("post /hook  "), "method, path and an empty query");
+    let explained =
+        control.verify(&Verify { id: id.clone(), secrets: vec![SECRET.into()], ..Verify::default() }).await.unwrap();
+    assert_eq!((explained.status, explained.stored), (SignatureStatus::Valid, Some(SignatureStatus::NoSecret)));
+    assert!(explained.signed.unwrap().text.starts_with("post /hook  "), "method, path and an empty query");
+
+    // A request from elsewhere, longer than other questions may be.
+    let mut request = Written::of(&latest.delivery);
+    request.body = vec![b'x'; 2 << 20].into();
+    let asked = Examine { request, secrets: vec![SECRET.into()], others: Vec::new() };
+    let explained = control.examine(asked).await.unwrap();
+    assert_eq!((explained.status, &*explained.digest), (SignatureStatus::Invalid, "wrong"));
+    let copy = CopyOf { id: id.clone(), to: Some("3000".parse().unwrap()), resign: false, secrets: Vec::new() };
+    let copied = control.copy(&copy).await.unwrap();
+    assert_eq!((&*copied.url, copied.resigned), ("http://localhost:3000/hook", false));
+    assert_eq!(copied.request.body, latest.delivery.body);
 
     let replay = |to| Replay { id: id.clone(), to, forward_as: None };
     let e = control.replay(&replay(None)).await.unwrap_err();

@@ -15,6 +15,7 @@ mod log;
 mod net;
 mod patience;
 mod plan;
+mod process;
 mod sender;
 mod spool;
 mod verdict;
@@ -60,7 +61,8 @@ fn play(seed: u64) -> (Checked, Vec<String>, Vec<String>) {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+    let set = tunnel_testkit::setting(name, u64::MAX);
+    (set < u64::MAX).then_some(set)
 }
 
 #[test]

@@ -207,9 +207,8 @@ fn wires(entrance: Option<Entrance>, refuses: bool) -> Wires {
 /// Waits until the agent has no connection; why, and when.
 async fn waiting(told: &mut mpsc::UnboundedReceiver<(Instant, Connection)>) -> (Instant, String) {
     loop {
-        match told.recv().await.unwrap() {
-            (at, Connection::Waiting { reason, .. }) => return (at, reason),
-            _ => {}
+        if let (at, Connection::Waiting { reason, .. }) = told.recv().await.unwrap() {
+            return (at, reason);
         }
     }
 }
@@ -297,7 +296,10 @@ async fn a_handler_that_does_not_answer_in_the_senders_time_is_recorded_so() {
     sender.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 504");
     took(began, 3 * S);
+    // The handler has longer than the sender: what becomes of it is recorded at its own limit.
     tokio::time::sleep(STORING).await;
+    assert!(disk.all().iter().all(|k| k.attempts.is_empty()), "recorded before its time");
+    tokio::time::sleep(Policy::default().limit).await;
     let kept = disk.all();
     let kinds: Vec<_> = kept.iter().flat_map(|k| &k.attempts).map(|a| a.error.as_ref().map(|e| e.kind)).collect();
     assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == Some(ErrorKind::Timeout)), "{kinds:?}");

@@ -1,43 +1,32 @@
 //! One simulation: relay, agents, handlers and senders as hosts of one simulated network, the faults of a plan, healing, and the end.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use healthie_relay::{
-    AnswerMode, Bound, Clock, Config, Ground, Limits, Offload, Registry, Relay, Store, TunnelSettings, WhenAway,
-};
-use healthie_tunnel::dial::Dialer;
-use healthie_tunnel::forward::{HostHeader, Routes};
-use healthie_tunnel::listen::{Allowance, Connecting, Parts, Works};
-use healthie_tunnel::notice::{Announcer, Connection, Notice};
-use healthie_tunnel::policy::Policy;
+use healthie_relay::{AnswerMode, Registry, TunnelSettings, WhenAway};
 use healthie_tunnel::settings::Token;
-use tokio::sync::watch;
-use tunnel_protocol::Start;
 use turmoil::Sim;
 
 use crate::chance::Chance;
 use crate::handler::{FIRST_PORT, Handlers};
-use crate::keep::{ArchiveDisk, MemoryKeep};
+use crate::keep::ArchiveDisk;
 use crate::log::Log;
-use crate::net::{Dials, Door, Knife, Net};
-use crate::plan::{Device, Fault, Plan, SENDERS};
+use crate::net::{Dials, Knife};
+use crate::plan::{Fault, Plan, SENDERS};
+use crate::process::{AgentProcess, Ending, RelayProcess};
 use crate::sender::{Book, Sender};
-use crate::spool::{MemorySpool, SpoolDisk};
+use crate::spool::SpoolDisk;
 
 /// How far a step goes.
 pub(crate) const TICK: u64 = 10;
 /// How long everything may take once all is well again.
 const PATIENCE: u64 = 300_000;
-/// How long it goes on after that, so that what should not be there any more is gone: longer than an idle connection may stay.
-const AFTERMATH: u64 = 16_000;
-/// How long an idle connection may stay.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long it goes on after that, so that what should not be there any more is gone and who has no connection has one: longer than an idle
+/// connection may stay, and than an agent waits for one that does not open (10 s) and then pauses (10 s).
+const AFTERMATH: u64 = 26_000;
 
 /// What becomes of a machine whose process is killed.
 #[derive(Clone, Copy)]
@@ -48,9 +37,6 @@ enum End {
     StartAgain,
 }
 
-/// How a process is asked to end; a new one for each.
-type Ending = Arc<Mutex<watch::Sender<bool>>>;
-
 /// What one agent's machine keeps, and what is known of its processes.
 #[derive(Clone, Default)]
 pub(crate) struct Machine {
@@ -60,11 +46,11 @@ pub(crate) struct Machine {
     /// Whether a process of it was ever killed.
     pub(crate) killed: Arc<AtomicBool>,
     /// Whether its process came to the end that it was asked for.
-    stopped: Arc<AtomicBool>,
+    pub(crate) stopped: Arc<AtomicBool>,
     /// Whether it is connected, as it says itself.
     pub(crate) connected: Arc<AtomicBool>,
-    knife: Knife,
-    ending: Ending,
+    pub(crate) knife: Knife,
+    pub(crate) ending: Ending,
 }
 
 /// Everything that the checks look at.
@@ -367,140 +353,5 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         });
-    }
-}
-
-/// What becomes true when a process is to end, for the process that begins now.
-fn new_ending(ending: &Ending) -> impl Future<Output = ()> + Send + 'static {
-    let (told, mut tell) = watch::channel(false);
-    *ending.lock().unwrap_or_else(PoisonError::into_inner) = told;
-    async move {
-        if tell.wait_for(|end| *end).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-#[derive(Clone)]
-struct RelayProcess {
-    data: PathBuf,
-    seed: u64,
-    log: Log,
-    disk: SpoolDisk,
-    ending: Ending,
-    knife: Knife,
-    starts: Arc<AtomicU64>,
-    at_hand: u64,
-    refuses: u64,
-}
-
-impl RelayProcess {
-    async fn run(self) -> turmoil::Result {
-        let ending = new_ending(&self.ending);
-        let start = self.starts.fetch_add(1, Ordering::Relaxed);
-        self.log.say(format_args!("the relay starts for the {start}. time"));
-        let chance = Chance::of(self.seed, &format!("spool {start}"));
-        let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80));
-        let listener = Door { listener: turmoil::net::TcpListener::bind(addr).await?, knife: self.knife };
-        let clock = self.log.clone();
-        let ground = Ground {
-            registry: Registry::open(&self.data)?,
-            spool: Store::new(MemorySpool::open(self.disk, chance, self.at_hand, self.refuses)),
-            stream: Bytes::from_static(b"the simulation's"),
-            doors: vec![Bound { listener, addr, tls: None }],
-            clock: Clock::new(move || clock.wall_clock()),
-            offload: Offload::InPlace,
-        };
-        let limits =
-            Limits { head_time: HEAD_TIME, body_time: HEAD_TIME, drain: Duration::from_secs(5), ..Limits::default() };
-        let relay = Relay::on(Config { limits, ..Config::loopback(self.data) }, ground).await?;
-        ending.await;
-        relay.stop().await;
-        self.log.say("the relay has stopped");
-        std::future::pending().await
-    }
-}
-
-#[derive(Clone)]
-struct AgentProcess {
-    seed: u64,
-    log: Log,
-    machine: Machine,
-    device: Device,
-    port: u16,
-    token: Token,
-    refuses: u64,
-    calm: Arc<AtomicBool>,
-}
-
-impl AgentProcess {
-    async fn run(self) -> turmoil::Result {
-        let ending = new_ending(&self.machine.ending);
-        self.machine.stopped.store(false, Ordering::Relaxed);
-        let process = self.machine.processes.fetch_add(1, Ordering::Relaxed);
-        let name = self.device.name.to_string();
-        self.log.say(format_args!("{name} starts for the {process}. time"));
-        let chance = |what: &str| Chance::of(self.seed, &format!("{name} {what} {process}"));
-        let keep = MemoryKeep::open(
-            self.machine.disk.clone(),
-            chance("store"),
-            (self.refuses, Arc::clone(&self.calm)),
-            self.log.clone(),
-            name.clone(),
-        );
-        let pauses = chance("pauses");
-        let net = Net {
-            log: self.log.clone(),
-            device: name.clone(),
-            knife: self.machine.knife.clone(),
-            process,
-            dials: Arc::clone(&self.machine.dials),
-        };
-        let works = Works::new(Parts {
-            connecting: Connecting {
-                relay: "http://relay".parse()?,
-                token: self.token.clone(),
-                tunnel: None,
-                device: self.device.name.clone(),
-                start: Start::Beginning,
-                allowance: Allowance { deliveries: self.device.allowance.0, bytes: self.device.allowance.1 },
-            },
-            dialer: Dialer::over(Arc::new(net)),
-            keep: Arc::new(keep),
-            announcer: self.announcer(name.clone()),
-            policy: Policy {
-                routes: Routes {
-                    default: Some(format!("http://handlers:{}", self.port).parse()?),
-                    ..Routes::default()
-                },
-                limit: Duration::from_secs(6),
-                ..Policy::default()
-            },
-            concurrency: self.device.concurrency,
-            host_header: HostHeader::Sent,
-            secrets: Vec::new(),
-            last_attempts: Duration::from_secs(2),
-            chance: Arc::new(move || pauses.fraction()),
-        });
-        let ended = works.run(ending).await;
-        self.machine.stopped.store(true, Ordering::Relaxed);
-        match ended {
-            Ok(()) => self.log.say(format_args!("{name} has stopped")),
-            Err(e) => self.log.wrong(format_args!("{name} cannot go on: {e}")),
-        }
-        std::future::pending().await
-    }
-
-    fn announcer(&self, name: String) -> Announcer {
-        let (log, connected) = (self.log.clone(), Arc::clone(&self.machine.connected));
-        Announcer::new(Arc::new(move |notice: Arc<Notice>| match &*notice {
-            Notice::Connection(state) => {
-                connected.store(*state == Connection::Connected, Ordering::Relaxed);
-                log.say(format_args!("{name} is {state:?}"));
-            }
-            Notice::Gap { count, reason } => log.wrong(format_args!("{name} is told of a gap of {count}: {reason}")),
-            Notice::Warning { message } => log.say(format_args!("{name} warns: {message}")),
-            _ => {}
-        }))
     }
 }

@@ -95,9 +95,17 @@ impl ForeignHandler {
     /// # Panics
     /// If it does not start.
     pub fn start(name: &str) -> ForeignHandler {
+        ForeignHandler::start_with(name, &[])
+    }
+
+    /// The same with arguments.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_with(name: &str, arguments: &[&str]) -> ForeignHandler {
         let name = format!("handlers/{name}");
         let mut command = script(&name);
-        command.env("HEALTHIE_WEBHOOK_SECRET", SECRET).stdin(Stdio::null());
+        command.args(arguments).env("HEALTHIE_WEBHOOK_SECRET", SECRET).stdin(Stdio::null());
         let process = Process::spawn(&name, &mut command);
         let first = process.lines().wait("the handler's port", |lines| lines.first().cloned());
         let said: Value = serde_json::from_str(&first).expect("the handler says its port in JSON");

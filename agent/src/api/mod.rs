@@ -19,10 +19,14 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::control::{ControlError, Export, Follow, Hello, Kind, Operations, Replay, Status, Trigger, Verify};
+use crate::control::{
+    ControlError, CopyOf, Examine, Export, Follow, Hello, Kind, Operations, Replay, Status, Trigger, Verify,
+};
 
 /// The longest question.
 const MOST_QUESTION: usize = 1024 * 1024;
+/// The longest one that has a request in it: its body is in base64.
+const MOST_REQUEST: usize = 2 * crate::request_text::MAX_TEXT;
 
 struct Shared {
     ops: Arc<Operations>,
@@ -51,6 +55,8 @@ pub async fn serve(
         .route("/v1/follow", post(follow))
         .route("/v1/replay", post(replay))
         .route("/v1/verify", post(verify))
+        .route("/v1/examine", post(examine).layer(DefaultBodyLimit::max(MOST_REQUEST)))
+        .route("/v1/copy", post(copy))
         .route("/v1/trigger", post(trigger))
         .route("/v1/check", post(check))
         .route("/v1/compact", post(compact))
@@ -120,7 +126,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Answer<Status> {
 }
 
 async fn get(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<tunnel_delivery::Stored> {
-    Ok(Json(shared.ops.get(&question::<String>(&body)?).await?))
+    Ok(Json(shared.ops.show(&question::<String>(&body)?).await?))
 }
 
 async fn list(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Found> {
@@ -137,6 +143,14 @@ async fn replay(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate:
 
 async fn verify(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Explained> {
     Ok(Json(shared.ops.verify(&question::<Verify>(&body)?).await?))
+}
+
+async fn examine(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Explained> {
+    Ok(Json(shared.ops.examine(question::<Examine>(&body)?).await?))
+}
+
+async fn copy(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Copied> {
+    Ok(Json(shared.ops.copy(&question::<CopyOf>(&body)?).await?))
 }
 
 async fn trigger(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Triggered> {

@@ -3,8 +3,11 @@
 //! Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 unreachable.
 
 mod arguments;
+mod check;
 mod config;
+mod curl;
 mod demo;
+mod editor;
 mod events;
 mod failure;
 mod listen;
@@ -12,6 +15,7 @@ mod log;
 mod output;
 mod panics;
 mod replay;
+mod sign;
 mod signals;
 mod status;
 mod store;
@@ -46,7 +50,10 @@ enum Command {
     Events(events::Command),
     Replay(replay::Args),
     Trigger(Box<trigger::Args>),
-    Verify(verify::Args),
+    Check(Box<check::Args>),
+    Verify(Box<verify::Args>),
+    Sign(Box<sign::Args>),
+    Curl(curl::Args),
     Status(status::Args),
     #[command(subcommand)]
     Store(store::Command),
@@ -120,7 +127,10 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Events(command) => events::run(command, context).await,
         Command::Replay(args) => replay::run(args, context).await,
         Command::Trigger(args) => trigger::run(*args, context).await,
-        Command::Verify(args) => verify::run(args, context).await,
+        Command::Check(args) => check::run(*args, context).await,
+        Command::Verify(args) => verify::run(*args, context).await,
+        Command::Sign(args) => sign::run(*args, context).await,
+        Command::Curl(args) => curl::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Config(args) => config::run(args, context),

@@ -39,6 +39,14 @@ impl Output {
         Ok(writeln!(self.stdout, "{line}")?)
     }
 
+    /// Bytes to stdout as they are: text of our own, or what the user gave.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        Ok(self.stdout.write_all(bytes)?)
+    }
+
     /// One JSON value to stdout, on one line.
     ///
     /// # Errors

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tunnel_archive::Archive;
+use tokio::task::JoinHandle;
+use tunnel_archive::{Archive, ArchiveError};
 use tunnel_delivery::Summary;
 use tunnel_signature::Secret;
 
@@ -109,7 +110,7 @@ impl Local {
 
     /// Follows what the filter means: what is stored if it has a time, then what comes, from whichever agent comes.
     pub fn follow(self, filter: Filter) -> Follower {
-        let agent = Agent { lines: None, at: None, looked: false };
+        let agent = Agent { lines: None, at: None, look: None, looked: false };
         Follower { local: self, filter, told: Met::new(), stored: VecDeque::new(), agent }
     }
 }
@@ -129,7 +130,30 @@ struct Agent {
     lines: Option<mpsc::Receiver<Told>>,
     /// The follower's place in the arrivals of the agent that it followed last.
     at: Option<Place>,
+    /// The first look, under way: a task of its own, so that it is not begun again, later, where `next` is dropped meanwhile.
+    look: Option<JoinHandle<Result<Looked, ControlError>>>,
     looked: bool,
+}
+
+/// What a follower's first look came upon.
+enum Looked {
+    /// An agent.
+    Agent(Remote),
+    /// The store itself, and what is meant in it; nothing where there is none.
+    Stored(Vec<Summary>),
+}
+
+/// Looks once, by whoever has the store; it is not kept open, so that an agent can start meanwhile.
+async fn look(local: Local, filter: Filter) -> Result<Looked, ControlError> {
+    match local.connect_if_any().await? {
+        Some(Control::Remote(agent)) => Ok(Looked::Agent(agent)),
+        Some(Control::Local(ops)) => {
+            let stored = ops.stored(&filter).await;
+            Control::Local(ops).close().await;
+            stored.map(Looked::Stored)
+        }
+        None => Ok(Looked::Stored(Vec::new())),
+    }
 }
 
 /// What a follower comes upon.
@@ -188,15 +212,13 @@ impl Follower {
                 None => None,
             }
         } else {
-            // Once, by whoever has the store; it is not kept open, so that an agent can start meanwhile.
-            match self.local.connect_if_any().await? {
-                Some(Control::Remote(agent)) => Some(agent),
-                there => {
-                    if let Some(Control::Local(ops)) = there {
-                        let stored = ops.stored(&self.filter).await;
-                        Control::Local(ops).close().await;
-                        self.stored.extend(stored?);
-                    }
+            let begin = || tokio::spawn(look(self.local.clone(), self.filter.clone()));
+            let looked = self.agent.look.get_or_insert_with(begin).await;
+            self.agent.look = None;
+            match looked.unwrap_or_else(|_| Err(ArchiveError::Closed.into()))? {
+                Looked::Agent(agent) => Some(agent),
+                Looked::Stored(stored) => {
+                    self.stored.extend(stored);
                     // Everything counts that an agent stores from its start on: it was not there when this follower began.
                     self.agent.at = Some(Place::default());
                     self.agent.looked = true;

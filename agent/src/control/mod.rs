@@ -14,6 +14,7 @@ mod remote;
 mod status;
 mod store;
 mod trigger;
+mod verify;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,11 +29,14 @@ pub use follow::{Follow, Told};
 pub use groups::{Group, Grouped};
 pub use held::{AgentFile, Claim};
 pub use local::{Followed, Follower, Local};
-pub use operations::{Explained, Operations, Replay, Replayed, Running, Verify};
+pub use operations::{Operations, Replay, Replayed, Running};
 pub use remote::Remote;
 pub use status::{Figures, Hello, Status, Waiting};
 pub use store::{Checked, Finding, Ids, Saved, Shrunk, Watch};
 pub use trigger::{Trigger, Triggered, payload};
+pub use verify::{Copied, CopyOf, Examine, Verify, examine_alone};
+
+pub use crate::examine::Explained;
 
 /// Why a command was not done. `kind` decides the exit code.
 #[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
@@ -172,13 +176,13 @@ pub enum Control {
 }
 
 impl Control {
-    /// Everything about one delivery; `id` is `latest`, an id, or a part of one.
+    /// Everything about one delivery, with a hint where its signature is not valid; `id` is `latest`, an id, or a part of one.
     ///
     /// # Errors
     /// There is none, there are several, or the store cannot be read.
     pub async fn get(&self, id: &str) -> Result<Stored, ControlError> {
         match self {
-            Control::Local(ops) => ops.get(id).await,
+            Control::Local(ops) => ops.show(id).await,
             Control::Remote(agent) => agent.ask("get", &id).await,
         }
     }
@@ -224,6 +228,28 @@ impl Control {
         match self {
             Control::Local(ops) => ops.verify(verify).await,
             Control::Remote(agent) => agent.ask("verify", verify).await,
+        }
+    }
+
+    /// Checks the signature of a request from elsewhere.
+    ///
+    /// # Errors
+    /// A secret is empty, or the store cannot be read.
+    pub async fn examine(&self, asked: Examine) -> Result<Explained, ControlError> {
+        match self {
+            Control::Local(ops) => ops.examine(asked).await,
+            Control::Remote(agent) => agent.ask("examine", &asked).await,
+        }
+    }
+
+    /// Copies a stored delivery for something else to send.
+    ///
+    /// # Errors
+    /// There is no such delivery, or it is to be signed again and cannot be.
+    pub async fn copy(&self, copy: &CopyOf) -> Result<Copied, ControlError> {
+        match self {
+            Control::Local(ops) => ops.copy(copy).await,
+            Control::Remote(agent) => agent.ask("copy", copy).await,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 use tunnel_archive::{Archive, ArchiveError, Cursor};
-use tunnel_delivery::{Attempt, Cause, DeliveryId, DeviceName, SignatureStatus, Stored};
+use tunnel_delivery::{Attempt, Cause, DeliveryId, DeviceName, Stored};
 use tunnel_protocol::Welcome;
 use tunnel_signature::Secret;
 
@@ -69,38 +69,6 @@ pub struct Replayed {
     pub event_type: Option<String>,
     /// The attempt as it is recorded.
     pub attempt: Attempt,
-}
-
-/// A stored delivery's signature is to be checked.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Verify {
-    /// Which: `latest`, an id or a part of one.
-    pub id: String,
-    /// Secrets besides those that the agent knows.
-    pub secrets: Vec<String>,
-}
-
-/// A checked signature with everything that can be said about it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Explained {
-    /// Which delivery.
-    pub id: DeliveryId,
-    /// `valid`, `invalid`, `unsigned`, `no-secret`.
-    pub status: SignatureStatus,
-    /// The reading that matched.
-    pub profile: Option<String>,
-    /// Which variant of it.
-    pub variant: Option<String>,
-    /// The label in Signature-Input.
-    pub label: Option<String>,
-    /// Why it is not valid.
-    pub reason: Option<String>,
-    /// What to do.
-    pub hint: Option<String>,
-    /// The exact string that was signed.
-    pub signed: Option<String>,
-    /// What was stored when the delivery came.
-    pub stored: SignatureStatus,
 }
 
 impl Operations {
@@ -170,25 +138,6 @@ impl Operations {
         let attempt = self.hand.over(&stored.delivery, matched.as_ref(), &to, forward_as, how).await.attempt;
         self.hand.record(&line, attempt.clone()).await?;
         Ok(Replayed { id: line.id, event_type: line.event_type, attempt })
-    }
-
-    /// Checks a stored delivery with the secrets that are known now.
-    pub(crate) async fn verify(&self, verify: &Verify) -> Result<Explained, ControlError> {
-        let stored = self.get(&verify.id).await?;
-        let more = secrets(&verify.secrets)?;
-        let checked = self.hand.signing.with(&more).check_with_digest(&stored.delivery, stored.body_sha256);
-        let v = checked.verdict;
-        Ok(Explained {
-            id: stored.delivery.id,
-            status: v.status,
-            profile: v.profile,
-            variant: v.variant,
-            label: checked.matched.as_ref().map(|m| m.label.clone()),
-            reason: v.reason,
-            hint: v.hint,
-            signed: checked.matched.map(|m| crate::safe_text::bytes_as_text(&m.signed)),
-            stored: stored.signature.status,
-        })
     }
 
     /// Runs what reads the archive where it may block.

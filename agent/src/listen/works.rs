@@ -15,6 +15,7 @@ use super::progress::Progress;
 use crate::backlog::Backlog;
 use crate::dial::Dialer;
 use crate::forward::{Client, HostHeader, Interrupt};
+use crate::habit::Habits;
 use crate::hand::Hand;
 use crate::inflight;
 use crate::intake::{Answering, Intake, MOST_LATE};
@@ -135,6 +136,7 @@ impl Works {
                 hand,
                 backlog,
                 late: Semaphore::new(MOST_LATE),
+                habits: Habits::default(),
                 answering: Answering::default(),
             }),
             announcer: parts.announcer,

@@ -20,6 +20,7 @@ pub use keep::{KEEP_AGE, KEEP_BYTES, parse_age, parse_bytes, parse_count, show_a
 pub use keys::{KEYS, Key};
 pub use size::{parse_size, show_size};
 pub use span::{Moment, parse_span};
+pub(crate) use values::from_file;
 pub use values::{RelayUrl, Token};
 
 /// The project's file, looked for in the current folder.
@@ -268,7 +269,7 @@ impl Settings {
     /// One of them is empty, or its file cannot be read.
     pub fn secrets(&self) -> Result<Vec<tunnel_signature::Secret>, SettingsError> {
         self.read_all("secret", |text| {
-            let text = values::from_file(text)?;
+            let text = from_file(text)?;
             tunnel_signature::Secret::new(text).map_err(|e| e.to_string())
         })
     }
@@ -278,7 +279,7 @@ impl Settings {
     /// # Errors
     /// A file of one of them cannot be read.
     pub fn secret_texts(&self) -> Result<Vec<String>, SettingsError> {
-        self.read_all("secret", values::from_file)
+        self.read_all("secret", from_file)
     }
 
     /// The token for the relay.
@@ -286,7 +287,7 @@ impl Settings {
     /// # Errors
     /// It is empty, cannot be a header's value, or its file cannot be read.
     pub fn token(&self) -> Result<Option<Token>, SettingsError> {
-        self.read("token", |text| Token::new(values::from_file(text)?))
+        self.read("token", |text| Token::new(from_file(text)?))
     }
 }
 

@@ -60,7 +60,7 @@ impl fmt::Debug for Token {
 }
 
 /// A secret as written, or the content of the file that `@FILE` names, so that it need not be in the shell's history.
-pub(super) fn from_file(text: &str) -> Result<String, String> {
+pub(crate) fn from_file(text: &str) -> Result<String, String> {
     match text.strip_prefix('@') {
         None => Ok(text.to_owned()),
         Some(path) => match std::fs::read_to_string(path) {

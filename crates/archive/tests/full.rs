@@ -69,7 +69,7 @@ async fn a_disk_that_is_full_for_a_copy_keeps_the_original() {
     let path = mount.0.join("archive");
     let archive = Archive::open(&path, sample::small()).unwrap();
     let mut stored = 0;
-    while archive.stats().disk_bytes < 12 << 20 {
+    while archive.stats().disk_bytes < 10 << 20 {
         let mut intake = sample::intake(stored);
         let delivery = Arc::make_mut(&mut intake.delivery);
         delivery.body = sample::Dice(stored).bytes(20_000).into();
