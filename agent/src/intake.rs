@@ -4,12 +4,13 @@
 //! cannot fail. Where the sender waits for the handler's answer, storing and forwarding go on at once, and the answer goes up only when both
 //! are done, so that a 2xx still means that the delivery is kept. What a handler says after the sender's patience is over is recorded all the same.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tunnel_archive::{ArchiveError, Inserted};
-use tunnel_delivery::{Attempt, Cause, Delivery, Summary};
+use tunnel_delivery::{Attempt, Cause, Delivery, DeliveryId, Summary};
 use tunnel_protocol::{Answer, AnswerFailure, Incoming};
 use tunnel_signature::Reading;
 use tunnel_signature::doctor::Note;
@@ -63,11 +64,61 @@ pub(crate) struct Intake {
     pub(crate) late: Semaphore,
     /// How deliveries were signed so far.
     pub(crate) habits: Habits,
+    /// What is being forwarded for a sender that waits.
+    pub(crate) answering: Answering,
+}
+
+/// The deliveries that are being forwarded for senders that wait. Where a tunnel has several devices, the one that answers gets a copy from the spool
+/// too; stored a moment before the other, that copy must not be forwarded a second time.
+#[derive(Clone, Default)]
+pub(crate) struct Answering(Arc<Mutex<HashSet<DeliveryId>>>);
+
+impl Answering {
+    fn lock(&self) -> MutexGuard<'_, HashSet<DeliveryId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, id: DeliveryId) -> OneAnswering {
+        self.lock().insert(id);
+        OneAnswering(self.clone(), id)
+    }
+
+    fn has(&self, id: DeliveryId) -> bool {
+        self.lock().contains(&id)
+    }
+}
+
+/// Held while one of them is.
+struct OneAnswering(Answering, DeliveryId);
+
+impl Drop for OneAnswering {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+    }
 }
 
 impl Intake {
-    /// Takes one delivery, whole. `done` is the session's; it has room for everything that the session lets in.
-    pub(crate) async fn take(self: Arc<Self>, incoming: Incoming, done: mpsc::Sender<Done>, inflight: Inflight) {
+    /// Takes one delivery, whole. `done` is the session's; it has room for everything that the session lets in. To be called in the order in which
+    /// deliveries come; what it returns may then run in any order.
+    pub(crate) fn take(
+        self: Arc<Self>,
+        incoming: Incoming,
+        done: mpsc::Sender<Done>,
+        inflight: Inflight,
+    ) -> impl Future<Output = ()> + Send {
+        let id = incoming.delivery.id;
+        let answering = incoming.answer_within.map(|_| self.answering.begin(id));
+        let answered_elsewhere = answering.is_none() && self.answering.has(id);
+        self.taking(incoming, done, inflight, (answering, answered_elsewhere))
+    }
+
+    async fn taking(
+        self: Arc<Self>,
+        incoming: Incoming,
+        done: mpsc::Sender<Done>,
+        inflight: Inflight,
+        (answering, answered_elsewhere): (Option<OneAnswering>, bool),
+    ) {
         // Receive.
         let Incoming { n, seq, answer_within, body_len: len, delivery } = incoming;
         let receipt = Receipt { n, seq, len };
@@ -77,6 +128,7 @@ impl Intake {
         let reading = checked.matched.as_ref().map(|m| m.reading);
         let event = tunnel_catalogue::read(&delivery.body);
         let target = self.policy.target(event.as_ref().map(|e| e.event_type.as_str()), checked.verdict.status);
+        let target = target.filter(|_| !answered_elsewhere);
 
         // Store.
         let due = answer_within.is_none() && target.is_some();
@@ -127,6 +179,8 @@ impl Intake {
         tokio::pin!(forward);
         let in_time = tokio::time::timeout(answer_within.unwrap_or(Duration::MAX), forward.as_mut());
         let (stored, in_time) = tokio::join!(store, in_time);
+        // From here on the archive knows a second copy.
+        drop(answering);
         let is_late = in_time.is_err();
         let (attempt, outcome) = match in_time {
             Ok(Some(a)) => (Some(a.attempt), a.answer),

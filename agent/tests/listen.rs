@@ -344,6 +344,41 @@ async fn in_passthrough_the_handler_s_answer_goes_up() {
     assert_eq!(stored.attempts.len(), 1, "the attempt was recorded before the end");
 }
 
+/// Where a tunnel has several devices, the one that answers gets a copy from the spool as well. On several threads either may be stored first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_answered_is_not_forwarded_once_more_for_its_copy_from_the_spool() {
+    const N: u8 = 40;
+    let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, answering(OK).await);
+    let agent = Agent::start(config(&relay, data.path(), Some(&handler)));
+    let mut session = relay.session().await;
+    for k in 1..=N {
+        let n = u64::from(k) * 2;
+        let offer = incoming(n - 1, delivery(k, "{}"), true);
+        let copy = Incoming { seq: Some(u64::from(k)), ..incoming(n, delivery(k, "{}"), false) };
+        for frame in [offer, copy] {
+            session.ws.feed(Message::Binary(ToAgent::Delivery(frame).encode())).await.unwrap();
+        }
+    }
+    session.ws.flush().await.unwrap();
+    let (mut answered, mut taken) = (0, 0);
+    while answered < N || taken < usize::from(N) {
+        match session.next().await {
+            ToRelay::Answer(answer) => {
+                assert_eq!(answer.outcome.unwrap().status, 200);
+                answered += 1;
+            }
+            ToRelay::Taken(numbers) => taken += numbers.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+    agent.stop(session).await.unwrap();
+    assert_eq!(handler.seen.all().len(), usize::from(N));
+    let stored = archive(data.path());
+    for k in 1..=N {
+        assert_eq!(stored.get(delivery(k, "").id).unwrap().unwrap().attempts.len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn in_passthrough_no_answer_is_said_with_its_reason() {
     for (target, failure) in [(None, AnswerFailure::NotForwarded), (Some(Server::closed()), AnswerFailure::Unreachable)]

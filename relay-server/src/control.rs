@@ -166,8 +166,9 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
         }
         Question::Forget { tunnel, device } => match spool.forget(&tunnel, &device).await {
             Ok(true) => {
-                if let (Some(hub), Ok(left)) = (hub, spool.devices(&tunnel)) {
-                    hub.note_devices(&tunnel, left.len());
+                if let Some(hub) = hub {
+                    // One that came in this very moment has no place any more, and must join anew.
+                    hub.dismiss_device(&tunnel, &device, "the device was forgotten");
                 }
                 tracing::info!(%tunnel, %device, "a device is forgotten, as asked");
                 Told::Forgotten
@@ -252,7 +253,6 @@ mod tests {
         assert!(why(ask(forget(&away)).await).contains("no device away"));
         let nobody = Question::Devices { tunnel: Some("nobody".parse().unwrap()) };
         assert!(why(ask(nobody).await).contains("no tunnel nobody"));
-        assert!(!hub.has_other_devices(&team));
     }
 
     #[test]

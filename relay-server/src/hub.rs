@@ -1,7 +1,7 @@
 //! Which agents are there, tunnel by tunnel, and how a delivery or a word reaches them. It knows deliveries and frames' contents, not sockets.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -50,8 +50,6 @@ struct Agents {
     left: Mutex<HashMap<DeviceName, Timestamp>>,
     /// Oldest first.
     live: Mutex<Vec<Live>>,
-    /// How many devices the spool keeps a place for.
-    devices: AtomicUsize,
 }
 
 impl Agents {
@@ -137,16 +135,6 @@ impl Hub {
         Some(Seat { id, agents, device, clock, offers, wake, leave: Leave(left) })
     }
 
-    /// Tells the hub how many devices of a tunnel the spool keeps a place for.
-    pub(crate) fn note_devices(&self, tunnel: &TunnelName, devices: usize) {
-        self.agents(tunnel).devices.store(devices, Ordering::Relaxed);
-    }
-
-    /// Whether devices other than the one that answers wait for what comes: then it must be spooled for them.
-    pub(crate) fn has_other_devices(&self, tunnel: &TunnelName) -> bool {
-        self.agents(tunnel).devices.load(Ordering::Relaxed) > 1
-    }
-
     /// Whether an agent of this device is connected.
     pub(crate) fn is_there(&self, tunnel: &TunnelName, device: &DeviceName) -> bool {
         self.agents(tunnel).live().iter().any(|live| live.device == *device)
@@ -185,6 +173,13 @@ impl Hub {
             }
         }
         Err(why)
+    }
+
+    /// Ends the session of a device, if there is one.
+    pub(crate) fn dismiss_device(&self, tunnel: &TunnelName, device: &DeviceName, why: &str) {
+        for live in self.agents(tunnel).live().iter().filter(|live| live.device == *device) {
+            live.leave.send_replace(Some(why.to_owned()));
+        }
     }
 
     /// Ends the sessions for which `gone` says why.
@@ -246,6 +241,17 @@ mod tests {
         hub.offer(&team, offer().0).unwrap();
         drop(first);
         assert_eq!(hub.offer(&team, offer().0), Err(NoTaker::Away));
+    }
+
+    #[tokio::test]
+    async fn one_device_is_told_to_go_and_the_others_stay() {
+        let (team, a, b, token) = names();
+        let hub = Hub::default();
+        let mut gone = hub.seat(&team, &a, &token, 9).unwrap();
+        let stays = hub.seat(&team, &b, &token, 9).unwrap();
+        hub.dismiss_device(&team, &a, "it was forgotten");
+        assert_eq!(gone.leave.told().await, "it was forgotten");
+        assert!(stays.leave.0.borrow().is_none());
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Incarnations {
         std::fs::write(&new, serde_json::to_vec(&now)?)?;
         std::fs::File::open(&new)?.sync_all()?;
         std::fs::rename(&new, &self.path)?;
+        // Were it the old file again after a power cut, a tunnel that was added again would be taken for the one before it, and what it has accepted
+        // since would be dropped.
+        if let Some(folder) = self.path.parent() {
+            std::fs::File::open(folder)?.sync_all()?;
+        }
         *self.known() = now;
         Ok(())
     }

@@ -130,7 +130,10 @@ impl Relay {
             }
         };
         // Told to whoever started it only once connections are really accepted.
-        write_addresses(&data, &relay.addresses)?;
+        if let Err(e) = write_addresses(&data, &relay.addresses) {
+            relay.stop().await;
+            return Err(e);
+        }
         Ok(relay)
     }
 
@@ -214,9 +217,12 @@ impl Relay {
         if tokio::time::timeout(Duration::from_secs(5), sessions.wait()).await.is_err() {
             warn!("some agents did not go when told to");
         }
+        // Waited for, so that nobody holds the spool any more when this returns.
         upkeep.abort();
+        let _ = upkeep.await;
         if let Some(control) = control {
             control.abort();
+            let _ = control.await;
             control::close(&shared.config.data);
         }
         if let Err(e) = shared.spool.flush().await {
@@ -308,9 +314,29 @@ async fn forget_gone(shared: &Shared) {
                 continue;
             }
             match shared.spool.forget(tunnel, &device.device).await {
-                Ok(_) => info!(%tunnel, device = %device.device, "a device that was away for too long is forgotten"),
+                Ok(_) => {
+                    // One that came in this very moment has no place any more, and must join anew.
+                    shared.hub.dismiss_device(tunnel, &device.device, "the device was away for too long");
+                    info!(%tunnel, device = %device.device, "a device that was away for too long is forgotten");
+                }
                 Err(e) => warn!(%tunnel, device = %device.device, error = %e, "a device could not be forgotten"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_start_that_fails_at_its_end_leaves_nothing_running() {
+        let dir = tempfile::tempdir().unwrap();
+        let in_the_way = dir.path().join("addresses.json.new");
+        std::fs::create_dir(&in_the_way).unwrap();
+        let config = Config::loopback(dir.path().to_owned());
+        assert!(matches!(Relay::start(config.clone()).await, Err(StartError::Write { .. })));
+        std::fs::remove_dir(in_the_way).unwrap();
+        Relay::start(config).await.expect("the spool is free again").stop().await;
     }
 }

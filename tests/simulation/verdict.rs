@@ -108,7 +108,7 @@ fn in_order(scene: &Scene, device: &Device, kept: &[Kept]) {
     }
 }
 
-/// What waits is tried in the end, and what a handler was given is recorded, unless the agent was killed or could not store.
+/// What waits is tried in the end; what a handler was given it was given once, and that is recorded, unless the agent was killed or could not store.
 fn attempts(scene: &Scene, at: usize, device: &Device, machine: &Machine, kept: &[Kept]) {
     let whole = !machine.killed.load(Ordering::Relaxed) && scene.plan.store_refuses == 0;
     let given = scene.handlers.given.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,6 +123,9 @@ fn attempts(scene: &Scene, at: usize, device: &Device, machine: &Machine, kept: 
             scene
                 .log
                 .wrong(format_args!("{}'s handler was given {name} {times} times, recorded are {tried}", device.name));
+        }
+        if whole && times > 1 {
+            scene.log.wrong(format_args!("{}'s handler was given {name} {times} times", device.name));
         }
     }
 }

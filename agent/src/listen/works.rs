@@ -18,7 +18,7 @@ use crate::forward::{Client, HostHeader, Interrupt};
 use crate::habit::Habits;
 use crate::hand::Hand;
 use crate::inflight;
-use crate::intake::{Intake, MOST_LATE};
+use crate::intake::{Answering, Intake, MOST_LATE};
 use crate::keep::Keep;
 use crate::notice::Announcer;
 use crate::policy::Policy;
@@ -137,6 +137,7 @@ impl Works {
                 backlog,
                 late: Semaphore::new(MOST_LATE),
                 habits: Habits::default(),
+                answering: Answering::default(),
             }),
             announcer: parts.announcer,
             welcomed,

@@ -189,8 +189,8 @@ impl Shared {
             Some(tunnel) => {
                 let held = tunnel.record.bytes + tunnel.queued;
                 // Where some of it is kept only for devices that are behind, the batch makes room, or refuses.
-                let firm = tunnel.record.with_somebody() < tunnel.record.first;
-                if held + bytes > self.limits.max_bytes_per_tunnel && firm {
+                let firm = || tunnel.record.with_somebody() < tunnel.record.first;
+                if held + bytes > self.limits.max_bytes_per_tunnel && firm() {
                     let limit = self.limits.max_bytes_per_tunnel;
                     return Err(SpoolError::TunnelFull { tunnel: name.clone(), bytes: held, limit });
                 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tunnel_delivery::Delivery;
@@ -53,6 +54,9 @@ pub(crate) struct Ledger {
     sent: Seq,
     /// The last place that was reported as taken.
     reported: Seq,
+    /// Where runs begin that were told as gaps and behind which nothing is taken yet, oldest first. Whoever has a delivery from behind a gap has
+    /// the gap; until then the agent may never have heard of it.
+    untold: VecDeque<Seq>,
     waiting: VecDeque<Offer>,
     answers: Assembler<(u64, AnswerBody)>,
     /// What goes to the agent next.
@@ -69,6 +73,7 @@ impl Ledger {
             places: BTreeSet::new(),
             sent: after,
             reported: after,
+            untold: VecDeque::new(),
             waiting: VecDeque::new(),
             answers: Assembler::new(most.clamp(1, 4096) as usize),
             outbox: Outbox::default(),
@@ -92,9 +97,14 @@ impl Ledger {
         self.post(delivery, Some(seq), None, None);
     }
 
-    /// A place that cannot be sent: it counts as taken once everything before it is.
-    pub(crate) fn pass_over(&mut self, seq: Seq) {
-        self.sent = seq;
+    /// Passes over what follows up to `upto`, with the frame that tells of it. It counts as taken once something behind it is.
+    pub(crate) fn pass_over(&mut self, upto: Seq, gap: Bytes) {
+        self.outbox.whole(gap);
+        // Runs that nothing was sent between are told of by the same delivery.
+        if self.untold.back().is_none_or(|run| self.places.last() > Some(run)) {
+            self.untold.push_back(self.sent.next());
+        }
+        self.sent = upto;
     }
 
     /// Takes an offer: it goes out as soon as the window lets it. An offer beyond what may wait is refused at once.
@@ -150,6 +160,9 @@ impl Ledger {
         self.window.taken(done.len);
         if let Some(seq) = done.seq {
             self.places.remove(&seq);
+            while self.untold.front().is_some_and(|run| *run < seq) {
+                self.untold.pop_front();
+            }
         }
         Ok(done.reply)
     }
@@ -205,6 +218,7 @@ impl Ledger {
     /// The place up to which everything is taken, if that has moved since it was last asked for.
     pub(crate) fn newly_taken(&mut self) -> Option<Seq> {
         let upto = self.places.first().map_or(self.sent, |first| first.prev());
+        let upto = self.untold.front().map_or(upto, |run| upto.min(run.prev()));
         (upto > self.reported).then(|| {
             self.reported = upto;
             upto
@@ -220,7 +234,6 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion, Timestamp};
 
     fn delivery(len: usize) -> Arc<Delivery> {
@@ -270,6 +283,26 @@ mod tests {
         assert_eq!(l.newly_taken(), Some(Seq(7)));
         assert_eq!(l.newly_taken(), None);
         assert_eq!(l.taken(&[1], now), Err(Breach::NotOnItsWay(1)));
+    }
+
+    #[test]
+    fn a_gap_counts_only_once_something_behind_it_is_taken() {
+        let now = Instant::now();
+        let mut l = Ledger::new(Window::new(9, 999), Seq(4), 9);
+        l.send(Seq(5), &delivery(1));
+        l.pass_over(Seq(8), ToAgent::Ping(1).encode());
+        l.pass_over(Seq(9), ToAgent::Ping(2).encode());
+        l.taken(&[1], now).unwrap();
+        assert_eq!(l.newly_taken(), Some(Seq(5)), "the agent may not have heard of the gap");
+        l.send(Seq(10), &delivery(1));
+        l.pass_over(Seq(11), ToAgent::Ping(3).encode());
+        l.send(Seq(12), &delivery(1));
+        assert_eq!((l.newly_taken(), l.sent()), (None, Seq(12)));
+        assert_eq!(sent(&mut l), ["1:Some(5)", "Ping(1)", "Ping(2)", "2:Some(10)", "Ping(3)", "3:Some(12)"]);
+        l.taken(&[2], now).unwrap();
+        assert_eq!(l.newly_taken(), Some(Seq(10)));
+        l.taken(&[3], now).unwrap();
+        assert_eq!(l.newly_taken(), Some(Seq(12)));
     }
 
     #[test]

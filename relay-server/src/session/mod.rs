@@ -4,13 +4,15 @@
 
 pub(crate) mod ledger;
 pub(crate) mod pump;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
@@ -18,7 +20,7 @@ use tunnel_protocol::{
     Beat, Gap, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, Incoming, Outbox, Refusal, Refused, Start, ToAgent, ToRelay,
     VERSION_MAX, VERSION_MIN, Welcome, Window, choose_version,
 };
-use tunnel_spool::{ReadLimit, Seq, Spool as _, SpoolError};
+use tunnel_spool::{DevicePlace, ReadLimit, Seq, Spool as _, SpoolError};
 
 use crate::flag::Flag;
 use crate::hub::Seat;
@@ -30,6 +32,10 @@ use pump::{Ended, Pump};
 
 /// How much is taken from the spool at a time.
 const READ: ReadLimit = ReadLimit { count: 128, bytes: 1 << 20 };
+
+/// The most that is on its way to one agent, whatever it allows: deliveries, and bytes of bodies. It bounds what an agent that reads nothing can
+/// make the relay hold.
+const WINDOW_MOST: (u32, u64) = (1024, 16 << 20);
 
 /// Who wants a session; the token was checked.
 pub(crate) struct Caller {
@@ -140,9 +146,6 @@ impl Session {
                 return None;
             }
         };
-        // Counted before it is seated: what this agent answers from now on must be spooled for the others.
-        let devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
-        shared.hub.note_devices(&caller.tunnel, devices.len());
         let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.token, limits.agents_per_tunnel) else {
             let message = format!(
                 "tunnel {} has {} agents, as many as this relay allows",
@@ -157,18 +160,23 @@ impl Session {
             refuse(pump, Refusal::Unavailable, "the token was revoked".into()).await;
             return None;
         }
-        let mut after = place.after;
-        if let Some(resume) = hello.resume
+        let places = shared.spool.devices(&caller.tunnel).unwrap_or_default();
+        if places.iter().all(|place| place.device != hello.device) {
+            refuse(pump, Refusal::Unavailable, "the device was forgotten just now".into()).await;
+            return None;
+        }
+        let (mut after, mut missing) = (place.after, place.gap);
+        if let Some(resume) = &hello.resume
             && resume.stream == shared.stream
             && Seq(resume.after) > after
             && Seq(resume.after) <= shared.spool.last(&caller.tunnel)
         {
-            after = Seq(resume.after);
+            // The spool's own books are older than the agent's, which has deliveries from behind what they say was dropped.
+            (after, missing) = (Seq(resume.after), None);
             shared.spool.taken(&caller.tunnel, &hello.device, after);
         }
         let waiting = shared.spool.last(&caller.tunnel).0.saturating_sub(after.0);
-        let mut ledger =
-            Ledger::new(Window::new(hello.window_deliveries, hello.window_bytes), after, hello.window_deliveries);
+        let mut ledger = Ledger::new(window(&hello), after, hello.window_deliveries.min(WINDOW_MOST.0));
         ledger.outbox.urgent(
             ToAgent::Welcome(Welcome {
                 version,
@@ -188,7 +196,7 @@ impl Session {
             })
             .encode(),
         );
-        if let Some(missing) = place.gap {
+        if let Some(missing) = missing {
             warn!(tunnel = %caller.tunnel, device = %hello.device, from = %missing.from, upto = %missing.upto, "an agent is told of a gap");
             ledger.outbox.whole(gap(missing.from, missing.upto, Some(missing.why)));
         }
@@ -233,22 +241,13 @@ impl Session {
                 },
                 read = async { match &mut self.reading { Some(reading) => reading.await, None => std::future::pending().await } } => {
                     self.reading = None;
-                    match read {
-                        Ok(Ok(deliveries)) => self.backlog.extend(deliveries),
-                        Ok(Err(SpoolError::Unreadable { seq, reason, .. })) => {
-                            // One damaged record must not keep back all that follow; it is said, here and to the agent.
-                            warn!(tunnel = %self.tunnel, %seq, reason, "a spooled delivery cannot be read and is passed over");
-                            self.pass_over(seq);
-                        }
-                        Ok(Err(e)) => return End::Relay(e.to_string()),
-                        Err(e) => return End::Relay(format!("reading the spool failed: {e}")),
+                    if let Err(end) = self.was_read(read) {
+                        return end;
                     }
                 }
                 offered = self.seat.offers.recv() => {
-                    let mut offered = offered;
-                    while let Some(offer) = offered {
+                    if let Some(offer) = offered {
                         self.ledger.offer(offer, Instant::now());
-                        offered = self.seat.offers.try_recv().ok();
                     }
                 }
                 () = self.seat.wake.notified() => {}
@@ -259,26 +258,23 @@ impl Session {
     /// Sends from the backlog as far as the window goes, and sees to it that there is one.
     fn fill(&mut self) -> Result<(), End> {
         loop {
+            // What is offered was offered before it was spooled, and must reach the agent before its copy from the spool does: the agent forwards the
+            // one that comes first for its sender, and the other not at all.
+            while let Ok(offer) = self.seat.offers.try_recv() {
+                self.ledger.offer(offer, Instant::now());
+            }
             while let Some((seq, delivery)) = self.backlog.front() {
                 if !self.ledger.has_room(delivery.body.len() as u64) {
                     return Ok(());
                 }
-                // Places are given without holes: what lies between was dropped while this agent was behind.
-                if seq.prev() > self.ledger.sent() {
-                    let (from, upto) = (self.ledger.sent().next(), seq.prev());
-                    let devices = self.shared.spool.devices(&self.tunnel).unwrap_or_default();
-                    let why =
-                        devices.into_iter().find(|d| d.device == self.device).and_then(|d| d.gap).map(|gap| gap.why);
-                    warn!(tunnel = %self.tunnel, device = %self.device, %from, %upto, "an agent is told of a gap");
-                    self.ledger.outbox.whole(gap(from, upto, why));
-                }
-                if Incoming::fits(delivery) {
-                    self.ledger.send(*seq, delivery);
+                let (seq, delivery) = (*seq, Arc::clone(delivery));
+                self.tell_dropped(seq);
+                if Incoming::fits(&delivery) {
+                    self.ledger.send(seq, &delivery);
                 } else {
                     // The agent would end the session over it, and get it again, for ever.
                     warn!(tunnel = %self.tunnel, %seq, "a spooled delivery is over the protocol's caps and is passed over");
-                    self.ledger.outbox.whole(gap(*seq, *seq, None));
-                    self.ledger.pass_over(*seq);
+                    self.ledger.pass_over(seq, gap(seq, seq, None));
                 }
                 self.backlog.pop_front();
             }
@@ -297,9 +293,43 @@ impl Session {
         }
     }
 
-    fn pass_over(&mut self, seq: Seq) {
-        self.ledger.outbox.whole(gap(seq, seq, None));
-        self.ledger.pass_over(seq);
+    /// A read of the spool is done.
+    fn was_read(&mut self, read: Result<Backlog, JoinError>) -> Result<(), End> {
+        match read {
+            Ok(Ok(deliveries)) if deliveries.is_empty() => {
+                // All that was to come was dropped, and nothing has come since. Not told, it would be read for again and again.
+                if let Some(gap) = self.place().and_then(|place| place.gap) {
+                    self.tell_dropped(gap.upto.next());
+                }
+            }
+            Ok(Ok(deliveries)) => self.backlog.extend(deliveries),
+            Ok(Err(SpoolError::Unreadable { seq, reason, .. })) => {
+                // One damaged record must not keep back all that follow; it is said, here and to the agent.
+                warn!(tunnel = %self.tunnel, %seq, reason, "a spooled delivery cannot be read and is passed over");
+                self.tell_dropped(seq);
+                self.ledger.pass_over(seq, gap(seq, seq, None));
+            }
+            Ok(Err(e)) => return Err(End::Relay(e.to_string())),
+            Err(e) => return Err(End::Relay(format!("reading the spool failed: {e}"))),
+        }
+        Ok(())
+    }
+
+    /// Where the spool has this device.
+    fn place(&self) -> Option<DevicePlace> {
+        let devices = self.shared.spool.devices(&self.tunnel).unwrap_or_default();
+        devices.into_iter().find(|place| place.device == self.device)
+    }
+
+    /// Places are given without holes: what lies between the last that was sent and `next` was dropped while this agent was behind.
+    fn tell_dropped(&mut self, next: Seq) {
+        let (from, upto) = (self.ledger.sent().next(), next.prev());
+        if from > upto {
+            return;
+        }
+        let why = self.place().and_then(|place| place.gap).map(|gap| gap.why);
+        warn!(tunnel = %self.tunnel, device = %self.device, %from, %upto, "an agent is told of a gap");
+        self.ledger.pass_over(upto, gap(from, upto, why));
     }
 
     fn frame(&mut self, frame: Bytes) -> Result<(), End> {
@@ -323,6 +353,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// As much as the agent allows, within bounds of the relay's own.
+fn window(hello: &Hello) -> Window {
+    Window::new(hello.window_deliveries.min(WINDOW_MOST.0), hello.window_bytes.min(WINDOW_MOST.1))
 }
 
 /// The frame that tells of missing deliveries; without a reason they cannot be read any more.
