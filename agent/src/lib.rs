@@ -2,7 +2,8 @@
 //!
 //! The rooms: `cli` (one file per command) · `settings` (flags, environment, files) · `listen` (the connection to the relay) · `intake`
 //! (receive, verify, store, acknowledge, announce, forward) · `backlog` (what is stored and waits to be forwarded) · `forward` (the only HTTP
-//! client) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) · `demo` (everything in one process).
+//! client) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) · `demo` (everything in one process) ·
+//! `fixtures` (deliveries as files: to and from the store, and against a handler).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
@@ -11,6 +12,7 @@ pub mod cli;
 pub mod control;
 pub mod demo;
 pub mod dial;
+pub mod fixtures;
 pub mod forward;
 pub mod keep;
 pub mod listen;

@@ -19,10 +19,12 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::control::{ControlError, Export, Follow, Hello, Kind, Operations, Replay, Status, Trigger, Verify};
+use crate::control::{ControlError, Export, Follow, Hello, Kind, Load, Operations, Replay, Status, Trigger, Verify};
 
 /// The longest question.
 const MOST_QUESTION: usize = 1024 * 1024;
+/// The longest delivery that is brought: a fixture's text, of which every byte may take two in JSON.
+const MOST_LOAD: usize = 2 * tunnel_fixture::limits::MAX_FILE as usize + MOST_QUESTION;
 
 struct Shared {
     ops: Arc<Operations>,
@@ -52,6 +54,7 @@ pub async fn serve(
         .route("/v1/replay", post(replay))
         .route("/v1/verify", post(verify))
         .route("/v1/trigger", post(trigger))
+        .route("/v1/load", post(load).layer(DefaultBodyLimit::max(MOST_LOAD)))
         .route("/v1/check", post(check))
         .route("/v1/compact", post(compact))
         .route("/v1/export", post(export))
@@ -141,6 +144,10 @@ async fn verify(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate:
 
 async fn trigger(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Triggered> {
     Ok(Json(shared.ops.trigger(&question::<Trigger>(&body)?).await?))
+}
+
+async fn load(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Loaded> {
+    Ok(Json(shared.ops.load(question::<Load>(&body)?).await?))
 }
 
 async fn check(State(shared): State<Arc<Shared>>) -> Answer<crate::control::Checked> {

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod events;
 mod failure;
+mod fixtures;
 mod listen;
 mod log;
 mod output;
@@ -47,6 +48,8 @@ enum Command {
     Replay(replay::Args),
     Trigger(Box<trigger::Args>),
     Verify(verify::Args),
+    #[command(subcommand)]
+    Fixtures(fixtures::Command),
     Status(status::Args),
     #[command(subcommand)]
     Store(store::Command),
@@ -121,6 +124,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(args, context).await,
         Command::Trigger(args) => trigger::run(*args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
+        Command::Fixtures(command) => fixtures::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Config(args) => config::run(args, context),
