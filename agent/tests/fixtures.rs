@@ -127,8 +127,20 @@ struct Agent(Child);
 impl Agent {
     fn start(stage: &Stage) -> Agent {
         let relay = format!("http://127.0.0.1:{}", Server::closed().port);
-        let arguments =
-            ["listen", "--no-forward", "--relay", &relay, "--token", "tok", "--ui", "json", "--data", "data"];
+        let arguments = [
+            "listen",
+            "--no-forward",
+            "--keep",
+            "forever",
+            "--relay",
+            &relay,
+            "--token",
+            "tok",
+            "--ui",
+            "json",
+            "--data",
+            "data",
+        ];
         let mut child = stage.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
         // By its first notice it can be asked.
         let mut line = String::new();
