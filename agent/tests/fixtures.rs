@@ -487,6 +487,24 @@ async fn nothing_is_half_done_and_everything_is_refused_by_name() {
     assert!(!stage.there("new") && !stage.there("up.fixture") && !stage.there("../up.fixture"));
 }
 
+/// Whoever opens a pipe waits for somebody who writes to it.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let stage = Stage::new();
+    assert!(Command::new("mkfifo").arg(stage.path("pipe.fixture")).status().unwrap().success());
+    for command in ["list", "lint"] {
+        let child = stage.command(&["fixtures", command, "pipe.fixture"]).stderr(Stdio::piped()).spawn().unwrap();
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(child.wait_with_output().unwrap()));
+        let ended = ended.recv_timeout(support::PATIENCE);
+        // Lets a program go that waits all the same.
+        drop(std::fs::File::options().read(true).write(true).open(stage.path("pipe.fixture")).unwrap());
+        let ran = Ran(ended.unwrap_or_else(|_| panic!("{command} waits")), command.to_owned());
+        ran.exits(3).says("it is not a file");
+    }
+}
+
 /// A tar file with one empty file of that name.
 fn tar_with(name: &str) -> Vec<u8> {
     let mut header = [0_u8; 512];
