@@ -321,6 +321,8 @@ async fn what_came_from_production_is_not_saved_unless_it_is_scrubbed_or_somebod
     // Once more beside them, under names that are free.
     stage.run(&["save", "latest", "set", "--scrub", "--data", "data"]).exits(0);
     assert!(stage.there("set/patient.updated-3.fixture"));
+    stage.run(&["save", "--all", "set", "--scrub", "--force", "--data", "data"]).exits(0);
+    assert_eq!(stage.names("set").len(), 4, "in the place of those that were there");
 }
 
 #[tokio::test]
@@ -361,6 +363,13 @@ fn lint_tells_file_and_line_and_never_the_value() {
         (&json!(7), &json!("mail"), &json!("set/a.fixture"))
     );
     stage.run(&["lint", "nowhere"]).exits(2).says("nowhere");
+
+    let entry = |url: &str| json!({ "request": { "method": "POST", "url": url, "headers": [] } });
+    let har = json!({ "log": { "entries": [entry("wss://x.test/"), entry("https://x.test/")] } });
+    std::fs::write(stage.path("x.har"), har.to_string()).unwrap();
+    let ran = stage.run(&["lint", "x.har"]).exits(1);
+    assert!(ran.out().starts_with("x.har: entry 1: its URL is neither"), "{}", ran.out());
+    stage.run(&["list", "x.har"]).exits(0).says("left out of x.har: entry 1: its URL");
 }
 
 fn shipped() -> String {
