@@ -4,7 +4,8 @@
 //! (receive, verify, store, acknowledge, announce, forward) · `backlog` (what is stored and waits to be forwarded) · `forward` (the only HTTP
 //! client) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) ·
 //! `trigger` (synthetic deliveries: which, when, and what is wrong about them) · `check` (a handler under a battery of deliveries) ·
-//! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `demo` (everything in one process).
+//! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `fixtures` (deliveries as files: to
+//! and from the store, and against a handler) · `demo` (everything in one process).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
@@ -15,6 +16,7 @@ pub mod control;
 pub mod demo;
 pub mod dial;
 pub mod examine;
+pub mod fixtures;
 pub mod forward;
 pub mod habit;
 pub mod keep;

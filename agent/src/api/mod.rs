@@ -20,13 +20,15 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::control::{
-    ControlError, CopyOf, Examine, Export, Follow, Hello, Kind, Operations, Replay, Status, Trigger, Verify,
+    ControlError, CopyOf, Examine, Export, Follow, Hello, Kind, Load, Operations, Replay, Status, Trigger, Verify,
 };
 
 /// The longest question.
 const MOST_QUESTION: usize = 1024 * 1024;
 /// The longest one that has a request in it: its body is in base64.
 const MOST_REQUEST: usize = 2 * crate::request_text::MAX_TEXT;
+/// The longest delivery that is brought: a fixture's text, of which every byte may take two in JSON.
+const MOST_LOAD: usize = 2 * tunnel_fixture::limits::MAX_FILE as usize + MOST_QUESTION;
 
 struct Shared {
     ops: Arc<Operations>,
@@ -58,6 +60,7 @@ pub async fn serve(
         .route("/v1/examine", post(examine).layer(DefaultBodyLimit::max(MOST_REQUEST)))
         .route("/v1/copy", post(copy))
         .route("/v1/trigger", post(trigger))
+        .route("/v1/load", post(load).layer(DefaultBodyLimit::max(MOST_LOAD)))
         .route("/v1/check", post(check))
         .route("/v1/compact", post(compact))
         .route("/v1/export", post(export))
@@ -155,6 +158,10 @@ async fn copy(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::c
 
 async fn trigger(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Triggered> {
     Ok(Json(shared.ops.trigger(&question::<Trigger>(&body)?).await?))
+}
+
+async fn load(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Loaded> {
+    Ok(Json(shared.ops.load(question::<Load>(&body)?).await?))
 }
 
 async fn check(State(shared): State<Arc<Shared>>) -> Answer<crate::control::Checked> {

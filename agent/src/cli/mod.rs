@@ -10,6 +10,7 @@ mod demo;
 mod editor;
 mod events;
 mod failure;
+mod fixtures;
 mod listen;
 mod log;
 mod output;
@@ -54,6 +55,8 @@ enum Command {
     Verify(Box<verify::Args>),
     Sign(Box<sign::Args>),
     Curl(curl::Args),
+    #[command(subcommand)]
+    Fixtures(fixtures::Command),
     Status(status::Args),
     #[command(subcommand)]
     Store(store::Command),
@@ -131,6 +134,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(*args, context).await,
         Command::Sign(args) => sign::run(*args, context).await,
         Command::Curl(args) => curl::run(args, context).await,
+        Command::Fixtures(command) => fixtures::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Config(args) => config::run(args, context),

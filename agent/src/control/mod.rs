@@ -8,6 +8,7 @@ mod filter;
 mod follow;
 mod groups;
 mod held;
+mod load;
 mod local;
 mod operations;
 mod remote;
@@ -28,6 +29,7 @@ pub use filter::{Filter, Found};
 pub use follow::{Follow, Told};
 pub use groups::{Group, Grouped};
 pub use held::{AgentFile, Claim};
+pub use load::{Load, Loaded};
 pub use local::{Followed, Follower, Local};
 pub use operations::{Operations, Replay, Replayed, Running};
 pub use remote::Remote;
@@ -250,6 +252,17 @@ impl Control {
         match self {
             Control::Local(ops) => ops.copy(copy).await,
             Control::Remote(agent) => agent.ask("copy", copy).await,
+        }
+    }
+
+    /// Stores a delivery that did not come from the relay.
+    ///
+    /// # Errors
+    /// It is longer than anything that can be delivered, or cannot be stored.
+    pub async fn load(&self, load: Load) -> Result<Loaded, ControlError> {
+        match self {
+            Control::Local(ops) => ops.load(load).await,
+            Control::Remote(agent) => agent.ask("load", &load).await,
         }
     }
 

@@ -37,6 +37,19 @@ pub(crate) struct Filters {
 }
 
 impl Filters {
+    /// Whether there is any condition.
+    pub(crate) fn any(&self) -> bool {
+        let Filters { event, resource, signature, status, since, until, tunnel, text } = self;
+        !event.is_empty()
+            || !signature.is_empty()
+            || !status.is_empty()
+            || resource.is_some()
+            || since.is_some()
+            || until.is_some()
+            || tunnel.is_some()
+            || text.is_some()
+    }
+
     pub(crate) fn filter(self) -> Filter {
         let now = arguments::now();
         let (resource_type, resource_id) = match self.resource {

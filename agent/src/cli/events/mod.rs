@@ -1,6 +1,6 @@
 //! `events`: what is stored.
 
-mod filters;
+pub(crate) mod filters;
 mod list;
 mod show;
 mod tail;
