@@ -36,7 +36,8 @@
 //!
 //! # Flow control
 //! The relay never has more deliveries, or more bytes of bodies, sent and not yet taken than the window in [`Hello`] allows, except that one
-//! delivery may always be on its way ([`Window`]). There is no other credit: taking is what opens the window.
+//! delivery may always be on its way ([`Window`]). It may have fewer: the relay caps what it holds for one agent. There is no other credit: taking
+//! is what opens the window.
 //!
 //! # Gaps
 //! [`Gap`] tells the agent that deliveries it never saw are gone from the spool (age, size), with the bounds of what is missing.
