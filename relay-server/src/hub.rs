@@ -89,7 +89,9 @@ impl Leave {
         match self.0.wait_for(Option::is_some).await {
             Ok(why) => why.clone().unwrap_or_default(),
             // Only a newer session of the same device takes a seat away.
-            Err(_) => "another agent connected under the same device name".to_owned(),
+            Err(_) => {
+                "another agent connected under the same device name (give each agent a --device of its own)".to_owned()
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The devices of a tunnel: each has its place, one that is away keeps nobody out, and an operator can see and forget them.
 
 use tunnel_stories::{TUNNEL, World};
-use tunnel_testkit::{Agent, AnswerMode, eventually};
+use tunnel_testkit::{Agent, AnswerMode, Binary, Process, Stage, eventually};
 
 fn named(world: &World, name: &str) -> Agent {
     let agent = world.stage.agent(name).relay(&world.relay.url(), &world.token).with(&["--device", name]);
@@ -79,4 +79,17 @@ fn a_device_that_is_away_keeps_nobody_out() {
     laptop.wait_lines("delivery", 60 - missed as usize);
     assert_eq!(desk.events(&[]).len(), 60);
     assert_eq!(laptop.events(&[]).len(), 60 - missed as usize);
+}
+
+#[test]
+fn a_folder_that_is_mistyped_is_told_and_not_made() {
+    let stage = Stage::new();
+    let missing = stage.data("relayy");
+    for command in [&["tunnel", "list"][..], &["tunnel", "devices"], &["tunnel", "remove", "team"], &["token", "list"]]
+    {
+        let ran =
+            Process::run("healthie-relay", stage.program(Binary::Relay).args(command).arg("--data").arg(&missing));
+        assert!(ran.exits(2).err().contains("relayy"), "{command:?}");
+        assert!(!missing.exists(), "{command:?}");
+    }
 }

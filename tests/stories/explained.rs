@@ -60,6 +60,21 @@ fn an_invalid_delivery_says_what_would_make_it_valid() {
 }
 
 #[test]
+fn a_secret_that_is_given_is_the_one_that_is_asked_about() {
+    let mut world = World::connected(AnswerMode::Ack);
+    let (mut sender, to) = (Sender::python(), world.relay.http());
+    let id = delivered(&world, &mut sender, &signed(to, "guide", "/hook", BODY), 0);
+    for running in [true, false] {
+        let status =
+            |secret: &str| world.agent.run(&["verify", &id, "--secret", secret, "--json"]).json()["status"].clone();
+        assert_eq!((status("whsec_another"), status(SECRET)), ("invalid".into(), "valid".into()), "running: {running}");
+        if running {
+            world.agent.terminate();
+        }
+    }
+}
+
+#[test]
 fn a_sender_that_signs_otherwise_is_pointed_out_once() {
     let mut world = World::connected(AnswerMode::Ack);
     let (mut sender, to) = (Sender::python(), world.relay.http());

@@ -79,7 +79,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TARGET", conflicts_with = "url")]
     direct: Option<TargetUrl>,
     /// To this URL instead of the tunnel's public address
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "path")]
     url: Option<String>,
     /// Also names that are not in the catalogue
     #[arg(long)]

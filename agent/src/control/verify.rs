@@ -123,9 +123,11 @@ impl Operations {
         Ok(Explained { stored: Some(was), ..explained })
     }
 
-    /// Checks a request from elsewhere.
+    /// Checks a request from elsewhere. Secrets that are given stand in place of the agent's own: whoever gives some asks about these, and
+    /// must be told the same with an agent and without.
     pub(crate) async fn examine(&self, asked: Examine) -> Result<Explained, ControlError> {
-        let all = Labelled::new(self.hand.signing.secrets(), &secrets(&asked.secrets)?, &asked.others)?;
+        let own = if asked.secrets.is_empty() { self.hand.signing.secrets() } else { &[] };
+        let all = Labelled::new(own, &secrets(&asked.secrets)?, &asked.others)?;
         self.read(move |archive| {
             let around = surroundings(archive, &asked.request)?;
             Ok(examine(&asked.request, &all.known(), &around))

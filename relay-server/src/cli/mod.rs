@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::control::AskError;
-use crate::registry::RegistryError;
+use crate::registry::{Registry, RegistryError};
 use crate::relay::StartError;
 
 /// Takes webhook deliveries from the internet and sends them to the machines of developers.
@@ -42,6 +42,25 @@ struct Data {
     /// Folder that holds tunnels, tokens and the spool; made if it is not there
     #[arg(long, value_name = "DIR", env = "HEALTHIE_RELAY_DATA")]
     data: PathBuf,
+}
+
+impl Data {
+    /// The registry of a folder that is there: one that is mistyped must not be made.
+    fn registry(&self) -> Result<Registry, Failure> {
+        self.there()?;
+        Ok(Registry::open(&self.data)?)
+    }
+
+    fn there(&self) -> Result<(), Failure> {
+        if self.data.is_dir() {
+            return Ok(());
+        }
+        let message = format!(
+            "there is no folder {}: `tunnel add` and `serve` make one, or is --data mistyped?",
+            self.data.display()
+        );
+        Err(Failure { code: 2, message })
+    }
 }
 
 /// Why a command failed, as it is told and as the exit code says it.
@@ -82,6 +101,11 @@ impl From<StartError> for Failure {
 /// Prints to stdout. A reader that went away early (`| head`) is not an error.
 fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Tells on stderr what is no result.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Runs the program with the process's arguments.

@@ -4,7 +4,6 @@ use clap::Subcommand;
 use tunnel_delivery::TunnelName;
 
 use super::{Data, Failure, print};
-use crate::registry::Registry;
 use crate::session::wall_clock;
 use crate::tokens::TokenId;
 
@@ -39,11 +38,11 @@ impl TokenCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             TokenCommand::Create { tunnel, data } => {
-                let token = Registry::open(&data.data)?.create_token(&tunnel, wall_clock())?;
+                let token = data.registry()?.create_token(&tunnel, wall_clock())?;
                 print(&format!("{}\n", token.expose()));
             }
             TokenCommand::List { json, data } => {
-                let all = Registry::open(&data.data)?.snapshot();
+                let all = data.registry()?.snapshot();
                 if json {
                     let list: Vec<_> = all
                         .tokens
@@ -61,7 +60,7 @@ impl TokenCommand {
                 let id = TokenId::parse(&id).ok_or_else(|| {
                     Failure::usage(format!("{id:?} is not a token's public part: twelve hexadecimal digits"))
                 })?;
-                Registry::open(&data.data)?.revoke_token(&id)?;
+                data.registry()?.revoke_token(&id)?;
             }
         }
         Ok(())

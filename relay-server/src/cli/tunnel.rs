@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use tunnel_delivery::{DeviceName, TunnelName};
 
-use super::{Data, Failure, print};
+use super::{Data, Failure, print, tell};
 use crate::control::{Question, Told, ask};
 use crate::registry::{AnswerMode, Registry, TunnelSettings, WhenAway};
 use crate::session::wall_clock;
@@ -74,7 +74,7 @@ impl Tunnel {
                 Registry::open(&data.data)?.add_tunnel(name, settings)?;
             }
             Tunnel::List { json, data } => {
-                let all = Registry::open(&data.data)?.snapshot();
+                let all = data.registry()?.snapshot();
                 if json {
                     let list: Vec<_> = all
                         .tunnels
@@ -97,27 +97,37 @@ impl Tunnel {
                     }
                 }
             }
-            Tunnel::Devices { name, json, data } => match ask(&data.data, &Question::Devices { tunnel: name })? {
-                Told::Devices { devices } if json => {
-                    print(&format!("{}\n", serde_json::json!(devices)));
-                }
-                Told::Devices { devices } => {
-                    for d in devices {
-                        let there =
-                            if d.connected { "connected".to_owned() } else { format!("away since {}", d.last_seen) };
-                        let missed = if d.missed > 0 { format!("\t{} dropped", d.missed) } else { String::new() };
-                        print(&format!("{}\t{}\t{there}\t{} waiting{missed}\n", d.tunnel, d.device, d.waiting));
+            Tunnel::Devices { name, json, data } => {
+                data.there()?;
+                match ask(&data.data, &Question::Devices { tunnel: name })? {
+                    Told::Devices { devices } if json => {
+                        print(&format!("{}\n", serde_json::json!(devices)));
                     }
+                    Told::Devices { devices } => {
+                        if devices.is_empty() {
+                            tell("no device has connected yet: the first one gets all that waits");
+                        }
+                        for d in devices {
+                            let there = if d.connected {
+                                "connected".to_owned()
+                            } else {
+                                format!("away since {}", d.last_seen)
+                            };
+                            let missed = if d.missed > 0 { format!("\t{} dropped", d.missed) } else { String::new() };
+                            print(&format!("{}\t{}\t{there}\t{} waiting{missed}\n", d.tunnel, d.device, d.waiting));
+                        }
+                    }
+                    other => return Err(refused(other)),
                 }
-                other => return Err(refused(other)),
-            },
+            }
             Tunnel::Forget { name, device, data } => {
+                data.there()?;
                 match ask(&data.data, &Question::Forget { tunnel: name, device })? {
                     Told::Forgotten => {}
                     other => return Err(refused(other)),
                 }
             }
-            Tunnel::Remove { name, data } => Registry::open(&data.data)?.remove_tunnel(&name)?,
+            Tunnel::Remove { name, data } => data.registry()?.remove_tunnel(&name)?,
         }
         Ok(())
     }
