@@ -1,4 +1,4 @@
-//! A request as text that people have at hand: raw HTTP, a curl command line, the JSON of `events show`. Reads and writes it, each byte of
+//! A request as text that people have at hand: raw HTTP, a fixture, a curl command line, the JSON of `events show`. Reads and writes it, each byte of
 //! the body exact; owns the bounds and the messages that name a line.
 //!
 //! Nothing here verifies or sends anything. The files that a curl line names are read by whoever calls.
@@ -36,6 +36,8 @@ pub enum Form {
     Delivery,
     /// A raw HTTP request.
     Http,
+    /// A fixture.
+    Fixture,
     /// A curl command line.
     Curl,
     /// The JSON of a stored delivery.
@@ -48,6 +50,7 @@ impl Form {
         match self {
             Form::Delivery => "a stored delivery",
             Form::Http => "a raw HTTP request",
+            Form::Fixture => "a fixture",
             Form::Curl => "a curl command line",
             Form::Json => "the JSON of a stored delivery",
         }
@@ -156,6 +159,8 @@ pub fn read(text: &[u8], file: &dyn Fn(&str) -> Result<Vec<u8>, String>) -> Resu
         Err(ReadError { line: None, what: "it is empty".into() })
     } else if rest[0] == b'{' || rest[0] == b'[' {
         json::read(rest)
+    } else if first.starts_with(FIXTURE) {
+        fixture(rest)
     } else if http::begins(first) {
         http::read(rest, skipped)
     } else if curl::begins(rest) {
@@ -165,11 +170,28 @@ pub fn read(text: &[u8], file: &dyn Fn(&str) -> Result<Vec<u8>, String>) -> Resu
         Err(ReadError::at(
             skipped + 1,
             format!(
-                "{shown:?} begins neither a raw HTTP request (POST /path HTTP/1.1), nor a curl command line, nor the JSON of \
+                "{shown:?} begins neither a raw HTTP request (POST /path HTTP/1.1), nor a fixture, nor a curl command line, nor the JSON of \
                  `events show --json`"
             ),
         ))
     }
+}
+
+/// What a fixture begins with.
+const FIXTURE: &[u8] = b"healthie-tunnel fixture ";
+
+fn fixture(text: &[u8]) -> Result<Written, ReadError> {
+    // Its own message names the line.
+    let read = tunnel_fixture::read("the fixture", text);
+    let request = read.map_err(|e| ReadError { line: None, what: e.to_string() })?.request;
+    Ok(Written {
+        form: Form::Fixture,
+        method: request.method.as_str().to_owned(),
+        target: request.target.as_str().to_owned(),
+        headers: request.headers,
+        body: request.body,
+        origin: None,
+    })
 }
 
 #[cfg(test)]
@@ -177,6 +199,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use tunnel_delivery::HeaderLine;
+
+    #[test]
+    fn a_fixture_is_read_as_it_would_be_sent() {
+        let text = include_bytes!("../../../fixtures/resources/accepted_insurance_plan.created.fixture");
+        let written = read(text, &no_files).unwrap();
+        assert_eq!((written.form, &*written.method, &*written.target), (Form::Fixture, "POST", "/hooks/healthie"));
+        assert!(written.body.starts_with(b"{\"resource_id\"") && written.body.ends_with(b"}"));
+        assert_eq!(written.headers.get("user-agent"), Some(&b"fixture"[..]));
+        let broken = read(b"healthie-tunnel fixture 1\nPOST\n", &no_files).unwrap_err().to_string();
+        assert!(broken.contains("line 2") || broken.contains(":2"), "{broken}");
+    }
 
     pub(super) fn no_files(name: &str) -> Result<Vec<u8>, String> {
         Err(format!("no {name} in a test"))
