@@ -21,6 +21,8 @@ use crate::control::{ControlError, Follow, Kind, Operations, Replay, Status, Tri
 
 /// The longest question.
 const MOST_QUESTION: usize = 1024 * 1024;
+/// The longest question that has a body in it.
+const MOST_EDITED: usize = 64 * 1024 * 1024;
 
 struct Shared {
     ops: Arc<Operations>,
@@ -48,6 +50,10 @@ pub async fn serve(
         .route("/v1/replay", post(replay))
         .route("/v1/verify", post(verify))
         .route("/v1/trigger", post(trigger))
+        .route("/v1/page", post(page))
+        .route("/v1/totals", post(totals))
+        .route("/v1/mark", post(mark))
+        .route("/v1/edited", post(edited).layer(DefaultBodyLimit::max(MOST_EDITED)))
         .layer(DefaultBodyLimit::max(MOST_QUESTION))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
         .with_state(shared);
@@ -131,6 +137,22 @@ async fn verify(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate:
 
 async fn trigger(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Triggered> {
     Ok(Json(shared.ops.trigger(&question::<Trigger>(&body)?).await?))
+}
+
+async fn page(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::PageFound> {
+    Ok(Json(shared.ops.page(&question(&body)?).await?))
+}
+
+async fn totals(State(shared): State<Arc<Shared>>) -> Json<crate::control::Totals> {
+    Json(shared.ops.totals())
+}
+
+async fn mark(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<()> {
+    Ok(Json(shared.ops.mark(&question(&body)?).await?))
+}
+
+async fn edited(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {
+    Ok(Json(shared.ops.edited(&question(&body)?).await?))
 }
 
 async fn follow(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {

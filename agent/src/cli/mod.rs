@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod events;
 mod failure;
+mod inspect;
 mod listen;
 mod output;
 mod replay;
@@ -38,6 +39,7 @@ struct Cli {
 enum Command {
     Listen(Box<listen::Args>),
     Demo(demo::Args),
+    Inspect(inspect::Args),
     #[command(subcommand)]
     Events(events::Command),
     Replay(replay::Args),
@@ -90,7 +92,7 @@ fn diagnostics(environment: &Environment) {
     // Somebody else's subscriber, in a test, is as good.
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(|| crate::tui::Aside)
         .with_ansi(false)
         .with_target(false)
         .try_init();
@@ -109,6 +111,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
     match command {
         Command::Listen(args) => listen::run(*args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
+        Command::Inspect(args) => inspect::run(args, context).await,
         Command::Events(command) => events::run(command, context).await,
         Command::Replay(args) => replay::run(args, context).await,
         Command::Trigger(args) => trigger::run(*args, context).await,

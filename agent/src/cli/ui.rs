@@ -25,6 +25,8 @@ const REST: Duration = Duration::from_millis(10);
 /// The form of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
+    /// The inspector; it does not write through here.
+    Tui,
     Log,
     Json,
 }
@@ -36,8 +38,8 @@ impl FromStr for Form {
         match s {
             "log" => Ok(Form::Log),
             "json" => Ok(Form::Json),
-            "tui" => Err("the terminal interface is not there yet; use log or json".into()),
-            _ => Err(format!("{s:?} is neither log nor json")),
+            "tui" => Ok(Form::Tui),
+            _ => Err(format!("{s:?} is none of tui, log and json")),
         }
     }
 }
@@ -131,6 +133,7 @@ fn render(out: &mut String, notice: &Notice, form: Form, style: Style) {
                 out.push('\n');
             }
         }
+        Form::Tui => {}
         Form::Log => {
             let now = Timestamp::from_system(std::time::SystemTime::now());
             if let Some(line) = log(notice, now, style) {
@@ -257,6 +260,6 @@ mod tests {
         let waiting = Connection::Waiting { delay_ms: 250, reason: "gone\u{1b}[2J".into() };
         let line = log(&Notice::Connection(waiting), Timestamp::from_micros(0), Style { colour: false }).unwrap();
         assert_eq!(line, "00:00:00.000 no connection: gone\\u{1b}[2J; next try in 250 ms");
-        assert_eq!("tui".parse::<Form>().unwrap_err(), "the terminal interface is not there yet; use log or json");
+        assert_eq!("tuy".parse::<Form>().unwrap_err(), "\"tuy\" is none of tui, log and json");
     }
 }

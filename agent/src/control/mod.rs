@@ -3,9 +3,11 @@
 //! [`Operations`] has them once. A running agent serves them (`api`), and a command finds out here which of the two it is: it asks the
 //! agent that the data folder's `agent.json` names, or opens the store itself.
 
+mod edited;
 mod filter;
 mod follow;
 mod held;
+mod inspect;
 mod local;
 mod operations;
 mod remote;
@@ -18,9 +20,11 @@ use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Options};
 use tunnel_delivery::Stored;
 
+pub use edited::Edited;
 pub use filter::{Filter, Found};
 pub use follow::{Follow, Told};
 pub use held::{AgentFile, Claim};
+pub use inspect::{Marking, PageAsk, PageFound, Totals};
 pub use local::{Followed, Follower, Local};
 pub use operations::{Explained, Operations, Replay, Replayed, Status, Verify};
 pub use remote::Remote;

@@ -51,6 +51,6 @@ keys! {
     "no_forward" "--no-forward" "HEALTHIE_TUNNEL_NO_FORWARD" = "false": "store and verify only";
     "timeout" "--timeout" "HEALTHIE_TUNNEL_TIMEOUT" = "30s": "how long a handler may take";
     "concurrency" "--concurrency" "HEALTHIE_TUNNEL_CONCURRENCY" = "16": "how many deliveries are forwarded at once";
-    "ui" "--ui" "HEALTHIE_TUNNEL_UI" = "log": "log or json";
+    "ui" "--ui" "HEALTHIE_TUNNEL_UI" = "tui on a terminal, else log": "tui, log or json";
     "inspector_port" "--inspector-port" "HEALTHIE_TUNNEL_INSPECTOR_PORT" = "any": "the port of the local interface";
 }
