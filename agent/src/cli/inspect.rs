@@ -1,6 +1,7 @@
 //! `inspect`: the inspector on what is stored, here or at a running agent.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::arguments::{self, Data, Gather, Secrets};
@@ -56,6 +57,19 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let finished = tui.finish();
     control.end().await;
     Ok(finished?)
+}
+
+/// The inspector on the agent that runs in this process with that data folder, until it is closed.
+pub(super) async fn running(data: PathBuf, mut setup: Setup) -> Result<(), Failure> {
+    let Some((agent, status)) = Remote::find(&data).await else {
+        return Err(Failure::unreachable("the agent does not answer"));
+    };
+    setup.whose = Whose::Others;
+    (setup.tunnel, setup.urls, setup.folder) = (status.tunnel, status.public_urls, data);
+    let (mut tui, closed) = Tui::open(setup)?;
+    tui.connect(Arc::new(Control::Remote(agent)));
+    closed.await;
+    Ok(tui.finish()?)
 }
 
 /// Whether keys can be read and a screen can be drawn.

@@ -3,6 +3,7 @@
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
 use super::filters::Filters;
+use super::find;
 use crate::control::Filter;
 
 /// List what is stored, newest first
@@ -10,6 +11,8 @@ use crate::control::Filter;
 /// Times are UTC. The short id in the second column is accepted wherever an id is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// What must hold, in the language of the inspector's filter (`healthie-tunnel inspect --help`), instead of the options below
+    filter: Vec<String>,
     #[command(flatten)]
     filters: Filters,
     /// At most so many
@@ -27,9 +30,14 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let words = args.filter.join(" ");
+    find::check(&words)?;
     let filter = Filter { limit: Some(args.limit), oldest_first: args.reverse, ..args.filters.filter() };
     let control = arguments::local(&settings)?.connect().await?;
-    let found = control.list(&filter).await;
+    let found = match words.as_str() {
+        "" => control.list(&filter).await.map_err(Failure::from),
+        words => find::find(&control, words, args.limit, args.reverse).await,
+    };
     control.close().await;
     let found = found?;
     if args.json {

@@ -1,6 +1,7 @@
 //! `events`: what is stored.
 
 mod filters;
+mod find;
 mod list;
 mod show;
 mod tail;

@@ -1,11 +1,10 @@
 //! The attempts: a line each, and below them everything about the one that is chosen.
 
 use bytes::Bytes;
-use tunnel_delivery::{Attempt, Stored, Timestamp};
+use tunnel_delivery::{Attempt, Stored};
 
 use super::super::doc::{Doc, Form};
 use super::super::text::{Row, Run, Tone, field, row, size, took};
-use super::event::ago;
 use super::headers;
 
 /// More lines of attempts than these are not shown at once.
@@ -13,7 +12,7 @@ const MOST: usize = 12;
 /// More of an answer's body is not set out here.
 const BODY: usize = 64 * 1024;
 
-pub(super) fn rows(s: &Stored, chosen: usize, now: Timestamp, width: usize) -> Vec<Row> {
+pub(super) fn rows(s: &Stored, chosen: usize, width: usize) -> Vec<Row> {
     if s.attempts.is_empty() {
         return vec![row([(Tone::Dim, "no attempt was made")])];
     }
@@ -46,7 +45,7 @@ pub(super) fn rows(s: &Stored, chosen: usize, now: Timestamp, width: usize) -> V
     let (tone, came_to) = outcome(attempt);
     out.extend(field("attempt", Tone::Strong, &format!("{} of {}", chosen + 1, s.attempts.len()), width));
     out.extend(field("to", Tone::Plain, &attempt.target, width));
-    out.extend(field("at", Tone::Plain, &format!("{} ({})", attempt.at, ago(now, attempt.at)), width));
+    out.extend(field("at", Tone::Plain, &attempt.at.to_string(), width));
     if attempt.resigned {
         out.extend(field("signature", Tone::Plain, "made again for what the handler saw", width));
     }

@@ -3,7 +3,7 @@
 use tunnel_catalogue::{EventType, ResourceType};
 use tunnel_delivery::{Environment, Stored};
 
-use super::super::text::{Row, Tone, age, field, size};
+use super::super::text::{Row, Tone, field, size};
 use super::paragraph;
 
 pub(super) fn rows(s: &Stored, width: usize) -> Vec<Row> {
@@ -116,9 +116,4 @@ fn changed(fields: &[String], known: Option<&EventType>, width: usize) -> Vec<Ro
         }
         _ => Vec::new(),
     }
-}
-
-/// How long ago, for other tabs.
-pub(super) fn ago(now: tunnel_delivery::Timestamp, at: tunnel_delivery::Timestamp) -> String {
-    format!("{} ago", age(now.since(at)))
 }

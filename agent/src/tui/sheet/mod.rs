@@ -21,7 +21,7 @@ pub(crate) fn rows(m: &Model, detail: &Detail, tab: Tab, width: usize) -> Vec<Ro
         Tab::Headers => headers::rows(stored, width),
         Tab::Body => Vec::new(),
         Tab::Signature => signature::rows(stored, detail.explained.as_ref(), width),
-        Tab::Attempts => attempts::rows(stored, detail.attempt, m.now, width),
+        Tab::Attempts => attempts::rows(stored, detail.attempt, width),
         Tab::Diff => diff::rows(stored, m.marked.as_deref(), detail.attempt, width),
     }
 }

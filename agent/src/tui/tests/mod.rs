@@ -2,6 +2,7 @@
 
 mod hostile;
 mod screens;
+mod speed;
 mod stories;
 
 use std::collections::BTreeMap;

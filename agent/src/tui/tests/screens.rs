@@ -71,7 +71,7 @@ fn questions() {
 
 #[test]
 fn prompts() {
-    screens("prompt", "Rhttp//x<enter>");
+    screens("prompt", "Rhttp://a?x=1<enter>");
 }
 
 #[test]

@@ -45,7 +45,14 @@ fn a_filter_works_with_each_key_and_shows_a_mistake_at_its_place() {
     assert!(b.m.list.len() == 0 && b.shows("nothing matches the filter"), "{}", b.text());
     b.press("<esc>");
     assert_eq!((b.m.filter.text.as_str(), b.m.list.len()), ("", 60));
-    b.press("/sig:vald");
+    // A word that may become the name of a condition is looked for with Enter.
+    b.press("/Type");
+    assert_eq!(b.m.filter.text, "Type");
+    b.press("<ctrl-u>type");
+    assert_eq!(b.m.filter.text, "");
+    b.press("<enter>");
+    assert_eq!((b.m.filter.text.as_str(), b.m.list.len()), ("type", 60));
+    b.press("<esc>/sig:vald");
     let line = b.line("choose of valid");
     assert_eq!(line.find('^'), Some(8 + 4), "{line}");
     // What was found last stays, and a filter with a mistake is not left by Enter.
@@ -54,7 +61,7 @@ fn a_filter_works_with_each_key_and_shows_a_mistake_at_its_place() {
     b.press("<esc>");
     assert!(b.m.filter.error.is_none() && b.m.filter.text.is_empty());
     // What was looked for is remembered.
-    b.press("/<up>");
+    b.press("/<up><up>");
     assert_eq!(b.m.filter.text, "status:5xx event:goal.*");
 }
 

@@ -5,7 +5,7 @@ use tui_input::{Input, InputRequest};
 
 use super::super::message::Effect;
 use super::super::model::Model;
-use crate::query::Query;
+use crate::query::{Query, WORDS};
 
 /// So many earlier filters are remembered.
 const HISTORY: usize = 50;
@@ -23,7 +23,9 @@ pub(super) fn on_key(m: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
             if m.filter.error.is_some() {
                 return;
             }
-            m.filter.input = None;
+            if let Some(input) = m.filter.input.take() {
+                set(m, input.value(), effects);
+            }
             let text = m.filter.text.clone();
             if !text.is_empty() {
                 m.filter.history.retain(|h| *h != text);
@@ -76,9 +78,18 @@ pub(super) fn insert(input: &mut Input, text: &str) {
 fn changed(m: &mut Model, effects: &mut Vec<Effect>) {
     let text = m.filter.input.as_ref().map(|i| i.value().to_owned()).unwrap_or_default();
     match Query::read(&text, m.now) {
+        // `sta` will be `status:` more often than it is text to look for; Enter looks for it.
+        Ok(_) if unfinished(&text) => m.filter.error = None,
         Ok(_) => set(m, &text, effects),
         Err(e) => m.filter.error = Some(e),
     }
+}
+
+/// Whether the text ends with the beginning of a condition's name.
+fn unfinished(text: &str) -> bool {
+    let word = text.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let word = word.strip_prefix('-').unwrap_or(word);
+    !word.is_empty() && WORDS.iter().any(|w| w.name.starts_with(word))
 }
 
 /// Looks for that. A text with a mistake is not looked for.

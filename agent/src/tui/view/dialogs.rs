@@ -131,7 +131,7 @@ pub(crate) fn help_rows(m: &Model) -> Vec<Row> {
     // Two columns where there is room would have to be read twice; one is scrolled.
     let mut out = Vec::new();
     let mut entry = |keys: &str, name: &str, about: &str| {
-        let before = Run::column(Tone::Strong, keys, 19);
+        let before = Run::column(Tone::Strong, keys, 25);
         let name = if width >= 90 { Run::column(Tone::Dim, name, 18) } else { Run::new(Tone::Dim, "") };
         let room = width.saturating_sub(before.columns() + name.columns());
         for (i, run) in wrap(about, room).into_iter().enumerate() {
@@ -155,7 +155,7 @@ pub(crate) fn help_rows(m: &Model) -> Vec<Row> {
     for (mark, about) in [
         ("✓ ✗ – ?", "the signature: valid, invalid, unsigned, not checked"),
         ("s P ·", "from Healthie's staging, production, or neither"),
-        ("×2 ≈ ★ ◆", "attempts, seems to repeat an earlier one, pinned, marked for the diff"),
+        ("×2 ↻ ★ ◆", "attempts, seems to repeat an earlier one, pinned, marked for the diff"),
     ] {
         entry(&format!("  {mark}"), "", about);
     }

@@ -157,7 +157,7 @@ fn runs(s: &Summary, c: Columns, marked: bool) -> Vec<Run> {
         let many = if s.attempts > 1 { format!("×{}", s.attempts) } else { String::new() };
         out.push(Run::column(Tone::Doubtful, &many, 4));
     }
-    out.push(Run::new(Tone::Doubtful, if s.duplicate_of.is_some() { "≈" } else { " " }));
+    out.push(Run::new(Tone::Doubtful, if s.duplicate_of.is_some() { "↻" } else { " " }));
     out.push(Run::new(Tone::Doubtful, if s.pinned { "★" } else { " " }));
     out
 }

@@ -12,12 +12,16 @@ use crate::notice::Connection;
 
 pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
     let s = &m.standing;
-    let mut first = vec![Run::new(Tone::Strong, " healthie-tunnel  ")];
-    let (tone, text) = connection(m);
-    first.push(Run::new(tone, &text));
-    if let Some(url) = s.urls.first() {
+    // The address is what one looks for; all else gives way to it.
+    let wide = area.width >= 110;
+    let mut first = vec![Run::new(Tone::Strong, if wide { " healthie-tunnel  " } else { " " })];
+    let (tone, text) = connection(m, wide);
+    let url = s.urls.first().map(|url| Run::new(Tone::Strong, url));
+    let room = usize::from(area.width).saturating_sub(first[0].columns() + url.as_ref().map_or(0, |u| u.columns() + 2));
+    first.push(Run::cut(tone, &text, room.max(12)));
+    if let Some(url) = url {
         first.push(Run::new(Tone::Plain, "  "));
-        first.push(Run::new(Tone::Strong, url));
+        first.push(url);
     } else if let Some(tunnel) = &s.tunnel {
         first.push(Run::new(Tone::Plain, &format!("  tunnel {tunnel}")));
     }
@@ -39,7 +43,7 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn connection(m: &Model) -> (Tone, String) {
+fn connection(m: &Model, wide: bool) -> (Tone, String) {
     let s = &m.standing;
     let since = |at: Option<tunnel_delivery::Timestamp>| at.map(|at| age(m.now.since(at))).unwrap_or_default();
     match (&s.connection, s.whose) {
@@ -47,7 +51,11 @@ fn connection(m: &Model) -> (Tone, String) {
         (_, Whose::Others) => (Tone::Good, "● a running agent's".into()),
         (None, Whose::Ours) => (Tone::Dim, "○ starting".into()),
         (Some(Connection::Connected), _) => {
-            let heard = if s.heard.is_some() { format!(", heard {} ago", since(s.heard)) } else { String::new() };
+            let heard = match (s.heard, wide) {
+                (None, _) => String::new(),
+                (_, true) => format!(", heard {} ago", since(s.heard)),
+                (_, false) => format!(", ♥ {}", since(s.heard)),
+            };
             (Tone::Good, format!("● connected {}{heard}", since(s.since)))
         }
         (Some(Connection::Connecting { attempt }), _) => (Tone::Doubtful, format!("○ connecting, try {attempt}")),
