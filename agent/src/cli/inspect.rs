@@ -47,7 +47,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         }
     }
     let ended = signals::end();
-    let (mut tui, closed) = Tui::open(setup)?;
+    let (mut tui, closed) = Tui::open(setup).map_err(gone)?;
     let control = Arc::new(control);
     tui.connect(Arc::clone(&control));
     tokio::select! {
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     }
     let finished = tui.finish();
     control.end().await;
-    Ok(finished?)
+    finished.map_err(gone)
 }
 
 /// The inspector on the agent that runs in this process with that data folder, until it is closed.
@@ -66,10 +66,16 @@ pub(super) async fn running(data: PathBuf, mut setup: Setup) -> Result<(), Failu
     };
     setup.whose = Whose::Others;
     (setup.tunnel, setup.urls, setup.folder) = (status.tunnel, status.public_urls, data);
-    let (mut tui, closed) = Tui::open(setup)?;
+    let (mut tui, closed) = Tui::open(setup).map_err(gone)?;
     tui.connect(Arc::new(Control::Remote(agent)));
     closed.await;
-    Ok(tui.finish()?)
+    tui.finish().map_err(gone)
+}
+
+/// Why the inspector ended that nobody closed.
+pub(super) fn gone(e: std::io::Error) -> Failure {
+    Failure::unreachable(format!("the inspector ended: {e}"))
+        .hint("`--ui log` needs no screen; `events list` prints a list")
 }
 
 /// Whether keys can be read and a screen can be drawn.

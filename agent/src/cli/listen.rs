@@ -143,7 +143,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
 async fn inspected(config: ListenConfig, setup: Setup) -> Result<(), Failure> {
     let data = config.data.clone();
     let end = signals::end();
-    let (mut tui, closed) = Tui::open(setup)?;
+    let (mut tui, closed) = Tui::open(setup).map_err(inspect::gone)?;
     if let Some(connect) = tui.connector() {
         // By the way that other processes take, so that there is one way.
         tokio::spawn(async move {
@@ -165,7 +165,7 @@ async fn inspected(config: ListenConfig, setup: Setup) -> Result<(), Failure> {
     let ended = listen(config, Arc::new(tui.sink()), until).await;
     let finished = tui.finish();
     ended?;
-    Ok(finished?)
+    finished.map_err(inspect::gone)
 }
 
 fn concurrency(text: &str) -> Result<usize, String> {

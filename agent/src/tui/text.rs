@@ -102,9 +102,9 @@ impl Run {
     fn fill(&mut self, columns: usize, before: bool) {
         let blanks = " ".repeat(columns.saturating_sub(self.columns));
         if before {
-            self.text.insert_str(0, &blanks)
+            self.text.insert_str(0, &blanks);
         } else {
-            self.text.push_str(&blanks)
+            self.text.push_str(&blanks);
         }
         self.columns = self.columns.max(columns);
     }
@@ -191,7 +191,7 @@ pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

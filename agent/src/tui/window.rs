@@ -178,12 +178,16 @@ impl Window {
         }
         self.asked = false;
         if ask.place == Place::Again {
-            // So many came that what lies between is not in the page.
-            let reaches = found.items.last().is_none_or(|last| self.items.iter().any(|s| s.id >= last.id))
-                || found.next.is_none();
-            if !reaches && self.follow {
-                let query = self.query.clone();
-                return Some(self.start(query, Place::Newest));
+            // Perhaps so many came that what lies between is not in the page.
+            let front = self.items.front().map(|s| s.id);
+            let reaches = found.next.is_none() || found.items.last().is_none_or(|last| front >= Some(last.id));
+            if !reaches {
+                if self.follow {
+                    let query = self.query.clone();
+                    return Some(self.start(query, Place::Newest));
+                }
+                self.newer = Edge::More(front.map(|id| id.to_string()).unwrap_or_default());
+                return self.more();
             }
             for line in found.items.iter().rev() {
                 self.put(line);
@@ -456,24 +460,31 @@ pub(crate) fn is_failure(s: &Summary) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::tui::sample;
     use proptest::prelude::*;
 
+    /// Made once: the samples are made by way of JSON.
+    static LINES: LazyLock<Vec<Summary>> = LazyLock::new(|| (0..6000).map(sample::line).collect());
+
     /// A store of deliveries 0..n, asked as the archive is.
     fn answer(n: u32, ask: &Ask) -> PageFound {
         let question = ask.question();
-        let all = 0..n;
-        let all: Vec<Summary> =
-            if question.oldest_first { all.map(sample::line).collect() } else { all.rev().map(sample::line).collect() };
-        let after = |s: &Summary| match &question.cursor {
-            None => true,
-            Some(at) if question.oldest_first => s.id.to_string() > *at,
-            Some(at) => s.id.to_string() < *at,
+        let all = &LINES[..n as usize];
+        let at = question.cursor.as_ref().map(|at| all.partition_point(|s| s.id.to_string() < *at));
+        let (items, more): (Vec<Summary>, bool) = if question.oldest_first {
+            // Behind the one at the cursor, if it is there.
+            let from = at
+                .map_or(0, |i| i + usize::from(all.get(i).is_some_and(|s| Some(s.id.to_string()) == question.cursor)));
+            let rest = &all[from..];
+            (rest.iter().take(question.limit).cloned().collect(), rest.len() > question.limit)
+        } else {
+            let rest = &all[..at.unwrap_or(all.len())];
+            (rest.iter().rev().take(question.limit).cloned().collect(), rest.len() > question.limit)
         };
-        let mut rest = all.into_iter().filter(after);
-        let items: Vec<Summary> = rest.by_ref().take(question.limit).collect();
-        let next = rest.next().and(items.last().map(|s| s.id.to_string()));
+        let next = items.last().filter(|_| more).map(|s| s.id.to_string());
         PageFound { scanned: items.len() as u64, items, next }
     }
 
@@ -535,6 +546,26 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_nobody_tells_of_what_comes_looks_again() {
+        for scrolled in [0, 5] {
+            for more in [3, 190, 450] {
+                let mut w = window(50);
+                drop(w.down(scrolled));
+                let ask = w.first_again();
+                settle(&mut w, 50 + more, ask);
+                let wanted = if scrolled == 0 { 50 + more - 1 } else { 49 - scrolled as u32 };
+                assert_eq!(w.selected().unwrap().id, sample::id(wanted), "{scrolled} {more}");
+                let ask = w.first();
+                settle(&mut w, 50 + more, ask);
+                // Nothing is left out in between, however much of it is there.
+                let wanted = (0..50 + more).rev().map(sample::id);
+                assert!(w.items.iter().map(|s| s.id).eq(wanted.take(w.len())), "{scrolled} {more}");
+                assert!(w.len() > 50);
+            }
+        }
+    }
+
+    #[test]
     fn failures_are_found_beyond_the_window() {
         let mut w = window(3000);
         let mut met = 0;
@@ -546,7 +577,7 @@ mod tests {
             }
             met += 1;
         }
-        assert_eq!(met, (0..3000).filter(|n| is_failure(&sample::line(*n))).count());
+        assert_eq!(met, LINES[..3000].iter().filter(|s| is_failure(s)).count());
     }
 
     #[test]

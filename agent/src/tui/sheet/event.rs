@@ -43,7 +43,7 @@ pub(super) fn rows(s: &Stored, width: usize) -> Vec<Row> {
             }
         }
         None => {
-            out.extend(field("event", Tone::Doubtful, "none: the body is no JSON object with an event's name", width))
+            out.extend(field("event", Tone::Doubtful, "none: the body is no JSON object with an event's name", width));
         }
     }
     out.push(Row::new());

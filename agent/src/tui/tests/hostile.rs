@@ -114,6 +114,7 @@ proptest! {
 
 /// Drawing looks at what is visible only: a body of 10 MB, on one line or as a million values, is drawn about as fast as a small one.
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what is read of it in a release")]
 fn a_body_of_megabytes_does_not_slow_a_drawing() {
     let fastest = |b: &Bench| -> Duration {
         let one = || {

@@ -12,6 +12,7 @@ use crate::notice::Notice;
 const AT_ONCE: u32 = 512;
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what is read of it in a release")]
 fn what_comes_does_not_keep_a_key_waiting() {
     let mut b = Bench::new((160, 45), true, 600);
     let notices: Vec<_> = (600..600 + AT_ONCE).map(|n| Arc::new(Notice::Delivery(Arc::new(sample::line(n))))).collect();

@@ -33,6 +33,7 @@ pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
         Action::OtherPane => {
             m.focus = if m.focus == Focus::List && !m.zoomed { Focus::Detail } else { Focus::List };
             m.zoomed &= m.focus == Focus::Detail;
+            m.list.hold();
         }
         Action::NextTab => details::open_tab(m, m.tab.step(1)),
         Action::PreviousTab => details::open_tab(m, m.tab.step(-1)),

@@ -75,8 +75,10 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
                 (None, Some(status)) if a.succeeded() => m.say(format!("sent again: {status} in {took}")),
                 (None, status) => m.complain(format!("sent again: {} answered {}", a.target, status.unwrap_or(0))),
             }
-            let attempt = done.attempt.clone();
-            m.list.change(id, |line| *line = crate::summary::after(line.clone(), &attempt));
+            // An agent in this process tells of the attempt by itself.
+            if m.standing.whose != Whose::Ours {
+                m.list.change(id, |line| *line = crate::summary::after(line.clone(), &done.attempt));
+            }
             m.show_last_attempt = Some(id);
             m.outdated = true;
             m.eager = true;
@@ -92,9 +94,9 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
                 let how = if batch.stopped { "stopped" } else { "done" };
                 let text = format!("replay {how}: {} answered 2xx, {} not", batch.ok, batch.failed);
                 if batch.failed > 0 || batch.stopped {
-                    m.complain(text)
+                    m.complain(text);
                 } else {
-                    m.say(text)
+                    m.say(text);
                 }
                 m.outdated = true;
             }
@@ -161,12 +163,12 @@ fn tick(m: &mut Model, effects: &mut Vec<Effect>) {
     if !m.ready {
         return;
     }
-    if m.ticks % FIGURES == 0 {
+    if m.ticks.is_multiple_of(FIGURES) {
         effects.push(Effect::Totals);
     }
     // An agent in another process tells nothing by itself, and text can only be looked for in the store.
     let told_of_nothing = m.standing.whose == Whose::Others || m.filter.query.texts().next().is_some();
-    if told_of_nothing && m.ticks % LOOK == 0 && m.list.follow {
+    if told_of_nothing && m.ticks.is_multiple_of(LOOK) {
         effects.extend(m.list.first_again().map(Effect::Page));
     }
 }

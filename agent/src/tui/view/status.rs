@@ -32,8 +32,12 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
     if area.height > 1 {
         put(buffer, area.x, area.y, area.width, &first, m.theme, Style::new());
         let mut second = vec![Run::new(Tone::Plain, " ")];
-        second.extend(target(s));
-        second.extend(figures);
+        if let Some(Connection::Waiting { reason, .. }) = &s.connection {
+            second.push(Run::new(Tone::Bad, reason));
+        } else {
+            second.extend(target(s));
+            second.extend(figures);
+        }
         put(buffer, area.x, area.y + 1, area.width, &second, m.theme, Style::new());
     } else {
         let mut one = first;
@@ -59,9 +63,7 @@ fn connection(m: &Model, wide: bool) -> (Tone, String) {
             (Tone::Good, format!("● connected {}{heard}", since(s.since)))
         }
         (Some(Connection::Connecting { attempt }), _) => (Tone::Doubtful, format!("○ connecting, try {attempt}")),
-        (Some(Connection::Waiting { reason, .. }), _) => {
-            (Tone::Bad, format!("○ no connection for {}: {reason}", since(s.since)))
-        }
+        (Some(Connection::Waiting { .. }), _) => (Tone::Bad, format!("○ no connection for {}", since(s.since))),
         (Some(Connection::Refused { reason }), _) => (Tone::Bad, format!("✗ refused: {reason}")),
         (Some(Connection::Closed), _) => (Tone::Dim, "○ closed".into()),
     }
