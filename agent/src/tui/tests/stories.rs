@@ -79,12 +79,14 @@ fn what_comes_is_put_in_only_if_it_fits() {
 #[test]
 fn after_a_replay_the_new_attempt_is_shown() {
     let mut b = bench();
-    b.press("jj");
+    // This one has two attempts, and the first of them is looked at.
+    b.press("j5<<>");
     let id = b.m.list.selected().unwrap().id;
-    b.press("r");
+    assert!(b.shows("1 of 2"), "{}", b.text());
+    b.press("1r");
     assert!(matches!(b.wanted.pop(), Some(Effect::Replay(which, None)) if which == id));
     assert!(b.shows("sending again"));
-    let attempt = attempt(57, 200);
+    let attempt = attempt(58, 200);
     b.all.get_mut(&id).unwrap().attempts.push(attempt.clone());
     let done = Replayed { id, event_type: None, attempt };
     b.happens(Message::Replayed(id, Ok(Box::new(done))));
