@@ -392,6 +392,24 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_the_inspector_are_a_table_and_the_project_wins() {
+        let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let load = |project: &str| {
+            std::fs::create_dir_all(home.path().join("healthie-tunnel")).unwrap();
+            let user = "[keys]\nreplay = \"x\"\npin = \"P\"\n";
+            std::fs::write(home.path().join("healthie-tunnel/config.toml"), user).unwrap();
+            std::fs::write(folder.path().join(PROJECT_FILE), project).unwrap();
+            let env = environment(&[("XDG_CONFIG_HOME", home.path().to_str().unwrap())]);
+            Settings::load(Vec::new(), env, folder.path())
+        };
+        let settings = load("[keys]\nreplay = \"ctrl-r f5\"\n").unwrap();
+        let keys: Vec<_> = settings.key_bindings().iter().map(|k| (k.action.as_str(), k.keys.as_str())).collect();
+        assert_eq!(keys, [("pin", "P"), ("replay", "ctrl-r f5")]);
+        let error = load("[keys]\nreplay = 5\n").unwrap_err().to_string();
+        assert!(error.contains("\"replay\"") && error.contains(PROJECT_FILE), "{error}");
+    }
+
+    #[test]
     fn secrets_may_be_in_a_file_and_are_never_printed() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");

@@ -143,7 +143,7 @@ actions! {
     Program {
     Action::Help, "help", "? f1", "help", "this help";
     Action::Redraw, "redraw", "ctrl-l", "", "draw the screen anew";
-    Action::Suspend, "suspend", "ctrl-z", "", "suspend";
+    Action::Suspend, "suspend", "ctrl-z", "", "suspend; an agent in this process stops with it";
     Action::Quit, "quit", "q ctrl-c", "quit", "quit";
     }
 }
@@ -261,7 +261,8 @@ impl KeyMap {
         let mut set: Vec<(Key, Action)> = Vec::new();
         for (name, keys) in changes {
             let Some(known) = ACTIONS.iter().find(|k| k.name == name) else {
-                return Err(format!("{name:?} is no action; `?` in the inspector lists them with their names"));
+                let names: Vec<&str> = ACTIONS.iter().map(|k| k.name).collect();
+                return Err(format!("{name:?} is no action of the inspector; its actions are {}", names.join(", ")));
             };
             map.keys.retain(|(_, action)| *action != known.action);
             for text in keys.split_whitespace() {

@@ -132,7 +132,7 @@ pub(crate) fn help_rows(m: &Model) -> Vec<Row> {
     let mut out = Vec::new();
     let mut entry = |keys: &str, name: &str, about: &str| {
         let before = Run::column(Tone::Strong, keys, 25);
-        let name = if width >= 90 { Run::column(Tone::Dim, name, 18) } else { Run::new(Tone::Dim, "") };
+        let name = if width >= 70 { Run::column(Tone::Dim, name, 18) } else { Run::new(Tone::Dim, "") };
         let room = width.saturating_sub(before.columns() + name.columns());
         for (i, run) in wrap(about, room).into_iter().enumerate() {
             match i {
