@@ -12,6 +12,7 @@ use crate::control::Filter;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What must hold, in the language of the inspector's filter (`healthie-tunnel inspect --help`), instead of the options below
+    #[arg(conflicts_with_all = ["event", "resource", "signature", "status", "since", "until", "tunnel", "text"])]
     filter: Vec<String>,
     #[command(flatten)]
     filters: Filters,

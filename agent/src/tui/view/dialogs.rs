@@ -151,6 +151,7 @@ pub(crate) fn help_rows(m: &Model) -> Vec<Row> {
     for word in WORDS {
         entry(&format!("  {}:", word.name), "", &format!("{}: {}", word.values, word.about));
     }
+    entry("Mouse", "", "selects, scrolls, opens tabs; with shift held most terminals select text instead");
     entry("Marks", "", "");
     for (mark, about) in [
         ("✓ ✗ – ?", "the signature: valid, invalid, unsigned, not checked"),
