@@ -56,7 +56,12 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
             effects.push(Effect::Page(m.list.look_for(&query)));
             effects.push(Effect::Totals);
         }
-        Message::Page(ask, Ok(found)) => effects.extend(m.list.page(&ask, found).map(Effect::Page)),
+        Message::Page(ask, Ok(found)) => {
+            effects.extend(m.list.page(&ask, found).map(Effect::Page));
+            if m.list.took_no_failure() {
+                m.say("no further failure");
+            }
+        }
         Message::Page(ask, Err(e)) => {
             if m.list.failed(&ask) {
                 m.complain(sentence(&e));

@@ -89,23 +89,23 @@ fn target(s: &Standing) -> Vec<Run> {
 
 fn figures(s: &Standing) -> Vec<Run> {
     let mut out = Vec::new();
-    if let Some(totals) = s.totals {
-        let text = format!("{} stored, {}  ", count(totals.deliveries), size(totals.disk_bytes));
-        out.push(Run::new(Tone::Dim, &text));
-    }
     if s.whose == Whose::Ours {
         out.push(Run::new(Tone::Plain, &format!("+{} ", count(s.came))));
         out.push(Run::new(Tone::Good, &format!("✓{} ", count(s.succeeded))));
         out.push(Run::new(if s.failed > 0 { Tone::Bad } else { Tone::Dim }, &format!("✗{} ", count(s.failed))));
         if s.queued > 0 {
-            out.push(Run::new(Tone::Doubtful, &format!(" {} wait for the handler", count(s.queued))));
+            out.push(Run::new(Tone::Doubtful, &format!("{} wait for the handler ", count(s.queued))));
         }
         if s.at_relay > 0 {
-            out.push(Run::new(Tone::Doubtful, &format!(" {} wait at the relay", count(s.at_relay))));
+            out.push(Run::new(Tone::Doubtful, &format!("{} wait at the relay ", count(s.at_relay))));
         }
         if s.left_out > 0 {
-            out.push(Run::new(Tone::Dim, &format!(" ({} not counted)", count(s.left_out))));
+            out.push(Run::new(Tone::Dim, &format!("({} not counted) ", count(s.left_out))));
         }
+    }
+    if let Some(totals) = s.totals {
+        let text = format!(" {} stored, {}", count(totals.deliveries), size(totals.disk_bytes));
+        out.push(Run::new(Tone::Dim, &text));
     }
     out
 }

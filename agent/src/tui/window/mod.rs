@@ -42,6 +42,8 @@ pub(crate) struct Window {
     pub(crate) searched: Option<u64>,
     /// A failure that is looked for further down or up than the window reaches.
     wanted_failure: Option<bool>,
+    /// Whether there was none.
+    no_failure: bool,
 }
 
 impl Window {
@@ -60,6 +62,7 @@ impl Window {
             follow: true,
             searched: None,
             wanted_failure: None,
+            no_failure: false,
         }
     }
 
@@ -180,10 +183,18 @@ impl Window {
         }
         self.trim();
         self.keep_in_view();
-        if let Some(down) = self.wanted_failure
-            && self.find_failure(down)
-        {
-            self.wanted_failure = None;
+        if let Some(down) = self.wanted_failure {
+            let ends = *(if down { &self.older } else { &self.newer }) == Edge::End;
+            if self.find_failure(down) {
+                self.wanted_failure = None;
+            } else if ends {
+                self.wanted_failure = None;
+                self.no_failure = true;
+            } else {
+                // What was gone through is not gone through again.
+                self.selected = if down { self.items.len().saturating_sub(1) } else { 0 };
+                self.keep_in_view();
+            }
         }
         // A search that finds little goes on by itself.
         let goes_on = match &ask.place {
@@ -390,6 +401,11 @@ impl Window {
         self.selected = if down { self.items.len().saturating_sub(1) } else { 0 };
         self.keep_in_view();
         (true, self.more())
+    }
+
+    /// Whether the look for a failure beyond the window came to nothing since this was asked last.
+    pub(crate) fn took_no_failure(&mut self) -> bool {
+        std::mem::take(&mut self.no_failure)
     }
 
     fn find_failure(&mut self, down: bool) -> bool {
