@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::arguments::{self, Data, Gather, Secrets};
-use super::{Context, Failure, signals};
+use super::{Context, Failure, events, signals};
 use crate::control::{Control, Remote};
 use crate::settings::{Environment, Settings};
 use crate::tui::{KeyMap, Setup, Tui, Whose};
@@ -34,9 +34,11 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
             Failure::usage("the inspector needs a terminal").hint("`healthie-tunnel events list` prints a list")
         );
     }
+    let filter = args.filter.join(" ");
+    events::find::check(&filter)?;
     let local = arguments::local(&settings)?;
     let control = local.connect().await?;
-    let mut setup = setup(&settings, context.out.style.colour, &args.filter.join(" "))?;
+    let mut setup = setup(&settings, context.out.style.colour, &filter)?;
     match &control {
         Control::Local(_) => setup.whose = Whose::Store,
         Control::Remote(_) => {

@@ -1,7 +1,7 @@
 //! `events`: what is stored.
 
 mod filters;
-mod find;
+pub(crate) mod find;
 mod list;
 mod show;
 mod tail;
