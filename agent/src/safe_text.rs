@@ -30,12 +30,56 @@ impl<'a> SafeText<'a> {
     }
 }
 
-/// Whether a character acts on the terminal, on the order of the characters around it, or cannot be seen.
+/// Whether a character acts on the terminal, on the order of the characters around it, or cannot be seen: control and format characters
+/// (Cc, Cf), line separators, fillers, variation selectors; flags and skin tones, which join with what is beside them in some terminals;
+/// and the few that are drawn far wider than the room they get.
 pub(crate) fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+            | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fdfa}' | '\u{fdfb}' | '\u{fdfd}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+            | '\u{1242b}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{1f1e6}'..='\u{1f1ff}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The most marks that are drawn onto one character; a heap of them would reach into the lines around it.
+const MOST_MARKS: usize = 2;
+
+/// One character as it is drawn: itself, or what stands for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// What is drawn.
+    pub text: Drawn,
+    /// The columns it takes on a terminal.
+    pub columns: usize,
+}
+
+/// What is drawn for a character.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// The character.
+    Plain(char),
+    /// What makes it visible, ASCII.
+    Shown(String),
+}
+
+/// The characters of a text as they are drawn, for whoever lays text out in columns. Line breaks and tabs are shown like everything that acts.
+pub fn pieces(text: &str) -> impl Iterator<Item = Piece> {
+    // A mark at the beginning would be drawn onto what comes before the text.
+    let mut marks = MOST_MARKS;
+    text.chars().map(move |c| {
+        let columns = unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
+        marks = if columns == 0 { marks + 1 } else { 0 };
+        if acts(c) || marks > MOST_MARKS {
+            let shown = visible(c);
+            marks = MOST_MARKS;
+            Piece { columns: shown.len(), text: Drawn::Shown(shown) }
+        } else {
+            Piece { columns, text: Drawn::Plain(c) }
+        }
+    })
 }
 
 /// The visible form of a character that acts.
@@ -117,6 +161,23 @@ mod tests {
         assert_eq!(SafeText::new("abcd").cut(0).to_string(), "");
         assert_eq!(format!("{:>6}|", SafeText::new("ab")), "    ab|");
         assert_eq!(bytes_as_text(b"a\xff\xc3\xa4"), "a\\xffä");
+    }
+
+    #[test]
+    fn marks_do_not_pile_up_and_widths_are_told() {
+        let drawn = |text: &str| -> String {
+            pieces(text)
+                .map(|p| match p.text {
+                    Drawn::Plain(c) => c.to_string(),
+                    Drawn::Shown(text) => text,
+                })
+                .collect()
+        };
+        assert_eq!(drawn("e\u{301}"), "e\u{301}");
+        assert_eq!(drawn("e\u{301}\u{301}\u{301}x\u{301}"), "e\u{301}\u{301}\\u{301}x\u{301}");
+        assert_eq!(drawn("\u{301}x"), "\\u{301}x");
+        assert_eq!(drawn("\u{1f1e9}\u{1f1ea}\t"), "\\u{1f1e9}\\u{1f1ea}\\t");
+        assert_eq!(pieces("a日\n").map(|p| p.columns).sum::<usize>(), 5);
     }
 
     proptest! {

@@ -80,6 +80,11 @@ impl Signing {
         &self.secrets
     }
 
+    /// One of the secrets, as a [`Match`] counts them.
+    pub fn secret(&self, index: usize) -> Option<&Secret> {
+        self.secrets.get(index)
+    }
+
     /// Checks a delivery.
     pub fn check(&self, delivery: &Delivery) -> Checked {
         let body_sha256 = tunnel_signature::sha256(&delivery.body);

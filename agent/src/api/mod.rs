@@ -29,6 +29,8 @@ const MOST_QUESTION: usize = 1024 * 1024;
 const MOST_REQUEST: usize = 2 * crate::request_text::MAX_TEXT;
 /// The longest delivery that is brought: a fixture's text, of which every byte may take two in JSON.
 const MOST_LOAD: usize = 2 * tunnel_fixture::limits::MAX_FILE as usize + MOST_QUESTION;
+/// The longest question that has a body in it.
+const MOST_EDITED: usize = 64 * 1024 * 1024;
 
 struct Shared {
     ops: Arc<Operations>,
@@ -64,6 +66,10 @@ pub async fn serve(
         .route("/v1/check", post(check))
         .route("/v1/compact", post(compact))
         .route("/v1/export", post(export))
+        .route("/v1/page", post(page))
+        .route("/v1/totals", post(totals))
+        .route("/v1/mark", post(mark))
+        .route("/v1/edited", post(edited).layer(DefaultBodyLimit::max(MOST_EDITED)))
         .layer(DefaultBodyLimit::max(MOST_QUESTION))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
         .with_state(shared);
@@ -174,6 +180,22 @@ async fn compact(State(shared): State<Arc<Shared>>) -> Answer<crate::control::Sh
 
 async fn export(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {
     Ok(lines(shared.ops.export(question::<Export>(&body)?)))
+}
+
+async fn page(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::PageFound> {
+    Ok(Json(shared.ops.page(&question(&body)?).await?))
+}
+
+async fn totals(State(shared): State<Arc<Shared>>) -> Json<crate::control::Totals> {
+    Json(shared.ops.totals())
+}
+
+async fn mark(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<()> {
+    Ok(Json(shared.ops.mark(&question(&body)?).await?))
+}
+
+async fn edited(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {
+    Ok(Json(shared.ops.edited(&question(&body)?).await?))
 }
 
 async fn follow(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {

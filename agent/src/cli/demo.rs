@@ -1,16 +1,17 @@
 //! `demo`: the whole way in one process.
 
+use super::arguments::Gather;
 use super::style::Tone;
-use super::{Context, Failure, signals};
+use super::{Context, Failure, inspect, signals};
 use crate::safe_text::SafeText;
 
 /// See the whole way at work in this process: relay, agent, a sample handler and signed deliveries
 ///
-/// Everything is on the loopback interface and in a temporary folder, and nothing stays behind. Prints what happened to each delivery;
-/// exits 0 only if each came out as it should.
+/// Everything is on the loopback interface and in a temporary folder, and nothing stays behind. On a terminal it opens the inspector on the
+/// deliveries; then, or else at once, it prints what happened to each of them. Exits 0 only if each came out as it should.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print the report only. There is no terminal interface yet, so this changes nothing
+    /// Print the report only
     #[arg(long)]
     no_tui: bool,
     /// Print a JSON object
@@ -19,8 +20,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let _ = args.no_tui;
-    let report = crate::demo::run(signals::end()).await.map_err(|e| Failure::unreachable(e.to_string()))?;
+    let shows = !args.no_tui && !args.json && inspect::on_a_terminal(&context.environment);
+    let mut shown = Ok(());
+    let demo = if shows {
+        let settings = Gather::default().load(context)?;
+        let setup = inspect::setup(&settings, context.out.style.colour, "")?;
+        let show = async |data| shown = inspect::running(data, setup).await;
+        crate::demo::run_and_show(signals::end(), show).await
+    } else {
+        crate::demo::run(signals::end()).await
+    };
+    let report = demo.map_err(|e| Failure::unreachable(e.to_string()))?;
+    shown?;
     let out = &mut context.out;
     if args.json {
         out.json(&report)?;

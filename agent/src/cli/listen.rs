@@ -1,14 +1,18 @@
 //! `listen`: connect, store, verify, forward.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::arguments::{self, Data, Gather, Secrets};
 use super::events::unknown;
+use super::inspect::{self, on_a_terminal};
 use super::ui::{Form, Ui};
 use super::{Context, Failure, signals};
+use crate::control::{Control, Remote};
 use crate::forward::HostHeader;
 use crate::listen::{LAST_ATTEMPTS, ListenConfig, run as listen};
 use crate::settings::{Moment, RelayUrl, SettingsError};
+use crate::tui::{Setup, Tui};
 
 /// Connect to the relay; store, verify and forward what comes
 ///
@@ -78,7 +82,7 @@ pub(crate) struct Args {
     /// Trust the certificates in this PEM file, besides the platform's
     #[arg(long, value_name = "FILE")]
     ca: Option<String>,
-    /// How it reports: log or json [default: log]
+    /// How it reports: tui, log or json [default: tui on a terminal, else log]
     #[arg(long, value_name = "FORM")]
     ui: Option<String>,
     /// The port of the local interface on 127.0.0.1 [default: any]
@@ -111,7 +115,11 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         .one("ui", &args.ui)
         .one("inspector_port", &args.inspector_port)
         .load(context)?;
-    let form = settings.value::<Form>("ui")?.unwrap_or(Form::Log);
+    let terminal = on_a_terminal(&context.environment);
+    let form = settings.value::<Form>("ui")?.unwrap_or(if terminal { Form::Tui } else { Form::Log });
+    if form == Form::Tui && !terminal {
+        return Err(Failure::usage("--ui tui needs a terminal").hint("use --ui log or --ui json"));
+    }
     let config = ListenConfig {
         relay: settings.value::<RelayUrl>("relay")?.ok_or(SettingsError::Missing { key: "relay" })?,
         token: settings.token()?.ok_or(SettingsError::Missing { key: "token" })?,
@@ -140,10 +148,42 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let patterns: Vec<String> =
         policy.events.iter().cloned().chain(policy.routes.routes.iter().map(|r| r.pattern.clone())).collect();
     unknown::note(&patterns, None, &mut context.out).await?;
+    if form == Form::Tui {
+        return inspected(config, inspect::setup(&settings, context.out.style.colour, "")?).await;
+    }
     let ui = Ui::start(form, context.out.style)?;
     let ended = listen(config, Arc::new(ui.sink()), signals::end()).await;
     ui.finish();
     Ok(ended?)
+}
+
+/// Runs the agent under the inspector, until the user quits or the agent ends.
+async fn inspected(config: ListenConfig, setup: Setup) -> Result<(), Failure> {
+    let data = config.data.clone();
+    let end = signals::end();
+    let (mut tui, closed) = Tui::open(setup).map_err(inspect::gone)?;
+    if let Some(connect) = tui.connector() {
+        // By the way that other processes take, so that there is one way.
+        tokio::spawn(async move {
+            let agent = loop {
+                match Remote::find(&data).await {
+                    Some(agent) if agent.file().pid == std::process::id() => break agent,
+                    _ => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            };
+            drop(connect.send(Arc::new(Control::Remote(agent))));
+        });
+    }
+    let until = async move {
+        tokio::select! {
+            () = end => {}
+            () = closed => {}
+        }
+    };
+    let ended = listen(config, Arc::new(tui.sink()), until).await;
+    let finished = tui.finish();
+    ended?;
+    finished.map_err(inspect::gone)
 }
 
 fn concurrency(text: &str) -> Result<usize, String> {

@@ -11,6 +11,7 @@ mod editor;
 mod events;
 mod failure;
 mod fixtures;
+mod inspect;
 mod listen;
 mod log;
 mod output;
@@ -47,6 +48,7 @@ struct Cli {
 enum Command {
     Listen(Box<listen::Args>),
     Demo(demo::Args),
+    Inspect(inspect::Args),
     #[command(subcommand)]
     Events(events::Command),
     Replay(replay::Args),
@@ -108,7 +110,7 @@ fn diagnostics(environment: &Environment) {
     // Somebody else's subscriber, in a test, is as good.
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(|| crate::tui::Aside)
         .with_ansi(false)
         .with_target(false)
         .try_init();
@@ -127,6 +129,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
     match command {
         Command::Listen(args) => listen::run(*args, context).await,
         Command::Demo(args) => demo::run(args, context).await,
+        Command::Inspect(args) => inspect::run(args, context).await,
         Command::Events(command) => events::run(command, context).await,
         Command::Replay(args) => replay::run(args, context).await,
         Command::Trigger(args) => trigger::run(*args, context).await,

@@ -25,6 +25,8 @@ const REST: Duration = Duration::from_millis(10);
 /// The form of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
+    /// The inspector; it does not write through here.
+    Tui,
     Log,
     Json,
 }
@@ -36,8 +38,8 @@ impl FromStr for Form {
         match s {
             "log" => Ok(Form::Log),
             "json" => Ok(Form::Json),
-            "tui" => Err("the terminal interface is not there yet; use log or json".into()),
-            _ => Err(format!("{s:?} is neither log nor json")),
+            "tui" => Ok(Form::Tui),
+            _ => Err(format!("{s:?} is none of tui, log and json")),
         }
     }
 }
@@ -132,6 +134,7 @@ fn render(out: &mut String, notice: &Notice, form: Form, log: &mut Log) {
                 out.push('\n');
             }
         }
+        Form::Tui => {}
         Form::Log => {
             let now = Timestamp::from_system(std::time::SystemTime::now());
             if let Some(line) = log.line(notice, now) {
@@ -158,6 +161,6 @@ mod tests {
             out,
             "{\"type\":\"connection\",\"state\":\"waiting\",\"delay_ms\":250,\"reason\":\"gone\\u001b[2J\"}\n{\"type\":\"gap\",\"count\":3,\"reason\":\"age\"}\n"
         );
-        assert_eq!("tui".parse::<Form>().unwrap_err(), "the terminal interface is not there yet; use log or json");
+        assert_eq!("tuy".parse::<Form>().unwrap_err(), "\"tuy\" is none of tui, log and json");
     }
 }

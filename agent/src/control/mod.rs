@@ -3,11 +3,13 @@
 //! [`Operations`] has them once. A running agent serves them (`api`), and a command finds out here which of the two it is: it asks the
 //! agent that the data folder's `agent.json` names, or opens the store itself.
 
+mod edited;
 mod export;
 mod filter;
 mod follow;
 mod groups;
 mod held;
+mod inspect;
 mod load;
 mod local;
 mod operations;
@@ -24,11 +26,13 @@ use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Options};
 use tunnel_delivery::Stored;
 
+pub use edited::Edited;
 pub use export::{Export, Exported};
 pub use filter::{Filter, Found};
 pub use follow::{Follow, Told};
 pub use groups::{Group, Grouped};
 pub use held::{AgentFile, Claim};
+pub use inspect::{Marking, PageAsk, PageFound, Totals};
 pub use load::{Load, Loaded};
 pub use local::{Followed, Follower, Local};
 pub use operations::{Operations, Replay, Replayed, Running};

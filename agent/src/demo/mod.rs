@@ -92,11 +92,22 @@ impl Drop for Folder {
 /// # Errors
 /// A piece of it did not start, or was lost, or it was interrupted.
 pub async fn run(shutdown: impl Future<Output = ()>) -> Result<Report, DemoError> {
+    run_and_show(shutdown, |_| async {}).await
+}
+
+/// As [`run`]; once everything has happened, and before anything is taken apart, `show` is given the agent's data folder.
+///
+/// # Errors
+/// Likewise.
+pub async fn run_and_show<S: Future<Output = ()>>(
+    shutdown: impl Future<Output = ()>,
+    show: impl FnOnce(PathBuf) -> S,
+) -> Result<Report, DemoError> {
     let began = Instant::now();
     let folder = Folder::new().map_err(start("folder"))?;
     let (relay, token) = relay(&folder.0.join("relay")).await?;
     let addr = relay.addresses().http.first().copied().ok_or_else(|| DemoError::Lost("no relay".into()))?;
-    let report = with_agent(&folder.0.join("agent"), addr, token, began, shutdown).await;
+    let report = with_agent(&folder.0.join("agent"), addr, token, began, shutdown, show).await;
     relay.stop().await;
     report
 }
@@ -113,12 +124,13 @@ async fn relay(data: &Path) -> Result<(Relay, Token), DemoError> {
     Ok((relay, Token::new(token.expose().to_owned()).map_err(start("tunnel"))?))
 }
 
-async fn with_agent(
+async fn with_agent<S: Future<Output = ()>>(
     data: &Path,
     relay: SocketAddr,
     token: Token,
     began: Instant,
     shutdown: impl Future<Output = ()>,
+    show: impl FnOnce(PathBuf) -> S,
 ) -> Result<Report, DemoError> {
     let handler = handler::start().await.map_err(start("handler"))?;
     let peer = Peer { tls: false, host: relay.ip().to_string(), port: relay.port() };
@@ -152,13 +164,20 @@ async fn with_agent(
     let agent = tokio::spawn(listen::run(config, Arc::new(sink), async {
         let _ = ended.await;
     }));
+    let mut shutdown = std::pin::pin!(shutdown);
     let story = tokio::time::timeout(PATIENCE, async {
         tokio::select! {
             told = tell(data, &peer, &mut heard, began) => told,
-            () = shutdown => Err(DemoError::Interrupted),
+            () = &mut shutdown => Err(DemoError::Interrupted),
         }
     })
     .await;
+    if matches!(story, Ok(Ok(_))) {
+        tokio::select! {
+            () = show(data.to_owned()) => {}
+            () = shutdown => {}
+        }
+    }
     let _ = end.send(());
     let stopped: Result<(), ListenError> = agent.await.unwrap_or(Ok(()));
     match (story, stopped) {

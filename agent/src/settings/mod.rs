@@ -118,7 +118,19 @@ pub type Flags = Vec<(&'static str, String)>;
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     found: BTreeMap<&'static str, Sourced>,
+    key_bindings: Vec<KeyBinding>,
     environment: Environment,
+}
+
+/// Keys of the inspector for one action, from the table `[keys]` of a file. What they mean is decided where they are used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyBinding {
+    /// The action's name.
+    pub action: String,
+    /// Keys, separated by blanks.
+    pub keys: String,
+    /// Where this was written.
+    pub origin: Origin,
 }
 
 impl Settings {
@@ -127,7 +139,7 @@ impl Settings {
     /// # Errors
     /// A file that is there and cannot be used.
     pub fn load(flags: Flags, environment: Environment, folder: &Path) -> Result<Settings, SettingsError> {
-        let mut settings = Settings { found: BTreeMap::new(), environment };
+        let mut settings = Settings { environment, ..Settings::default() };
         // From the weakest to the strongest; each replaces what was there.
         if let Some(user) = settings.environment.config_file() {
             settings.read_file(&user)?;
@@ -174,6 +186,11 @@ impl Settings {
         })?;
         for (name, value) in &table {
             let wrong = |why: String| SettingsError::Key { path: shown.clone(), why };
+            if let ("keys", toml::Value::Table(keys)) = (name.as_str(), value) {
+                self.read_keys(keys, path)
+                    .map_err(|action| wrong(format!("keys for {action:?} that are not a string like \"r ctrl-r\"")))?;
+                continue;
+            }
             let key = KEYS
                 .iter()
                 .find(|k| k.name == name)
@@ -189,6 +206,22 @@ impl Settings {
             self.found.insert(key.name, Sourced { values, origin: Origin::File(path.to_owned()) });
         }
         Ok(())
+    }
+
+    /// The keys of a stronger file replace those of a weaker one, action by action.
+    fn read_keys(&mut self, keys: &toml::Table, path: &Path) -> Result<(), String> {
+        for (action, keys) in keys {
+            let toml::Value::String(keys) = keys else { return Err(action.clone()) };
+            self.key_bindings.retain(|b| b.action != *action);
+            let origin = Origin::File(path.to_owned());
+            self.key_bindings.push(KeyBinding { action: action.clone(), keys: keys.clone(), origin });
+        }
+        Ok(())
+    }
+
+    /// The keys of the inspector that were set.
+    pub fn key_bindings(&self) -> &[KeyBinding] {
+        &self.key_bindings
     }
 
     /// The environment the settings were made from.
@@ -361,6 +394,24 @@ mod tests {
         let broken = load("a = 1\nsecret = \"whsec_private");
         assert!(broken.contains("line 2") && !broken.contains("whsec_private"), "{broken}");
         assert_eq!(load("secret = \"x\""), "");
+    }
+
+    #[test]
+    fn keys_of_the_inspector_are_a_table_and_the_project_wins() {
+        let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let load = |project: &str| {
+            std::fs::create_dir_all(home.path().join("healthie-tunnel")).unwrap();
+            let user = "[keys]\nreplay = \"x\"\npin = \"P\"\n";
+            std::fs::write(home.path().join("healthie-tunnel/config.toml"), user).unwrap();
+            std::fs::write(folder.path().join(PROJECT_FILE), project).unwrap();
+            let env = environment(&[("XDG_CONFIG_HOME", home.path().to_str().unwrap())]);
+            Settings::load(Vec::new(), env, folder.path())
+        };
+        let settings = load("[keys]\nreplay = \"ctrl-r f5\"\n").unwrap();
+        let keys: Vec<_> = settings.key_bindings().iter().map(|k| (k.action.as_str(), k.keys.as_str())).collect();
+        assert_eq!(keys, [("pin", "P"), ("replay", "ctrl-r f5")]);
+        let error = load("[keys]\nreplay = 5\n").unwrap_err().to_string();
+        assert!(error.contains("\"replay\"") && error.contains(PROJECT_FILE), "{error}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `events`: what is stored.
 
 pub(crate) mod filters;
+pub(crate) mod find;
 mod list;
 mod show;
 mod tail;

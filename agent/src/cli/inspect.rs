@@ -1,0 +1,109 @@
+//! `inspect`: the inspector on what is stored, here or at a running agent.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::arguments::{self, Data, Gather, Secrets};
+use super::{Context, Failure, events, signals};
+use crate::control::{Control, Remote};
+use crate::settings::{Environment, Settings};
+use crate::tui::{KeyMap, Setup, Tui, Whose};
+
+/// Open the inspector on what is stored, or on an agent that runs in another terminal
+///
+/// The list follows what comes; press ? for its keys. Without a running agent it has the store for itself as long as it is open, and
+/// `listen` cannot start on the same folder. FILTER is words that all must hold: event:appointment.* type:Appointment resource:123
+/// status:failed sig:invalid env:staging tunnel:NAME since:24h until:1h is:repeat text:"no show", or text that the body must have; | stands
+/// between alternatives, - before what must not be.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to show to begin with
+    filter: Vec<String>,
+    #[command(flatten)]
+    secrets: Secrets,
+    #[command(flatten)]
+    data: Data,
+}
+
+pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
+    let settings =
+        Gather::default().many("secret", &args.secrets.secrets).one("data", &args.data.data).load(context)?;
+    if !on_a_terminal(&context.environment) {
+        return Err(
+            Failure::usage("the inspector needs a terminal").hint("`healthie-tunnel events list` prints a list")
+        );
+    }
+    let filter = args.filter.join(" ");
+    events::find::check(&filter)?;
+    let local = arguments::local(&settings)?;
+    let control = local.connect().await?;
+    let mut setup = setup(&settings, context.out.style.colour, &filter)?;
+    match &control {
+        Control::Local(_) => setup.whose = Whose::Store,
+        Control::Remote(_) => {
+            setup.whose = Whose::Others;
+            if let Ok(status) = control.status().await {
+                (setup.tunnel, setup.urls) = (status.tunnel, status.public_urls);
+            }
+        }
+    }
+    let ended = signals::end();
+    let (mut tui, closed) = Tui::open(setup).map_err(gone)?;
+    let control = Arc::new(control);
+    tui.connect(Arc::clone(&control));
+    tokio::select! {
+        () = ended => {}
+        () = closed => {}
+    }
+    let finished = tui.finish();
+    control.end().await;
+    finished.map_err(gone)
+}
+
+/// The inspector on the agent that runs in this process with that data folder, until it is closed.
+pub(super) async fn running(data: PathBuf, mut setup: Setup) -> Result<(), Failure> {
+    let Some(agent) = Remote::find(&data).await else {
+        return Err(Failure::unreachable("the agent does not answer"));
+    };
+    let agent = Control::Remote(agent);
+    let status = agent.status().await?;
+    setup.whose = Whose::Others;
+    (setup.tunnel, setup.urls, setup.folder) = (status.tunnel, status.public_urls, data);
+    let (mut tui, closed) = Tui::open(setup).map_err(gone)?;
+    tui.connect(Arc::new(agent));
+    closed.await;
+    tui.finish().map_err(gone)
+}
+
+/// Why the inspector ended that nobody closed.
+pub(super) fn gone(e: std::io::Error) -> Failure {
+    Failure::unreachable(format!("the inspector ended: {e}"))
+        .hint("`--ui log` needs no screen; `events list` prints a list")
+}
+
+/// Whether keys can be read and a screen can be drawn.
+pub(super) fn on_a_terminal(environment: &Environment) -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && environment.get("TERM") != Some("dumb")
+}
+
+/// The inspector as the settings have it.
+pub(super) fn setup(settings: &Settings, colour: bool, filter: &str) -> Result<Setup, Failure> {
+    let environment = settings.environment();
+    let keys = settings.key_bindings();
+    let keys = KeyMap::with(keys.iter().map(|k| (k.action.as_str(), k.keys.as_str()))).map_err(|why| {
+        let from: Vec<String> = keys.iter().map(|k| k.origin.to_string()).collect();
+        Failure::usage(format!("[keys] in {}: {why}", from.last().map_or("the settings", String::as_str)))
+    })?;
+    Ok(Setup {
+        colour,
+        keys,
+        whose: Whose::Ours,
+        target: arguments::policy(settings)?.routes.default.map(|t| t.to_string()),
+        tunnel: None,
+        urls: Vec::new(),
+        filter: filter.to_owned(),
+        editor: environment.get("VISUAL").or_else(|| environment.get("EDITOR")).unwrap_or("vi").to_owned(),
+        folder: settings.data()?,
+    })
+}

@@ -1,0 +1,117 @@
+//! A changed copy of a delivery: signed again unless that is not wanted, sent, and recorded as an attempt. The original is not touched.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tunnel_delivery::{Cause, Delivery, Headers};
+use tunnel_signature::{Profile, Reading, Request};
+
+use super::{Control, ControlError, Kind, Operations, Replayed};
+use crate::forward::{How, Outgoing, TargetUrl, attempt};
+use crate::summary;
+
+/// A changed copy of a stored delivery is to be sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Edited {
+    /// Of which delivery.
+    pub id: String,
+    /// Where to, instead of where the delivery would be forwarded to.
+    pub to: Option<TargetUrl>,
+    /// The method.
+    pub method: String,
+    /// The request target as the handler is to see it.
+    pub target: String,
+    /// The lines.
+    pub headers: Headers,
+    /// The body, in base64.
+    pub body: String,
+    /// Whether digest and signature are made anew; otherwise they go out as they stand here.
+    pub sign: bool,
+}
+
+impl Edited {
+    /// The body in the form that travels.
+    pub fn encode(body: &[u8]) -> String {
+        BASE64.encode(body)
+    }
+}
+
+impl Operations {
+    /// Sends a changed copy.
+    pub(crate) async fn edited(&self, edited: &Edited) -> Result<Replayed, ControlError> {
+        let usage = |e: String| ControlError::new(Kind::Usage, e);
+        let stored = self.get(&edited.id).await?;
+        let line = summary::of_stored(&stored);
+        let to = edited
+            .to
+            .clone()
+            .or_else(|| self.policy.routes.target(line.event_type.as_deref().unwrap_or("")).cloned())
+            .ok_or_else(|| usage(format!("there is no target for {}", line.id)).hint("choose one with replay to"))?;
+        let body = BASE64.decode(&edited.body).map_err(|e| usage(format!("the body is not base64: {e}")))?;
+        let changed = Delivery {
+            method: edited.method.parse().map_err(|e| usage(format!("{e}")))?,
+            target: edited.target.parse().map_err(|e| usage(format!("{e}")))?,
+            prefix_len: 0,
+            headers: edited.headers.clone(),
+            body: Bytes::from(body),
+            ..stored.delivery.clone()
+        };
+        let target = to.map(changed.target.as_str());
+        let headers = if edited.sign { self.signed(&stored.delivery, &changed, &target)? } else { changed.headers };
+        let out = Outgoing {
+            method: changed.method.as_str().to_owned(),
+            target,
+            headers,
+            body: changed.body,
+            resigned: edited.sign,
+        };
+        let how = How { cause: Cause::Replay, limit: self.hand.limit, for_sender: false };
+        let attempt = attempt(&self.hand.client, &to, &out, how).await.attempt;
+        self.hand.record(&line, attempt.clone()).await?;
+        Ok(Replayed { id: line.id, event_type: line.event_type, attempt })
+    }
+
+    /// The lines of the copy with digest, length and signature made for it, in the reading and with the secret of the original; where that
+    /// was not valid, with the first secret in the guide's reading.
+    fn signed(&self, original: &Delivery, changed: &Delivery, target: &str) -> Result<Headers, ControlError> {
+        let usage = |e: String| ControlError::new(Kind::Usage, e);
+        let signing = &self.hand.signing;
+        let matched = signing.check(original).matched;
+        let (reading, secret) = match &matched {
+            Some(m) => (m.reading, signing.secret(m.secret_index)),
+            None => (Reading::plain(Profile::Guide), signing.first()),
+        };
+        let secret = secret.ok_or_else(|| {
+            usage("there is no secret to sign the copy with".into())
+                .hint("give the webhook's with --secret or HEALTHIE_WEBHOOK_SECRET, or send it unsigned")
+        })?;
+        let content_type = changed.headers.get("content-type").and_then(|v| std::str::from_utf8(v).ok());
+        let request = Request {
+            method: changed.method.as_str(),
+            target,
+            content_type: content_type.unwrap_or("application/json"),
+            body: &changed.body,
+        };
+        let signed = tunnel_signature::sign(reading, secret, &request).map_err(|e| usage(e.to_string()))?;
+        let mut headers: Headers =
+            changed.headers.iter().filter(|l| !signed.lines().iter().any(|(name, _)| l.is(name))).cloned().collect();
+        for (name, value) in signed.lines() {
+            headers.push(name, value.as_bytes().to_vec());
+        }
+        Ok(headers)
+    }
+}
+
+impl Control {
+    /// Sends a changed copy of a stored delivery.
+    ///
+    /// # Errors
+    /// It cannot be made or tried; a try that failed is not an error.
+    pub async fn edited(&self, edited: &Edited) -> Result<Replayed, ControlError> {
+        match self {
+            Control::Local(ops) => ops.edited(edited).await,
+            Control::Remote(agent) => agent.ask("edited", edited).await,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What can happen to the inspector, and what it can want done: two closed lists. Everything between the two is `update`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ratatui::crossterm::event::{KeyEvent, MouseEvent};
+use tunnel_delivery::{DeliveryId, Stored, Timestamp};
+
+use super::doc::{Doc, Form};
+use super::edit::Draft;
+use super::window::Ask;
+use crate::control::{ControlError, Edited, Explained, Marking, PageFound, Replayed, Totals, Triggered};
+use crate::forward::TargetUrl;
+use crate::notice::Notice;
+
+/// Something happened.
+pub(crate) enum Message {
+    /// A key.
+    Key(KeyEvent),
+    /// The mouse.
+    Mouse(MouseEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The terminal has another size: columns and rows.
+    Resized(u16, u16),
+    /// Time went on; comes some ten times a second.
+    Tick(Timestamp),
+    /// The running agent says something.
+    Notice(Arc<Notice>),
+    /// So many notices did not come, because there were too many.
+    LeftOut(u64),
+    /// Something went wrong that nobody asked about.
+    Warned(String),
+    /// The store can be asked now.
+    Ready,
+    /// A part of the list.
+    Page(Ask, Result<PageFound, ControlError>),
+    /// A delivery.
+    Loaded(DeliveryId, Result<Box<Stored>, ControlError>),
+    /// A large body was set out.
+    SetOut(DeliveryId, Form, usize, Arc<Doc>),
+    /// The signature was checked now.
+    Explained(DeliveryId, Result<Box<Explained>, ControlError>),
+    /// Figures about the store.
+    Totals(Totals),
+    /// A delivery or a changed copy was sent again.
+    Replayed(DeliveryId, Result<Box<Replayed>, ControlError>),
+    /// A replay of many goes on.
+    Batch(Batch),
+    /// A mark or a note was made.
+    Marked(Marking, Result<(), ControlError>),
+    /// The editor was closed; `None` where nothing was changed.
+    EditorClosed(DeliveryId, Result<Option<Draft>, String>),
+    /// A synthetic event was sent.
+    Triggered(Result<Box<Triggered>, ControlError>),
+    /// A file was written, or not.
+    Saved(Result<PathBuf, String>),
+}
+
+/// How far a replay of many is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// Answered 2xx.
+    pub(crate) ok: u64,
+    /// All others.
+    pub(crate) failed: u64,
+    /// Whether this is the end.
+    pub(crate) ended: bool,
+    /// Whether it ended before all were sent.
+    pub(crate) stopped: bool,
+}
+
+/// Something is to be done, outside of the model.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    /// Read a part of the list. A later one makes earlier ones pointless.
+    Page(Ask),
+    /// Read a delivery.
+    Load(DeliveryId),
+    /// Set a large body out for that width.
+    SetOut(DeliveryId, Bytes, Form, usize),
+    /// Check a signature.
+    Explain(DeliveryId),
+    /// Read figures.
+    Totals,
+    /// Send a delivery again.
+    Replay(DeliveryId, Option<TargetUrl>),
+    /// Send all that match again, oldest first.
+    ReplayAll(String),
+    /// Stop that.
+    StopReplay,
+    /// Let the user change this text.
+    Edit(DeliveryId, Draft),
+    /// Send a changed copy.
+    Send(DeliveryId, Box<Edited>),
+    /// Pin, unpin, note.
+    Mark(Marking),
+    /// Give text to the terminal's clipboard.
+    Copy(String),
+    /// Write a file that is not there yet.
+    Save(PathBuf, Bytes),
+    /// Send a synthetic event.
+    Trigger(String),
+    /// Stop the process until it is told to go on.
+    Suspend,
+    /// Draw everything anew.
+    Redraw,
+    /// End.
+    Quit,
+}

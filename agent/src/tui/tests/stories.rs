@@ -1,0 +1,276 @@
+//! Keys pressed and what comes of them.
+
+use std::sync::Arc;
+
+use ratatui::crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use tunnel_delivery::Attempt;
+
+use super::super::edit::Draft;
+use super::super::message::{Batch, Effect, Message};
+use super::super::model::{Focus, Tab};
+use super::super::sample;
+use super::Bench;
+use crate::control::{ControlError, Kind, Replayed};
+use crate::notice::{Notice, Tried};
+
+fn bench() -> Bench {
+    Bench::new((120, 40), true, 60)
+}
+
+fn attempt(n: u32, status: u16) -> Attempt {
+    Attempt {
+        status: Some(status),
+        error: None,
+        ..sample::stored(n).attempts.first().cloned().unwrap_or_else(|| sample::stored(0).attempts[0].clone())
+    }
+}
+
+#[test]
+fn the_newest_is_shown_with_its_details() {
+    let b = bench();
+    assert_eq!(b.m.list.selected().unwrap().id, sample::id(59));
+    assert_eq!(b.m.detail.as_ref().unwrap().id, sample::id(59));
+    assert!(b.shows("goal.created") && b.shows("one was created in Healthie"), "{}", b.text());
+    assert!(b.shows("https://relay.example.com/t/team") && b.shows("● connected"));
+    assert!(b.shows("heard 4 s ago"), "{}", b.text());
+}
+
+#[test]
+fn a_filter_works_with_each_key_and_shows_a_mistake_at_its_place() {
+    let mut b = bench();
+    b.press("/status:5xx");
+    assert_eq!(b.m.list.len(), 12);
+    b.press(" event:goal.*<enter>");
+    assert!(b.m.filter.input.is_none());
+    assert!(b.m.list.len() == 0 && b.shows("nothing matches the filter"), "{}", b.text());
+    b.press("<esc>");
+    assert_eq!((b.m.filter.text.as_str(), b.m.list.len()), ("", 60));
+    // A word that may become the name of a condition is looked for with Enter.
+    b.press("/Type");
+    assert_eq!(b.m.filter.text, "Type");
+    b.press("<ctrl-u>type");
+    assert_eq!(b.m.filter.text, "");
+    b.press("<enter>");
+    assert_eq!((b.m.filter.text.as_str(), b.m.list.len()), ("type", 60));
+    b.press("<esc>/sig:vald");
+    let line = b.line("choose of valid");
+    assert_eq!(line.find('^'), Some(8 + 4), "{line}");
+    // What was found last stays, and a filter with a mistake is not left by Enter.
+    b.press("<enter>");
+    assert!(b.m.filter.input.is_some());
+    b.press("<esc>");
+    assert!(b.m.filter.error.is_none() && b.m.filter.text.is_empty());
+    // What was looked for is remembered.
+    b.press("/<up><up>");
+    assert_eq!(b.m.filter.text, "status:5xx event:goal.*");
+}
+
+#[test]
+fn what_comes_is_put_in_only_if_it_fits() {
+    let mut b = bench();
+    b.press("/type:Goal<enter>");
+    let before = b.m.list.len();
+    b.put(sample::stored(60));
+    assert_eq!(b.m.list.len(), before);
+    b.put(sample::stored(64));
+    assert_eq!((b.m.list.len(), b.m.list.selected().unwrap().id), (before + 1, sample::id(64)));
+}
+
+#[test]
+fn after_a_replay_the_new_attempt_is_shown() {
+    let mut b = bench();
+    // This one has two attempts, and the first of them is looked at.
+    b.press("j5<<>");
+    let id = b.m.list.selected().unwrap().id;
+    assert!(b.shows("1 of 2"), "{}", b.text());
+    b.press("1r");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Replay(which, None)) if which == id));
+    assert!(b.shows("sending again"));
+    let attempt = attempt(58, 200);
+    b.all.get_mut(&id).unwrap().attempts.push(attempt.clone());
+    let done = Replayed { id, event_type: None, attempt };
+    b.happens(Message::Replayed(id, Ok(Box::new(done))));
+    assert_eq!(b.m.tab, Tab::Attempts);
+    let n = b.all[&id].attempts.len();
+    assert!(b.shows(&format!("{n} of {n}")), "{}", b.text());
+    assert!(b.shows("sent again: 200") && !b.shows("sending again"));
+    assert_eq!(b.m.list.selected().unwrap().id, id);
+}
+
+#[test]
+fn an_error_stays_until_it_is_dismissed() {
+    let mut b = bench();
+    b.press("r");
+    let error = ControlError::new(Kind::Usage, "there is no target").hint("name one with R");
+    b.happens(Message::Replayed(sample::id(59), Err(error)));
+    for _ in 0..500 {
+        b.happens(Message::Tick(b.m.now));
+    }
+    assert!(b.shows("there is no target; name one with R"));
+    b.press("<esc>");
+    assert!(!b.shows("there is no target"));
+}
+
+#[test]
+fn a_replay_to_another_host_asks_before_patients_data_leaves() {
+    let mut b = bench();
+    // Delivery 58 is from production.
+    b.press("jR");
+    b.press("nonsense:x<enter>");
+    assert!(b.shows("Replay to"), "{}", b.text());
+    b.press("<ctrl-u>example.com:80<enter>");
+    assert!(b.wanted.is_empty() && b.shows("from production"), "{}", b.text());
+    b.press("y");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Replay(id, Some(_))) if id == sample::id(58)));
+    b.press("R4000<enter>");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Replay(_, Some(to))) if to.to_string() == "http://localhost:4000"));
+}
+
+#[test]
+fn an_edited_copy_is_signed_again_unless_that_is_not_wanted() {
+    let mut b = bench();
+    b.press("e");
+    let Some(Effect::Edit(id, draft)) = b.wanted.pop() else { panic!() };
+    b.happens(Message::EditorClosed(id, Ok(None)));
+    assert!(b.shows("nothing is sent"));
+    let mut changed = draft.clone();
+    changed.text.extend_from_slice(b" ");
+    b.happens(Message::EditorClosed(id, Ok(Some(changed.clone()))));
+    b.press("s");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Send(_, edited)) if edited.sign));
+    b.happens(Message::EditorClosed(id, Ok(Some(changed))));
+    b.press("u");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Send(_, edited)) if !edited.sign));
+    b.happens(Message::EditorClosed(id, Ok(Some(Draft { text: b"rubbish".to_vec() }))));
+    b.press("s");
+    assert!(b.wanted.is_empty() && b.shows("line 1 must be like"), "{}", b.text());
+    b.press("e");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Edit(..))));
+}
+
+#[test]
+fn many_are_replayed_after_a_question_and_can_be_stopped() {
+    let mut b = bench();
+    b.press("/status:5xx<enter>A");
+    assert!(b.shows("all that match status:5xx") && b.shows("12 deliveries"), "{}", b.text());
+    b.press("n");
+    assert!(b.wanted.is_empty());
+    b.press("Ay");
+    assert!(matches!(b.wanted.pop(), Some(Effect::ReplayAll(query)) if query == "status:5xx"));
+    b.happens(Message::Batch(Batch { ok: 3, failed: 1, ..Batch::default() }));
+    assert!(b.shows("3 ✓ 1 ✗"));
+    b.press("<ctrl-g>");
+    assert!(matches!(b.wanted.pop(), Some(Effect::StopReplay)));
+    b.happens(Message::Batch(Batch { ok: 4, failed: 1, ended: true, stopped: true }));
+    assert!(b.shows("replay stopped: 4 answered 2xx, 1 not"));
+}
+
+#[test]
+fn pins_and_notes() {
+    let mut b = bench();
+    b.press("p");
+    let Some(Effect::Mark(marking)) = b.wanted.pop() else { panic!() };
+    assert_eq!(marking.pinned, Some(true));
+    b.happens(Message::Marked(marking, Ok(())));
+    assert!(b.line("goal.created").contains('★'), "{}", b.text());
+    b.press("mcall Ana<enter>");
+    let Some(Effect::Mark(marking)) = b.wanted.pop() else { panic!() };
+    assert_eq!(marking.note.as_deref(), Some("call Ana"));
+}
+
+#[test]
+fn tabs_bodies_and_folds() {
+    let mut b = bench();
+    b.press("3<enter>");
+    assert!(b.shows("\"changed_fields\": ["), "{}", b.text());
+    b.press("jjjj ");
+    assert!(b.shows("\"changed_fields\": [ … 3 ],"), "{}", b.text());
+    b.press(" ");
+    assert!(b.shows("\"contact_type\""));
+    b.press("z");
+    assert!(b.shows("\"extra\": { … 2 }"), "{}", b.text());
+    b.press("vv");
+    assert!(b.shows("00000000  7b 22"), "{}", b.text());
+    b.press("5");
+    assert!(b.shows("1 of 1"));
+    b.press("<right>");
+    assert_eq!(b.m.tab, Tab::Diff);
+    b.press("<right>");
+    assert_eq!(b.m.tab, Tab::Event);
+}
+
+#[test]
+fn two_deliveries_are_compared() {
+    let mut b = bench();
+    b.press("6d");
+    assert!(b.shows("This delivery is marked"), "{}", b.text());
+    b.press("jjjjjw");
+    assert!(b.shows("-     \"n\": 59,") && b.shows("+     \"n\": 54,"), "{}", b.text());
+}
+
+#[test]
+fn a_resource_has_a_timeline() {
+    let mut b = bench();
+    b.press("o");
+    assert_eq!(b.m.filter.text, "type:Goal resource:12014");
+    b.press("o");
+    assert_eq!(b.m.filter.text, "");
+}
+
+#[test]
+fn events_are_searched_and_triggered() {
+    let mut b = bench();
+    b.press("tappoint upd<enter>");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Trigger(event)) if event == "appointment.updated"));
+    b.press("tzzzz<enter>");
+    assert!(b.wanted.is_empty());
+}
+
+#[test]
+fn copies_go_to_the_terminal() {
+    let mut b = bench();
+    b.press("y");
+    assert!(b.shows("curl line"));
+    b.press("c");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Copy(text)) if text.starts_with("curl -X 'POST'")));
+    b.press("s<enter>");
+    let Some(Effect::Save(path, bytes)) = b.wanted.pop() else { panic!() };
+    assert!(path.starts_with("fixtures") && bytes.starts_with(b"POST /t/team/hooks HTTP/1.1\r\nHost:"), "{path:?}");
+}
+
+#[test]
+fn the_mouse_selects_and_scrolls() {
+    let mut b = bench();
+    let mut mouse = |kind, column, row| {
+        b.happens(Message::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
+        (b.m.list.selected().unwrap().id, b.m.focus, b.m.tab)
+    };
+    let click = MouseEventKind::Down(MouseButton::Left);
+    assert_eq!(mouse(click, 5, 5).0, sample::id(57));
+    mouse(MouseEventKind::ScrollDown, 5, 5);
+    let areas = super::super::layout::areas(&b.m);
+    let mut mouse = |kind, column, row| {
+        b.happens(Message::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
+        (b.m.focus, b.m.tab)
+    };
+    assert_eq!(mouse(click, 30, areas.detail.y), (Focus::Detail, Tab::Signature));
+}
+
+#[test]
+fn the_figures_count_what_happens() {
+    let mut b = bench();
+    b.put(sample::stored(60));
+    let tried = Tried::new(&sample::line(60), &attempt(60, 503));
+    b.happens(Message::Notice(Arc::new(Notice::Attempt(tried))));
+    assert!(b.line("localhost:3000").contains("✗ 503 ×1"), "{}", b.text());
+    assert!(b.line("stored").contains("+1 ✓0 ✗1"), "{}", b.text());
+    b.happens(Message::Notice(Arc::new(Notice::Warning { message: "the disk is nearly full".into() })));
+    assert!(b.shows("the disk is nearly full"));
+}
+
+#[test]
+fn quitting_and_suspending_are_wanted() {
+    let mut b = bench();
+    b.press("<ctrl-z>q");
+    assert!(matches!(b.wanted[..], [Effect::Suspend, Effect::Quit]));
+}

@@ -1,0 +1,252 @@
+//! What the keys of the two panes do.
+
+use super::super::keys::Action;
+use super::super::message::Effect;
+use super::super::model::{Asking, Dialog, Focus, Model, Prompt, Tab, Told};
+use super::super::text::Tone;
+use super::super::{edit::Draft, layout};
+use super::{details, filter, stored};
+use crate::control::Marking;
+use tui_input::Input;
+use tunnel_delivery::Environment;
+
+pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
+    match action {
+        Action::Up => vertical(m, false, 1, effects),
+        Action::Down => vertical(m, true, 1, effects),
+        Action::PageUp => vertical(m, false, page(m), effects),
+        Action::PageDown => vertical(m, true, page(m), effects),
+        Action::First | Action::Last => ends(m, action == Action::First, effects),
+        Action::NextFailure | Action::PreviousFailure => {
+            let down = action == Action::NextFailure;
+            let (found, ask) = m.list.failure(down);
+            effects.extend(ask.map(Effect::Page));
+            if !found {
+                m.say(if down { "no failure further down" } else { "no failure further up" });
+            }
+        }
+        Action::Open => {
+            m.focus = Focus::Detail;
+            m.list.hold();
+        }
+        Action::Back => back(m, effects),
+        Action::OtherPane => {
+            m.focus = if m.focus == Focus::List && !m.zoomed { Focus::Detail } else { Focus::List };
+            m.zoomed &= m.focus == Focus::Detail;
+            m.list.hold();
+        }
+        Action::NextTab => details::open_tab(m, m.tab.step(1)),
+        Action::PreviousTab => details::open_tab(m, m.tab.step(-1)),
+        Action::Tab(n) => details::open_tab(m, Tab::ALL[usize::from(n) % Tab::ALL.len()]),
+        Action::Zoom => {
+            m.zoomed = !m.zoomed;
+            m.focus = if m.zoomed { Focus::Detail } else { m.focus };
+        }
+        Action::Filter => filter::open(m),
+        Action::ClearFilter => filter::set(m, "", effects),
+        Action::Timeline => timeline(m, effects),
+        Action::Form => {
+            details::open_tab(m, Tab::Body);
+            if let Some(detail) = &mut m.detail {
+                // The first press on another tab only shows the body.
+                if detail.built.is_some_and(|(tab, ..)| tab == Tab::Body) {
+                    detail.form = detail.form.next();
+                    (detail.cursor, detail.top, detail.doc) = (0, 0, None);
+                    detail.folded.clear();
+                }
+            }
+        }
+        Action::Fold => details::fold(m),
+        Action::FoldAll => details::fold_all(m),
+        Action::PreviousAttempt => details::choose_attempt(m, false),
+        Action::NextAttempt => details::choose_attempt(m, true),
+        Action::MarkForDiff => match selected(m) {
+            Some(stored) => {
+                let same = m.marked.as_ref().is_some_and(|marked| marked.delivery.id == stored.delivery.id);
+                m.marked = (!same).then_some(stored);
+                m.say(if same { "not marked any more" } else { "marked; the diff tab compares others with it" });
+                if let Some(detail) = &mut m.detail {
+                    detail.built = None;
+                }
+            }
+            None => not_read(m),
+        },
+        Action::Replay => {
+            if let Some(id) = m.list.selected().map(|s| s.id) {
+                m.list.hold();
+                m.busy = Some("sending again …".into());
+                effects.push(Effect::Replay(id, None));
+            }
+        }
+        Action::ReplayTo => {
+            if let Some(id) = m.list.selected().map(|s| s.id) {
+                m.list.hold();
+                prompt(m, Asking::Target(id), "");
+            }
+        }
+        Action::EditAndReplay => match selected(m) {
+            Some(stored) => {
+                m.list.hold();
+                effects.push(Effect::Edit(stored.delivery.id, Draft::of(&stored)));
+            }
+            None => not_read(m),
+        },
+        Action::ReplayAll => replay_all(m),
+        Action::Pin => {
+            if let Some((id, pinned)) = m.list.selected().map(|s| (s.id, s.pinned)) {
+                effects.push(Effect::Mark(Marking { id, pinned: Some(!pinned), note: None }));
+            }
+        }
+        Action::Note => match selected(m) {
+            Some(stored) => {
+                m.list.hold();
+                prompt(m, Asking::Note(stored.delivery.id), stored.note.as_deref().unwrap_or(""));
+            }
+            None => not_read(m),
+        },
+        Action::Copy => match selected(m) {
+            Some(_) => {
+                m.list.hold();
+                m.dialog = Some(Dialog::Copy);
+            }
+            None => not_read(m),
+        },
+        Action::Save => match selected(m) {
+            Some(stored) => {
+                m.list.hold();
+                let event = stored.event.as_ref().map_or("delivery", |e| e.event_type.as_str());
+                // A name of a stranger's choosing must not name another folder.
+                let event: String = event
+                    .chars()
+                    .take(60)
+                    .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' })
+                    .collect();
+                let id = stored.delivery.id.to_string();
+                let path = format!("{}/{}-{}.http", m.folder, event.trim_matches('.'), id.get(24..).unwrap_or(&id));
+                prompt(m, Asking::File, &path);
+            }
+            None => not_read(m),
+        },
+        Action::Trigger => m.dialog = Some(Dialog::Trigger { input: Input::default(), selected: 0 }),
+        Action::Stop => {
+            if m.batch.is_some() {
+                effects.push(Effect::StopReplay);
+            } else if m.list.searched.is_some() {
+                m.list.stop();
+                m.told = Some(Told { tone: Tone::Doubtful, text: "the search is stopped".into(), ticks: Some(40) });
+            }
+        }
+        Action::Help => m.dialog = Some(Dialog::Help { top: 0 }),
+        Action::Redraw => effects.push(Effect::Redraw),
+        Action::Suspend => effects.push(Effect::Suspend),
+        Action::Quit => effects.push(Effect::Quit),
+    }
+}
+
+fn page(m: &Model) -> usize {
+    let areas = layout::areas(m);
+    let rows = if m.focus == Focus::List { areas.list_rows.height } else { areas.detail_rows.height };
+    usize::from(rows.saturating_sub(1).max(1))
+}
+
+fn vertical(m: &mut Model, down: bool, by: usize, effects: &mut Vec<Effect>) {
+    match m.focus {
+        Focus::List => {
+            let ask = if down { m.list.down(by) } else { m.list.up(by) };
+            effects.extend(ask.map(Effect::Page));
+        }
+        Focus::Detail => details::scroll(m, down, by),
+    }
+}
+
+fn ends(m: &mut Model, first: bool, effects: &mut Vec<Effect>) {
+    match m.focus {
+        Focus::List => {
+            let ask = if first { m.list.first() } else { m.list.last() };
+            effects.extend(ask.map(Effect::Page));
+        }
+        Focus::Detail => details::scroll(m, !first, usize::MAX / 2),
+    }
+}
+
+/// One step back: a message, then the details, then the filter.
+fn back(m: &mut Model, effects: &mut Vec<Effect>) {
+    if m.told.is_some() {
+        m.told = None;
+    } else if m.zoomed {
+        m.zoomed = false;
+    } else if m.focus == Focus::Detail {
+        m.focus = Focus::List;
+    } else if let Some(before) = m.filter.before.take() {
+        filter::set(m, &before, effects);
+    } else if !m.filter.text.is_empty() {
+        filter::set(m, "", effects);
+    }
+}
+
+fn timeline(m: &mut Model, effects: &mut Vec<Effect>) {
+    if let Some(before) = m.filter.before.take() {
+        filter::set(m, &before, effects);
+        return;
+    }
+    let Some(line) = m.list.selected() else { return };
+    let Some(id) = &line.resource_id else {
+        m.say("this delivery names no resource");
+        return;
+    };
+    let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let plain = |text: &str| {
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && !text.is_empty();
+        if plain { text.to_owned() } else { quote(text) }
+    };
+    let kind = line.resource_id_type.as_deref().map_or_else(String::new, |kind| format!("type:{} ", plain(kind)));
+    let text = format!("{kind}resource:{}", plain(id));
+    m.filter.before = Some(m.filter.text.clone());
+    filter::set(m, &text, effects);
+}
+
+fn replay_all(m: &mut Model) {
+    if m.batch.is_some() {
+        m.say("a replay is going on");
+        return;
+    }
+    let (shown, all) = (m.list.len(), m.list.ends() == (true, true) && !m.list.waits());
+    if shown == 0 {
+        m.say("nothing matches");
+        return;
+    }
+    let many = if all { shown.to_string() } else { format!("more than {shown}") };
+    let which = if m.filter.text.is_empty() {
+        "everything that is stored".to_owned()
+    } else {
+        format!("all that match {}", m.filter.text)
+    };
+    m.dialog = Some(Dialog::Confirm {
+        question: format!(
+            "Send {which} again ({many} deliveries), oldest first, one after the other, to where each would be forwarded?"
+        ),
+        yes: vec![Effect::ReplayAll(m.filter.text.clone())],
+    });
+}
+
+/// Opens a line for something, with what it begins as.
+pub(super) fn prompt(m: &mut Model, what: Asking, value: &str) {
+    m.dialog = Some(Dialog::Prompt(Prompt { what, input: Input::new(value.to_owned()), problem: None }));
+}
+
+/// The selected delivery, if it has been read.
+fn selected(m: &Model) -> Option<std::sync::Arc<tunnel_delivery::Stored>> {
+    stored(m, m.list.selected()?.id)
+}
+
+fn not_read(m: &mut Model) {
+    m.say(if m.list.len() == 0 { "there is no delivery" } else { "the delivery is still being read" });
+}
+
+/// Whether sending this delivery there would take it off this machine although it is from production.
+pub(super) fn leaves_with_patients_data(m: &Model, id: tunnel_delivery::DeliveryId, host: &str) -> bool {
+    let here = host == "localhost"
+        || host.ends_with(".localhost")
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    !here && m.list.get(id).is_some_and(|line| line.environment == Environment::Production)
+}

@@ -1,0 +1,129 @@
+//! The filter: each key that changes it looks anew, and a mistake is shown while what was found last stays.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tui_input::{Input, InputRequest};
+
+use super::super::message::Effect;
+use super::super::model::Model;
+use crate::query::{Query, WORDS};
+
+/// So many earlier filters are remembered.
+const HISTORY: usize = 50;
+
+/// Opens the line in which a filter is written.
+pub(super) fn open(m: &mut Model) {
+    m.filter.was.clone_from(&m.filter.text);
+    m.filter.input = Some(Input::new(m.filter.text.clone()));
+    m.filter.at = m.filter.history.len();
+}
+
+pub(super) fn on_key(m: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    match key.code {
+        KeyCode::Enter => {
+            if m.filter.error.is_some() {
+                return;
+            }
+            if let Some(input) = m.filter.input.take() {
+                set(m, input.value(), effects);
+            }
+            let text = m.filter.text.clone();
+            if !text.is_empty() {
+                m.filter.history.retain(|h| *h != text);
+                m.filter.history.push(text);
+                let over = m.filter.history.len().saturating_sub(HISTORY);
+                m.filter.history.drain(..over);
+            }
+        }
+        KeyCode::Esc => {
+            m.filter.input = None;
+            let was = m.filter.was.clone();
+            set(m, &was, effects);
+        }
+        KeyCode::Up | KeyCode::Down => {
+            let at = match key.code {
+                KeyCode::Up => m.filter.at.saturating_sub(1),
+                _ => (m.filter.at + 1).min(m.filter.history.len()),
+            };
+            m.filter.at = at;
+            let text = m.filter.history.get(at).cloned().unwrap_or_default();
+            m.filter.input = Some(Input::new(text));
+            changed(m, effects);
+        }
+        _ => {
+            if let (Some(request), Some(input)) = (request(key), &mut m.filter.input)
+                && input.handle(request).is_some_and(|change| change.value)
+            {
+                changed(m, effects);
+            }
+        }
+    }
+}
+
+/// Pasted text goes into the filter that is being written, on one line.
+pub(super) fn paste(m: &mut Model, text: &str, effects: &mut Vec<Effect>) {
+    let Some(input) = &mut m.filter.input else { return };
+    insert(input, text);
+    changed(m, effects);
+}
+
+/// Puts text into a line, without what is no text.
+pub(super) fn insert(input: &mut Input, text: &str) {
+    for c in text.chars().take(crate::query::LONGEST).map(|c| if c.is_whitespace() { ' ' } else { c }) {
+        if !c.is_control() {
+            input.handle(InputRequest::InsertChar(c));
+        }
+    }
+}
+
+fn changed(m: &mut Model, effects: &mut Vec<Effect>) {
+    let text = m.filter.input.as_ref().map(|i| i.value().to_owned()).unwrap_or_default();
+    match Query::read(&text, m.now) {
+        // `sta` will be `status:` more often than it is text to look for; Enter looks for it.
+        Ok(_) if unfinished(&text) => m.filter.error = None,
+        Ok(_) => set(m, &text, effects),
+        Err(e) => m.filter.error = Some(e),
+    }
+}
+
+/// Whether the text ends with the beginning of a condition's name.
+fn unfinished(text: &str) -> bool {
+    let word = text.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let word = word.strip_prefix('-').unwrap_or(word);
+    !word.is_empty() && WORDS.iter().any(|w| w.name.starts_with(word))
+}
+
+/// Looks for that. A text with a mistake is not looked for.
+pub(super) fn set(m: &mut Model, text: &str, effects: &mut Vec<Effect>) {
+    m.filter.error = None;
+    let Ok(query) = Query::read(text, m.now) else { return };
+    m.filter.query = query;
+    if m.filter.text == text && m.list.query() == text {
+        return;
+    }
+    text.clone_into(&mut m.filter.text);
+    if m.ready {
+        effects.push(Effect::Page(m.list.look_for(text)));
+    }
+}
+
+/// What a key does to a line of text.
+pub(super) fn request(key: KeyEvent) -> Option<InputRequest> {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    Some(match key.code {
+        KeyCode::Char('a') if control => InputRequest::GoToStart,
+        KeyCode::Char('e') if control => InputRequest::GoToEnd,
+        KeyCode::Char('w') if control => InputRequest::DeletePrevWord,
+        KeyCode::Char('u') if control => InputRequest::DeleteLine,
+        KeyCode::Char('k') if control => InputRequest::DeleteTillEnd,
+        KeyCode::Char(c) if !control && !c.is_control() => InputRequest::InsertChar(c),
+        KeyCode::Backspace => InputRequest::DeletePrevChar,
+        KeyCode::Delete => InputRequest::DeleteNextChar,
+        KeyCode::Left if control => InputRequest::GoToPrevWord,
+        KeyCode::Right if control => InputRequest::GoToNextWord,
+        KeyCode::Left => InputRequest::GoToPrevChar,
+        KeyCode::Right => InputRequest::GoToNextChar,
+        KeyCode::Home => InputRequest::GoToStart,
+        KeyCode::End => InputRequest::GoToEnd,
+        _ => return None,
+    })
+}

@@ -1,0 +1,225 @@
+//! The next state: what happened goes in, what is to be done comes out. Pure, so that every key can be tested without a terminal.
+
+mod action;
+mod details;
+pub(super) mod dialog;
+mod filter;
+mod mouse;
+
+use std::sync::Arc;
+
+use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
+use tunnel_delivery::{DeliveryId, Stored};
+
+use super::message::{Effect, Message};
+use super::model::{Dialog, Model};
+use super::standing::Whose;
+use crate::control::ControlError;
+use crate::notice::Notice;
+
+/// Figures are read every so many ticks.
+const FIGURES: u32 = 20;
+/// A list that nobody tells about what comes is read again every so many ticks.
+const LOOK: u32 = 5;
+
+/// Takes in what happened.
+pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let mut ticked = false;
+    match message {
+        Message::Key(key) if key.kind != KeyEventKind::Release => {
+            m.eager = true;
+            on_key(m, key, &mut effects);
+        }
+        Message::Key(_) => return effects,
+        Message::Mouse(event) => {
+            m.eager = true;
+            mouse::on(m, event, &mut effects);
+        }
+        Message::Paste(text) => paste(m, &text, &mut effects),
+        Message::Resized(columns, rows) => m.size = (columns, rows),
+        Message::Tick(now) => {
+            m.now = now;
+            ticked = true;
+            tick(m, &mut effects);
+        }
+        Message::Notice(notice) => on_notice(m, &notice),
+        Message::LeftOut(n) => {
+            m.standing.left_out += n;
+            // Those that came and were not told of are in the store.
+            effects.extend(m.list.missed().map(Effect::Page));
+        }
+        Message::Warned(text) => m.complain(text),
+        Message::Ready => {
+            m.ready = true;
+            let query = m.filter.text.clone();
+            effects.push(Effect::Page(m.list.look_for(&query)));
+            effects.push(Effect::Totals);
+        }
+        Message::Page(ask, Ok(found)) => {
+            effects.extend(m.list.page(&ask, found).map(Effect::Page));
+            if m.list.took_no_failure() {
+                m.say("no further failure");
+            }
+        }
+        Message::Page(ask, Err(e)) => {
+            if m.list.failed(&ask) {
+                m.complain(sentence(&e));
+            }
+        }
+        Message::Loaded(id, result) => details::loaded(m, id, result),
+        Message::SetOut(id, form, width, doc) => details::set_out(m, id, form, width, doc),
+        Message::Explained(id, result) => details::explained(m, id, result),
+        Message::Totals(totals) => m.standing.totals = Some(totals),
+        Message::Replayed(id, Ok(done)) => {
+            m.busy = None;
+            let a = &done.attempt;
+            let took = super::text::took(u64::try_from(a.duration.as_micros()).unwrap_or(u64::MAX));
+            match (&a.error, a.status) {
+                (Some(e), _) => m.complain(format!("sent again: {}", e.message)),
+                (None, Some(status)) if a.succeeded() => m.say(format!("sent again: {status} in {took}")),
+                (None, status) => m.complain(format!("sent again: {} answered {}", a.target, status.unwrap_or(0))),
+            }
+            // An agent in this process tells of the attempt by itself.
+            if m.standing.whose != Whose::Ours {
+                m.list.change(id, |line| *line = crate::summary::after(line.clone(), &done.attempt));
+            }
+            m.show_last_attempt = Some(id);
+            m.outdated = true;
+            m.eager = true;
+            m.tab = super::model::Tab::Attempts;
+        }
+        Message::Replayed(_, Err(e)) => {
+            m.busy = None;
+            m.complain(sentence(&e));
+        }
+        Message::Batch(batch) => {
+            m.batch = (!batch.ended).then_some(batch);
+            if batch.ended {
+                let how = if batch.stopped { "stopped" } else { "done" };
+                let text = format!("replay {how}: {} answered 2xx, {} not", batch.ok, batch.failed);
+                if batch.failed > 0 || batch.stopped {
+                    m.complain(text);
+                } else {
+                    m.say(text);
+                }
+                m.outdated = true;
+            }
+        }
+        Message::Marked(marking, Ok(())) => {
+            if let Some(pinned) = marking.pinned {
+                m.list.change(marking.id, |line| line.pinned = pinned);
+                m.say(if pinned { "pinned: kept whatever its age" } else { "not pinned any more" });
+            }
+            if let Some(note) = &marking.note {
+                m.say(if note.is_empty() { "the note is removed" } else { "noted" });
+            }
+            m.outdated = true;
+        }
+        Message::Marked(_, Err(e)) => m.complain(sentence(&e)),
+        Message::EditorClosed(id, result) => edited(m, id, result),
+        Message::Triggered(result) => {
+            m.busy = None;
+            match result {
+                Ok(done) if done.succeeded() => m.say(format!("{} sent to {}", done.event_type, done.url)),
+                Ok(done) => {
+                    let why = done.error.clone().or_else(|| done.status.map(|s| format!("answered {s}")));
+                    m.complain(format!("{} to {}: {}", done.event_type, done.url, why.unwrap_or_default()));
+                }
+                Err(e) => m.complain(sentence(&e)),
+            }
+        }
+        Message::Saved(Ok(path)) => m.say(format!("saved as {}", path.display())),
+        Message::Saved(Err(why)) => m.complain(why),
+    }
+    m.fit();
+    details::keep_up(m, ticked, &mut effects);
+    effects
+}
+
+fn on_key(m: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    if m.dialog.is_some() {
+        dialog::on_key(m, key, effects);
+    } else if m.filter.input.is_some() {
+        filter::on_key(m, key, effects);
+    } else if let Some(action) = m.keys.action(key) {
+        action::act(m, action, effects);
+    }
+}
+
+fn paste(m: &mut Model, text: &str, effects: &mut Vec<Effect>) {
+    if m.dialog.is_some() {
+        dialog::paste(m, text);
+    } else {
+        filter::paste(m, text, effects);
+    }
+}
+
+fn tick(m: &mut Model, effects: &mut Vec<Effect>) {
+    if let Some(told) = &mut m.told
+        && let Some(left) = &mut told.ticks
+    {
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            m.told = None;
+        }
+    }
+    m.ticks = m.ticks.wrapping_add(1);
+    if !m.ready {
+        return;
+    }
+    if m.ticks.is_multiple_of(FIGURES) {
+        effects.push(Effect::Totals);
+    }
+    // An agent in another process tells nothing by itself, and text can only be looked for in the store.
+    let told_of_nothing = m.standing.whose == Whose::Others || m.filter.query.texts().next().is_some();
+    if told_of_nothing && m.ticks.is_multiple_of(LOOK) {
+        effects.extend(m.list.first_again().map(Effect::Page));
+    }
+}
+
+fn on_notice(m: &mut Model, notice: &Arc<Notice>) {
+    if let Some(text) = m.standing.hear(notice, m.now) {
+        m.complain(text);
+    }
+    // Texts are not in the line; such a list is read again.
+    let telling = m.filter.query.texts().next().is_none();
+    match &**notice {
+        Notice::Delivery(line) if telling && m.filter.query.fits(line) => m.list.put(line),
+        Notice::Attempt(tried) => {
+            let line = &tried.summary;
+            // One that does not fit any more stays until the list is read again: it would be gone before one has seen why.
+            if m.list.get(line.id).is_some() || (telling && m.filter.query.fits(line)) {
+                m.list.put(line);
+            }
+            if m.detail.as_ref().is_some_and(|d| d.id == line.id) {
+                m.outdated = true;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn edited(m: &mut Model, id: DeliveryId, result: Result<Option<super::edit::Draft>, String>) {
+    match result {
+        Ok(Some(draft)) => match stored(m, id) {
+            Some(stored) => m.dialog = Some(Dialog::Edited { draft, stored }),
+            None => m.complain("the delivery that was edited is not shown any more; nothing was sent"),
+        },
+        Ok(None) => m.say("nothing was changed, nothing is sent"),
+        Err(why) => m.complain(why),
+    }
+}
+
+/// A delivery, if it is the one whose details are at hand.
+fn stored(m: &Model, id: DeliveryId) -> Option<Arc<Stored>> {
+    m.detail.as_ref().filter(|d| d.id == id).and_then(|d| d.stored.clone())
+}
+
+/// What went wrong and what to do, in one line.
+fn sentence(e: &ControlError) -> String {
+    match &e.hint {
+        Some(hint) => format!("{}; {hint}", e.message),
+        None => e.message.clone(),
+    }
+}

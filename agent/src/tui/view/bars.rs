@@ -1,0 +1,108 @@
+//! The lines that are not panes: the filter, what is told, and the keys below.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use tui_input::Input;
+
+use super::super::keys::{ACTIONS, Action};
+use super::super::model::Model;
+use super::super::text::{Run, Tone, count, wrap};
+use super::{fill, put};
+use crate::safe_text::pieces;
+
+/// The filter and, below it, a mark at the place of a mistake.
+pub(super) fn filter(m: &Model, area: Rect, buffer: &mut Buffer) -> Option<(u16, u16)> {
+    if area.height == 0 {
+        return None;
+    }
+    let label = Run::new(Tone::Name, " filter ");
+    let x = put(buffer, area.x, area.y, area.width, &[label], m.theme, Style::new());
+    let room = Rect::new(x, area.y, area.right().saturating_sub(x), 1);
+    let Some(input) = &m.filter.input else {
+        let keys = m.keys.first(Action::Back).map_or_else(String::new, |k| format!("  ({k} shows all)"));
+        let runs = [Run::new(Tone::Strong, &m.filter.text), Run::new(Tone::Dim, &keys)];
+        put(buffer, room.x, room.y, room.width, &runs, m.theme, Style::new());
+        return None;
+    };
+    let cursor = line(m, input, room, buffer);
+    if let Some(error) = &m.filter.error {
+        // Where the mistake begins, in columns of what is drawn.
+        let before: usize = pieces(input.value().get(..error.at.start).unwrap_or("")).map(|p| p.columns).sum();
+        let marked = pieces(input.value().get(error.at.clone()).unwrap_or("")).map(|p| p.columns).sum::<usize>().max(1);
+        let at = before.saturating_sub(scrolled(input, room.width)).min(usize::from(room.width) / 2);
+        let text = format!("{} {}", "^".repeat(marked.min(20)), error.why);
+        let run = Run::cut(Tone::Bad, &text, usize::from(room.width).saturating_sub(at));
+        put(buffer, room.x + at as u16, area.y + 1, room.width - at as u16, &[run], m.theme, Style::new());
+    }
+    Some(cursor)
+}
+
+/// The columns of the text before the cursor that are scrolled out.
+fn scrolled(input: &Input, width: u16) -> usize {
+    let cursor: usize =
+        pieces(&input.value().chars().take(input.cursor()).collect::<String>()).map(|p| p.columns).sum();
+    cursor.saturating_sub(usize::from(width).saturating_sub(1))
+}
+
+/// A line that is written; gives the place of its cursor.
+pub(super) fn line(m: &Model, input: &Input, area: Rect, buffer: &mut Buffer) -> (u16, u16) {
+    let skip = scrolled(input, area.width);
+    let before: String = input.value().chars().take(input.cursor()).collect();
+    let cursor: usize = pieces(&before).map(|p| p.columns).sum();
+    let mut left_out = 0;
+    let rest: String = input
+        .value()
+        .chars()
+        .skip_while(|c| {
+            let wide = pieces(c.encode_utf8(&mut [0; 4])).map(|p| p.columns).sum::<usize>();
+            let out = left_out < skip;
+            left_out += if out { wide } else { 0 };
+            out
+        })
+        .collect();
+    put(buffer, area.x, area.y, area.width, &[Run::new(Tone::Strong, &rest)], m.theme, Style::new());
+    let x = area.x + (cursor.saturating_sub(left_out) as u16).min(area.width.saturating_sub(1));
+    (x, area.y)
+}
+
+/// What is told, on as many lines as it was given.
+pub(super) fn told(m: &Model, area: Rect, buffer: &mut Buffer) {
+    let Some(told) = &m.told else { return };
+    for (i, run) in wrap(&told.text, usize::from(area.width)).into_iter().take(area.height.into()).enumerate() {
+        let run = run.toned(told.tone);
+        put(buffer, area.x, area.y + i as u16, area.width, &[run], m.theme, Style::new());
+    }
+}
+
+/// What goes on, and the keys that are used most.
+pub(super) fn footer(m: &Model, area: Rect, buffer: &mut Buffer) {
+    let bar = m.theme.bar();
+    fill(buffer, area, bar);
+    let mut runs = Vec::new();
+    let busy = match m.batch {
+        Some(batch) => {
+            let stop = m.keys.first(Action::Stop).map_or_else(String::new, |k| format!(", {k} stops"));
+            Some(format!(" replaying: {} ✓ {} ✗{stop} ", count(batch.ok), count(batch.failed)))
+        }
+        None => m.busy.as_ref().map(|busy| format!(" {busy} ")),
+    };
+    if let Some(busy) = busy {
+        runs.push(Run::new(Tone::Strong, &busy));
+        runs.push(Run::new(Tone::Plain, "│"));
+    }
+    if m.told.as_ref().is_some_and(|t| t.ticks.is_none())
+        && let Some(key) = m.keys.first(Action::Back)
+    {
+        runs.push(Run::new(Tone::Strong, &format!(" {key}")));
+        runs.push(Run::new(Tone::Plain, " dismiss "));
+    }
+    for known in ACTIONS.iter().filter(|k| !k.short.is_empty()) {
+        if let Some(key) = m.keys.first(known.action) {
+            runs.push(Run::new(Tone::Strong, &format!(" {key}")));
+            runs.push(Run::new(Tone::Plain, &format!(" {}", known.short)));
+        }
+    }
+    // Tones with colour would not be readable on a bar.
+    put(buffer, area.x, area.y, area.width, &runs, m.theme, bar);
+}

@@ -1,0 +1,111 @@
+//! The line above: where the tunnel is, how the connection and the handler are, and how much came.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::super::model::Model;
+use super::super::standing::{Standing, Whose};
+use super::super::text::{Run, Tone, age, count, size};
+use super::put;
+use crate::notice::Connection;
+
+pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
+    let s = &m.standing;
+    // The address is what one looks for; all else gives way to it.
+    let wide = area.width >= 110;
+    let mut first = vec![Run::new(Tone::Strong, if wide { " healthie-tunnel  " } else { " " })];
+    let (tone, text) = connection(m, wide);
+    let url = s.urls.first().map(|url| Run::new(Tone::Strong, url));
+    let room = usize::from(area.width).saturating_sub(first[0].columns() + url.as_ref().map_or(0, |u| u.columns() + 2));
+    first.push(Run::cut(tone, &text, room.max(12)));
+    if let Some(url) = url {
+        first.push(Run::new(Tone::Plain, "  "));
+        first.push(url);
+    } else if let Some(tunnel) = &s.tunnel {
+        first.push(Run::new(Tone::Plain, &format!("  tunnel {tunnel}")));
+    }
+    if let Some(answer) = s.answer {
+        first.push(Run::new(Tone::Dim, &format!("  {answer}")));
+    }
+    let figures = figures(s);
+    if area.height > 1 {
+        put(buffer, area.x, area.y, area.width, &first, m.theme, Style::new());
+        let mut second = vec![Run::new(Tone::Plain, " ")];
+        if let Some(Connection::Waiting { reason, .. }) = &s.connection {
+            second.push(Run::new(Tone::Bad, reason));
+        } else {
+            second.extend(target(s));
+            second.extend(figures);
+        }
+        put(buffer, area.x, area.y + 1, area.width, &second, m.theme, Style::new());
+    } else {
+        let mut one = first;
+        one.push(Run::new(Tone::Plain, "  "));
+        one.extend(target(s));
+        put(buffer, area.x, area.y, area.width, &one, m.theme, Style::new());
+    }
+}
+
+fn connection(m: &Model, wide: bool) -> (Tone, String) {
+    let s = &m.standing;
+    let since = |at: Option<tunnel_delivery::Timestamp>| at.map(|at| age(m.now.since(at))).unwrap_or_default();
+    match (&s.connection, s.whose) {
+        (_, Whose::Store) => (Tone::Dim, "■ a store that no agent has open".into()),
+        (_, Whose::Others) => (Tone::Good, "● a running agent's".into()),
+        (None, Whose::Ours) => (Tone::Dim, "○ starting".into()),
+        (Some(Connection::Connected), _) => {
+            let heard = match (s.heard, wide) {
+                (None, _) => String::new(),
+                (_, true) => format!(", heard {} ago", since(s.heard)),
+                (_, false) => format!(", ♥ {}", since(s.heard)),
+            };
+            (Tone::Good, format!("● connected {}{heard}", since(s.since)))
+        }
+        (Some(Connection::Connecting { attempt }), _) => (Tone::Doubtful, format!("○ connecting, try {attempt}")),
+        (Some(Connection::Waiting { .. }), _) => (Tone::Bad, format!("○ no connection for {}", since(s.since))),
+        (Some(Connection::Refused { reason }), _) => (Tone::Bad, format!("✗ refused: {reason}")),
+        (Some(Connection::Closed), _) => (Tone::Dim, "○ closed".into()),
+    }
+}
+
+fn target(s: &Standing) -> Vec<Run> {
+    let mut out = Vec::new();
+    if s.whose == Whose::Ours {
+        match &s.target {
+            Some(target) => out.push(Run::new(Tone::Plain, &format!("→ {target} "))),
+            None if s.urls.is_empty() => {}
+            None => out.push(Run::new(Tone::Doubtful, "→ forwarded nowhere by default ")),
+        }
+    }
+    if let Some(health) = &s.health {
+        let (tone, mark) = if health.ok { (Tone::Good, "✓") } else { (Tone::Bad, "✗") };
+        out.push(Run::new(tone, &format!("{mark} {} ×{}  ", health.last, count(health.in_a_row))));
+    } else if !out.is_empty() {
+        out.push(Run::new(Tone::Plain, " "));
+    }
+    out
+}
+
+fn figures(s: &Standing) -> Vec<Run> {
+    let mut out = Vec::new();
+    if s.whose == Whose::Ours {
+        out.push(Run::new(Tone::Plain, &format!("+{} ", count(s.came))));
+        out.push(Run::new(Tone::Good, &format!("✓{} ", count(s.succeeded))));
+        out.push(Run::new(if s.failed > 0 { Tone::Bad } else { Tone::Dim }, &format!("✗{} ", count(s.failed))));
+        if s.queued > 0 {
+            out.push(Run::new(Tone::Doubtful, &format!("{} wait for the handler ", count(s.queued))));
+        }
+        if s.at_relay > 0 {
+            out.push(Run::new(Tone::Doubtful, &format!("{} wait at the relay ", count(s.at_relay))));
+        }
+        if s.left_out > 0 {
+            out.push(Run::new(Tone::Dim, &format!("({} not counted) ", count(s.left_out))));
+        }
+    }
+    if let Some(totals) = s.totals {
+        let text = format!(" {} stored, {}", count(totals.deliveries), size(totals.disk_bytes));
+        out.push(Run::new(Tone::Dim, &text));
+    }
+    out
+}
