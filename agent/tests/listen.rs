@@ -85,6 +85,7 @@ fn welcome(after: u64) -> ToAgent {
         after,
         waiting: 0,
         software: "a test".into(),
+        sets_answer: true,
     })
 }
 
