@@ -12,7 +12,7 @@ use tunnel_delivery::{AnswerClass, Cause, Delivery, DeliveryId, Summary};
 use tunnel_signature::Match;
 
 use crate::forward::TargetUrl;
-use crate::hand::Hand;
+use crate::hand::{Hand, Try};
 use crate::inflight::Inflight;
 use crate::pause::Pause;
 use crate::policy::Policy;
@@ -122,7 +122,7 @@ impl Backlog {
                 (hand.clone(), policy.forward_as, Arc::clone(&self), inflight.clone());
             let records = Arc::clone(&records);
             tokio::spawn(async move {
-                let how = (Cause::Forward, false);
+                let how = Try { cause: Cause::Forward, number: job.summary.attempts + 1, for_sender: false };
                 let done = hand.over(&job.delivery, job.matched.as_ref(), &job.target, forward_as, how).await;
                 // The handler is free for the next one while this attempt waits for its commit.
                 let recording = records.acquire_owned().await;

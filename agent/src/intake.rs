@@ -18,7 +18,7 @@ use tunnel_signature::doctor::Note;
 use crate::backlog::{Backlog, Job};
 use crate::forward::Attempted;
 use crate::habit::Habits;
-use crate::hand::Hand;
+use crate::hand::{Hand, Try};
 use crate::inflight::Inflight;
 use crate::keep::Keep;
 use crate::notice::Notice;
@@ -180,7 +180,8 @@ impl Intake {
         let paused = target.is_some() && self.pause.is_on();
         let forward = async {
             let target = target.filter(|_| !paused)?;
-            let (matched, how) = (checked.matched.as_ref(), (Cause::Forward, true));
+            let matched = checked.matched.as_ref();
+            let how = Try { cause: Cause::Forward, number: 1, for_sender: true };
             Some(self.hand.over(&delivery, matched, target, self.policy.forward_as, how).await)
         };
         tokio::pin!(forward);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::SinkExt as _;
 use healthie_tunnel::control::{Filter, Followed, Follower, Local};
 use healthie_tunnel::dial::Trust;
 use healthie_tunnel::forward::HostHeader;

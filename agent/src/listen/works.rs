@@ -77,6 +77,7 @@ impl Works {
             keep: Arc::clone(&parts.keep),
             announcer: parts.announcer.clone(),
             limit: parts.policy.limit,
+            marks: parts.policy.marks,
         };
         let policy = Arc::new(parts.policy.clone());
         let (welcomed, stop) = (watch::Sender::new(None), watch::Sender::new(false));
