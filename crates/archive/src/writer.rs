@@ -63,6 +63,7 @@ fn work(shared: &Shared, folder: &mut Folder, space: &Space, chores: &mut Chores
             Some(pause) => shared.queue.take_within(pause),
         };
         let Some(waiting) = waiting else { return Ok(()) };
+        chores.sketching.idle = waiting.is_empty();
         if !waiting.is_empty() {
             write(waiting, shared, folder, space, chores)?;
         }
@@ -98,6 +99,9 @@ fn write(
                 }
                 other => other,
             };
+            if let Work::Insert(intake, _) = &work {
+                chores.sketching.arrives(intake.delivery.id);
+            }
             if let Err(fault) = group.add(work) {
                 group.fail(&fault);
                 return Err(fault);
@@ -108,6 +112,7 @@ fn write(
             return Err(fault);
         }
         space.lay_up(group.free);
+        chores.sketching.sharpen(group.ledger.blurred);
         Ok(())
     })
 }
