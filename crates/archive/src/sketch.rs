@@ -115,10 +115,10 @@ fn bit(environment: Environment) -> u8 {
 fn grams(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     let mut last = 0u32;
     let windows = bytes.iter().map(move |byte| {
-        last = last << 8 | u32::from(byte.to_ascii_lowercase());
+        last = (last << 8) | u32::from(byte.to_ascii_lowercase());
         // Fibonacci hashing; the high bits are the good ones, and this spreads them over the filter.
-        let mixed = (last ^ last >> 15).wrapping_mul(0x9e37_79b1);
-        (u64::from(mixed) * BITS as u64 >> 32) as usize
+        let mixed = (last ^ (last >> 15)).wrapping_mul(0x9e37_79b1);
+        ((u64::from(mixed) * BITS as u64) >> 32) as usize
     });
     windows.skip(GRAM - 1)
 }

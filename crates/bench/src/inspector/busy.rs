@@ -9,9 +9,8 @@ use serde_json::Value;
 use tunnel_testkit::{AnswerMode, Binary, Stage};
 
 use super::screen::Screen;
-use super::{DOWN, FRAME};
+use super::{DOWN, Frames};
 use crate::error::BenchError;
-use crate::figures::{micros, percentile_ms};
 use crate::load::{Connections, Door, Limit, load};
 use crate::programs::{Programs, Running};
 use crate::rig::{DOMAIN, finish};
@@ -63,12 +62,12 @@ pub(super) async fn measure(programs: &Programs, arguments: &Arguments, printer:
         let sending = tokio::spawn(send(door.clone(), rate, Arc::clone(&numbers), Arc::clone(&end)));
         // At least two seconds of the time that a figure takes.
         let time = Duration::from_secs_f64(arguments.seconds.max(1.0) * 3.0);
-        let figures = tokio::task::block_in_place(|| press(&mut screen, time))?;
+        let frames = tokio::task::block_in_place(|| press(&mut screen, time))?;
         end.store(true, Ordering::Relaxed);
         let came = sending.await.map_err(crate::error::wrong)??;
         let resident = screen.pid().and_then(machine::resident_mib);
-        let [p50, p99, max, keys, missed, never] = figures;
-        table.row(format!("{rate} a second"), [p50, p99, max, keys, missed, never, Some(came), resident]);
+        let [p50, p99, max, keys, late, never] = frames.figures();
+        table.row(format!("{rate} a second"), [p50, p99, max, keys, late, never, Some(came), resident]);
     }
     printer.print(&table)
 }
@@ -91,35 +90,12 @@ async fn send(door: Door, rate: u64, numbers: Arc<AtomicU64>, end: Arc<AtomicBoo
     Ok(answered as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Walks down the list; the p50, p99 and greatest time to a frame in milliseconds, the keys, those over a frame's time, and those that never showed.
-fn press(screen: &mut Screen, time: Duration) -> Result<[Option<f64>; 6], BenchError> {
+/// Walks down the list: the selection stays on its delivery while others come above it.
+fn press(screen: &mut Screen, time: Duration) -> Result<Frames, BenchError> {
     screen.pass(Duration::from_secs(1))?;
-    let (mut took, mut missed, mut never) = (Vec::new(), 0, 0);
-    let began = Instant::now();
+    let (mut frames, began) = (Frames::default(), Instant::now());
     while began.elapsed() < time {
-        // The selection stays on its delivery while others come above it.
-        let before = screen.selected();
-        let at = screen.press(DOWN)?;
-        let changed = |s: &Screen| s.selected().is_some_and(|now| Some(&now) != before.as_ref());
-        match screen.until(Duration::from_secs(2), changed)? {
-            Some(shown) => {
-                let waited = shown.saturating_duration_since(at);
-                missed += usize::from(waited > FRAME);
-                took.push(micros(waited));
-            }
-            None => never += 1,
-        }
-        screen.pass(APART.saturating_sub(at.elapsed()))?;
+        frames.press(screen, DOWN, APART)?;
     }
-    took.sort_unstable();
-    let percentile = |p| percentile_ms(&took, p);
-    let keys = (took.len() + never) as f64;
-    Ok([
-        percentile(50.0),
-        percentile(99.0),
-        percentile(100.0),
-        Some(keys),
-        Some(f64::from(missed)),
-        Some(f64::from(never)),
-    ])
+    Ok(frames)
 }

@@ -102,14 +102,14 @@ impl Facts {
             number,
             event,
             resource: 1_000_000 + mix(number / 8) % 9_000_000,
-            production: random >> 12 & 127 == 5,
-            demo: random >> 20 & 31 == 7,
-            signature: match random >> 26 & 255 {
+            production: (random >> 12) & 127 == 5,
+            demo: (random >> 20) & 31 == 7,
+            signature: match (random >> 26) & 255 {
                 0 => SignatureStatus::Invalid,
                 1..5 => SignatureStatus::Unsigned,
                 _ => SignatureStatus::Valid,
             },
-            answer: (number % 10 == 0).then_some(if random >> 34 & 63 == 1 { 503 } else { 200 }),
+            answer: number.is_multiple_of(10).then_some(if (random >> 34) & 63 == 1 { 503 } else { 200 }),
             random,
         }
     }

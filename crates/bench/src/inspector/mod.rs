@@ -28,6 +28,9 @@ use screen::Screen;
 /// One frame at 60 a second.
 const FRAME: Duration = Duration::from_micros(16_667);
 
+/// A key that changed nothing within this time changes nothing.
+const NEVER: Duration = Duration::from_millis(1000);
+
 /// How many keys are pressed for one figure.
 const KEYS: usize = 600;
 
@@ -149,32 +152,49 @@ fn filters_to_try(stored: u64) -> Vec<(String, Fits)> {
     all
 }
 
-/// Presses a key as long as it takes to have pressed it [`KEYS`] times; each time waits for the frame that shows another line selected.
+/// Presses a key [`KEYS`] times, at most once a frame.
 fn held(table: &mut Table<6>, screen: &mut Screen, name: &str, key: &str) -> Result<(), BenchError> {
-    let (mut took, mut missed, mut never) = (Vec::new(), 0, 0);
+    let mut frames = Frames::default();
     for _ in 0..KEYS {
+        frames.press(screen, key, FRAME)?;
+    }
+    table.row(name, frames.figures());
+    Ok(())
+}
+
+/// How long it took from keys to the frames that showed another line selected.
+#[derive(Default)]
+struct Frames {
+    micros: Vec<u32>,
+    late: usize,
+    never: usize,
+}
+
+impl Frames {
+    /// Presses a key and waits for its frame, and for the next key's time.
+    fn press(&mut self, screen: &mut Screen, key: &str, apart: Duration) -> Result<(), BenchError> {
         let before = screen.selected();
         let at = screen.press(key)?;
-        match screen
-            .until(Duration::from_millis(500), |s| s.selected().is_some_and(|now| Some(&now) != before.as_ref()))?
-        {
+        let changed = |s: &Screen| s.selected().is_some_and(|now| Some(&now) != before.as_ref());
+        match screen.until(NEVER, changed)? {
             Some(shown) => {
                 let waited = shown.saturating_duration_since(at);
-                missed += usize::from(waited > FRAME);
-                took.push(micros(waited));
+                self.late += usize::from(waited > FRAME);
+                self.micros.push(micros(waited));
             }
-            None => never += 1,
+            None => self.never += 1,
         }
-        screen.pass(FRAME.saturating_sub(at.elapsed()))?;
+        screen.pass(apart.saturating_sub(at.elapsed()))
     }
-    took.sort_unstable();
-    let percentile = |p| percentile_ms(&took, p);
-    let keys = (took.len() + never) as f64;
-    table.row(
-        name,
-        [percentile(50.0), percentile(99.0), percentile(100.0), Some(keys), Some(missed as f64), Some(never as f64)],
-    );
-    Ok(())
+
+    /// p50, p99 and the longest in milliseconds, keys, those later than a frame, those without one.
+    fn figures(mut self) -> [Option<f64>; 6] {
+        self.micros.sort_unstable();
+        let percentile = |p| percentile_ms(&self.micros, p);
+        let keys = self.micros.len() + self.never;
+        let counts = [keys, self.late, self.never].map(|n| Some(n as f64));
+        [percentile(50.0), percentile(99.0), percentile(100.0), counts[0], counts[1], counts[2]]
+    }
 }
 
 fn look_for(
