@@ -206,7 +206,7 @@ fn walk(archive: &Archive, query: &Query) -> Vec<Summary> {
     let mut found = Vec::new();
     loop {
         let page = archive.list(&query).unwrap();
-        assert!(page.items.len() <= query.limit && page.scanned <= query.scan_limit);
+        assert!(page.items.len() <= query.limit && page.scanned <= query.scan_limit, "{page:?}");
         found.extend(page.items);
         match page.next {
             Some(next) => query.cursor = Some(next.to_string().parse::<Cursor>().unwrap()),
