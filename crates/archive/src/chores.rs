@@ -45,7 +45,7 @@ pub(crate) struct Chores {
 impl Chores {
     /// How long the writer may wait for something else to do; `None` if it may wait for good.
     pub(crate) fn pause(&self) -> Option<Duration> {
-        if self.line.is_empty() { self.sketching.pause() } else { Some(self.pause) }
+        (!self.line.is_empty()).then_some(self.pause)
     }
 
     pub(crate) fn retain(&mut self, keep: Keep, now: Timestamp, reply: Reply<Trimmed>) {

@@ -1,5 +1,4 @@
-//! Making sketches of what is stored, behind everything else: the writer does a slice of it when nothing waits, and when very much was stored
-//! without a pause. What is not sketched yet is found as well, only not as fast.
+//! Making sketches of what is stored, behind everything else: the writer does a slice of it when nothing waits. What is not sketched yet is found as well, only not as fast.
 //!
 //! It goes from the oldest to the newest, and holds a small distance from the newest: what comes at the same moment need not come in the order of
 //! its ids, and what comes late costs more.
@@ -25,9 +24,10 @@ const AT_FIRST: Duration = Duration::from_millis(700);
 const SLICE: Duration = Duration::from_millis(3);
 /// How far the newest that is sketched is from the newest there is.
 const SETTLED: Duration = Duration::from_secs(2);
-/// It is done without a pause once so many came without one.
-const BEHIND: u64 = 32_768;
-/// It is done again once so many came, or after that time.
+/// Where there is always something that waits, a slice is done each time the writer has rested so long all together: one that never rests is not
+/// to be held up, and what comes at a rate it can keep up with is sketched as it comes.
+const RESTED: Duration = Duration::from_millis(10);
+/// It is looked for again once so many came.
 const AGAIN: u64 = 64;
 
 /// How far sketching is.
@@ -35,11 +35,11 @@ pub(crate) struct Sketching {
     /// Whether there may be something to sketch.
     wanted: bool,
     started: bool,
-    /// Whether nothing else is to be done.
-    pub(crate) idle: bool,
-    /// How many came since there was nothing to sketch, and since a slice was done.
+    /// Whether nothing waits, and how long that was so since a slice was done.
+    idle: bool,
+    rested: Duration,
+    /// How many came since there was nothing to sketch.
     came: u64,
-    behind: u64,
     /// The one that is being made.
     under_way: Option<UnderWay>,
     /// Whether sketches may be left whose deliveries are gone.
@@ -65,8 +65,8 @@ impl Default for Sketching {
             wanted: true,
             started: false,
             idle: false,
+            rested: Duration::ZERO,
             came: 0,
-            behind: 0,
             under_way: None,
             prune: true,
             blurred: None,
@@ -76,9 +76,15 @@ impl Default for Sketching {
 
 impl Sketching {
     /// How long the writer may wait for something else to do; for good if there is nothing to sketch.
-    pub(crate) fn pause(&self) -> Option<Duration> {
+    pub(crate) fn rest(&self) -> Option<Duration> {
         let wait = if self.started { IDLE } else { AT_FIRST };
         self.is_wanted().then_some(wait)
+    }
+
+    /// The writer had nothing to do for this long, and has nothing now or something that came.
+    pub(crate) fn rested(&mut self, time: Duration, idle: bool) {
+        self.rested += time;
+        self.idle = idle;
     }
 
     fn is_wanted(&self) -> bool {
@@ -88,7 +94,6 @@ impl Sketching {
     /// A delivery comes, perhaps one that belongs into what is being made.
     pub(crate) fn arrives(&mut self, id: DeliveryId) {
         self.came += 1;
-        self.behind += 1;
         self.wanted |= self.came >= AGAIN;
         if self.under_way.as_ref().is_some_and(|it| id >= it.low && id < it.next) {
             self.under_way = None;
@@ -107,11 +112,12 @@ impl Sketching {
 
     /// Goes on for a while.
     pub(crate) fn slice(&mut self, engine: &Engine, space: &Space) -> Result<(), Fault> {
-        if !self.is_wanted() || (!self.idle && self.behind < BEHIND) {
+        let rest = if self.started { RESTED } else { AT_FIRST };
+        if !self.is_wanted() || (!self.idle && self.rested < rest) {
             return Ok(());
         }
         self.started = true;
-        self.behind = 0;
+        self.rested = Duration::ZERO;
         // A search can do without: it must not take the room of what cannot.
         if space.check(space.look(), 1 << 20).is_err() {
             (self.wanted, self.came, self.prune, self.blurred) = (false, 0, false, None);
