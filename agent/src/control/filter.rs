@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tunnel_archive::{Cursor, EventPattern, Order, Query};
-use tunnel_delivery::{AnswerClass, SignatureStatus, Summary, Timestamp, TunnelName};
+use tunnel_delivery::{AnswerClass, Environment, SignatureStatus, Summary, Timestamp, TunnelName};
 
 /// Conditions that must all hold; those that are empty hold for everything.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Received then or earlier.
     pub until: Option<Timestamp>,
+    /// One of these.
+    pub environment: Vec<Environment>,
     /// This tunnel.
     pub tunnel: Option<TunnelName>,
     /// The body has this text.
@@ -59,6 +61,7 @@ impl Filter {
             resource_id: self.resource_id.clone(),
             signature: self.signature.clone(),
             answer: self.status.clone(),
+            environment: self.environment.clone(),
             tunnel: self.tunnel.clone(),
             duplicates: self.duplicates,
             text: self.text.clone(),
@@ -77,6 +80,7 @@ impl Filter {
             && self.since.is_none_or(|t| s.received_at >= t)
             && self.until.is_none_or(|t| s.received_at <= t)
             && self.duplicates.is_none_or(|d| d == s.duplicate_of.is_some())
+            && (self.environment.is_empty() || self.environment.contains(&s.environment))
             && self.tunnel.as_ref().is_none_or(|t| s.tunnel == *t)
     }
 }

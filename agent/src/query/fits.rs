@@ -22,6 +22,7 @@ impl Query {
                     filter.status.dedup();
                 }
                 What::Signature(all) if filter.signature.is_empty() => filter.signature = all.clone(),
+                What::Environment(all) if filter.environment.is_empty() => filter.environment = all.clone(),
                 What::Tunnel(names) => one(&mut filter.tunnel, names),
                 What::Since(at) => filter.since = filter.since.max(Some(*at)),
                 What::Until(at) => filter.until = Some(filter.until.map_or(*at, |until| until.min(*at))),

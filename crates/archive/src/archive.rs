@@ -117,6 +117,7 @@ impl Archive {
         })?;
         folder.check_closed(&counters)?;
         folder.remove_closed()?;
+        folder.renew()?;
         for aside in folder.tidy()? {
             tracing::info!(aside = %aside.display(), "put what was damaged aside");
         }
@@ -363,7 +364,7 @@ impl Shared {
     /// About how long the file of a compacted store would be.
     pub(crate) fn live_bytes(&self) -> u64 {
         let c = *self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        (c.record_bytes / 2 * 3).saturating_add(c.deliveries.saturating_mul(600)).saturating_add(2 << 20)
+        (c.record_bytes / 2 * 3).saturating_add(c.deliveries.saturating_mul(680)).saturating_add(2 << 20)
     }
 
     pub(crate) fn set_ended(&self) {

@@ -23,6 +23,7 @@ use crate::reader::{self, ReadError};
 use crate::record::Entry;
 use crate::report::{Progress, Report};
 use crate::rescue;
+use crate::sketch::{self, Wanted};
 use crate::space::Space;
 
 /// How often what seems wrong is looked at again.
@@ -234,6 +235,7 @@ impl<'a, K: Kv> Check<'a, K> {
             }
         }
         wrong.note = tolerant(reader::note(self.kv, &entry))?.is_none();
+        wrong.index |= !self.sketched(&entry)?;
         for (prefix, posting) in self.postings(&entry) {
             wrong.index |= !postings::contains(self.kv, &prefix, &posting)?;
             if let Some(at) = keys::POSTINGS.iter().position(|tag| prefix.first() == Some(tag)) {
@@ -241,6 +243,14 @@ impl<'a, K: Kv> Check<'a, K> {
             }
         }
         Ok((wrong, count))
+    }
+
+    /// Whether a delivery is in its sketch, if it has one. What cannot be read has its own word.
+    fn sketched(&self, entry: &Entry) -> Result<bool, Fault> {
+        let Some((_, sketch)) = sketch::covering(self.kv, entry.summary.id)? else { return Ok(true) };
+        let body =
+            tolerant(reader::request_bytes(self.kv, entry))?.and_then(|request| crate::record::body(request).ok());
+        Ok(body.is_none_or(|body| Wanted::whole(entry.summary.environment, &body).perhaps(&sketch)))
     }
 
     fn postings(&self, entry: &Entry) -> Vec<index::Posting> {

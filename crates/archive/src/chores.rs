@@ -1,5 +1,5 @@
-//! What the writer does between batches: retention, removals, what they leave behind, and compaction when there is nothing of those. One
-//! slice at a time, in turn.
+//! What the writer does between batches: retention, removals, what they leave behind, compaction when there is nothing of those, and sketching
+//! when there is nothing at all. One slice at a time, in turn.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
@@ -18,6 +18,7 @@ use crate::folder::{self, Folder};
 use crate::keep::{Keep, Trimmed};
 use crate::ledger::Ledger;
 use crate::queue::Reply;
+use crate::sketching::Sketching;
 use crate::slot;
 use crate::space::Space;
 use crate::trim::{Removal, Trim};
@@ -35,6 +36,8 @@ enum Chore {
 pub(crate) struct Chores {
     line: VecDeque<Chore>,
     pause: Duration,
+    /// What is done when there is nothing else.
+    pub(crate) sketching: Sketching,
     /// Old stores on their way out.
     leaving: Vec<JoinHandle<()>>,
 }
@@ -81,6 +84,9 @@ impl Chores {
     /// One slice of the chore whose turn it is. A fault is the store's and ends everything.
     pub(crate) fn run(&mut self, shared: &Shared, folder: &mut Folder, space: &Space) -> Result<(), Fault> {
         self.pause = Duration::ZERO;
+        if self.line.is_empty() {
+            return with_engine(shared, |engine| self.sketching.slice(engine, space));
+        }
         // What removes goes first: what it leaves need not be copied.
         let next = self.line.iter().position(|chore| !matches!(chore, Chore::Compact(_))).unwrap_or(0);
         let Some(chore) = self.line.remove(next) else { return Ok(()) };
@@ -121,6 +127,7 @@ impl Chores {
         if !ended {
             return Ok(Some(chore));
         }
+        self.sketching.prune();
         match chore {
             Chore::Trim(trim, reply) => {
                 self.sweep();

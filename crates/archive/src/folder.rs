@@ -11,7 +11,8 @@
 //! | `damaged-1/` … | what a repair put aside |
 //!
 //! `format` and `current` are replaced as a whole (rename and sync of the folder): a crash leaves the old store or the new one.
-//! Format 1 had no `current`; its store is `store`. A migration writes `current` first and `format` last.
+//! Format 1 had no `current`; its store is `store`. A migration writes `current` first and `format` last. Format 2 had no sketches; it becomes
+//! format 3 by its number, before the first is made.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -23,7 +24,10 @@ use crate::error::ArchiveError;
 use crate::ledger::Counters;
 
 /// The newest format that this program knows, and the one it writes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+/// From this one on records have seals and `current` names the store. Format 3 differs from it by what may be in the store besides, sketches,
+/// which a program that does not know them would leave wrong: it takes the store as it is, under its own number.
+const SEALED: u32 = 2;
 const FORMAT_LINE: &str = "healthie-tunnel archive ";
 
 /// The name of the first store, and how the names of all begin.
@@ -53,7 +57,7 @@ impl Folder {
             Some(found) => found,
             None => folder.begin()?,
         };
-        if folder.format == FORMAT {
+        if folder.format >= SEALED {
             folder.store = folder.check_current()?;
         }
         Ok(folder)
@@ -67,7 +71,7 @@ impl Folder {
             found => found?.unwrap_or(FORMAT),
         };
         match folder.check_current() {
-            Ok(name) if folder.format == FORMAT => folder.store = name,
+            Ok(name) if folder.format >= SEALED => folder.store = name,
             Ok(_) | Err(ArchiveError::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -86,7 +90,16 @@ impl Folder {
 
     /// Whether it has format 1 and must be migrated.
     pub(crate) fn is_old(&self) -> bool {
-        self.format < FORMAT
+        self.format < SEALED
+    }
+
+    /// Gives the folder the newest format's number, where it has that of one that needs no migration.
+    pub(crate) fn renew(&mut self) -> Result<(), ArchiveError> {
+        if self.format < FORMAT && !self.is_old() {
+            self.replace("format", &format!("{FORMAT_LINE}{FORMAT}\n"))?;
+            self.format = FORMAT;
+        }
+        Ok(())
     }
 
     /// Where the storage engine keeps its files.
@@ -104,7 +117,7 @@ impl Folder {
     /// Whether the folder says properly which format and which store it has.
     pub(crate) fn check_names(&self) -> Result<(), ArchiveError> {
         match self.read_format()? {
-            Some(FORMAT) => self.check_current().map(|_| ()),
+            Some(SEALED..) => self.check_current().map(|_| ()),
             _ => Ok(()),
         }
     }

@@ -14,6 +14,7 @@
 //! | `u` | term, id | postings by tunnel |
 //! | `d` | the first one's id, id | postings of repeats by what they repeat |
 //! | `D` | id | postings of repeats |
+//! | `k` | the last one's id | what a stretch of deliveries holds, roughly (`sketch`); since format 3 |
 //! | `x` | id | shelf of removed deliveries, until the store is compacted (`seal`) |
 //! | `w` | a key's prefix | pieces under that prefix are being written, or removed |
 //! | `m` | – | counters |
@@ -44,6 +45,8 @@ pub(crate) const ATTEMPTS: Shelf = Shelf { tag: b'a', width: 20 };
 /// Removed deliveries, each with the number of the commit that removed it.
 pub(crate) const TOMBS: Shelf = Shelf { tag: TOMB, width: 16 };
 pub(crate) const TOMB: u8 = b'x';
+/// Sketches.
+pub(crate) const SKETCH: u8 = b'k';
 pub(crate) const EVENT: u8 = b'e';
 pub(crate) const INTENT: u8 = b'w';
 pub(crate) const COUNTERS: &[u8] = b"m";
@@ -64,6 +67,11 @@ fn with_id(tag: u8, id: DeliveryId) -> Vec<u8> {
     key.push(tag);
     key.extend_from_slice(id.as_bytes());
     key
+}
+
+/// The key of the sketch whose last delivery has this id.
+pub(crate) fn sketch(last: DeliveryId) -> Vec<u8> {
+    with_id(SKETCH, last)
 }
 
 /// What comes before the piece's number in the keys of a long request.

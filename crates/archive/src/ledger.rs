@@ -18,6 +18,7 @@ use crate::postings::{self, Walk};
 use crate::query::Order;
 use crate::reader;
 use crate::record::{self, Entry, Unreadable};
+use crate::sketch::{self, Sketch};
 
 /// A delivery as it comes in.
 #[derive(Clone, Debug)]
@@ -104,11 +105,15 @@ pub(crate) struct Ledger<'e> {
     engine: &'e Engine,
     pub(crate) batch: Pending<'e>,
     pub(crate) counters: Counters,
+    /// The end of the last sketch, once it was looked up. Sketches are made between ledgers.
+    frontier: Option<Option<DeliveryId>>,
+    /// A sketch that became too full by what came late.
+    pub(crate) blurred: Option<DeliveryId>,
 }
 
 impl<'e> Ledger<'e> {
     pub(crate) fn new(engine: &'e Engine, counters: Counters) -> Ledger<'e> {
-        Ledger { engine, batch: Pending::new(engine), counters }
+        Ledger { engine, batch: Pending::new(engine), counters, frontier: None, blurred: None }
     }
 
     /// Stores a delivery, unless its id is there already.
@@ -179,6 +184,7 @@ impl<'e> Ledger<'e> {
         for (prefix, posting) in index::of(&entry.summary) {
             postings::insert(&mut self.batch, &prefix, &posting, |_| false)?;
         }
+        self.add_to_sketch(delivery)?;
         if duplicate_of.is_none() {
             let oldest = window_start(delivery.received_at);
             let posting = [&print[..], id.as_bytes()].concat();
@@ -188,6 +194,29 @@ impl<'e> Ledger<'e> {
         self.counters.body_bytes += delivery.body.len() as u64;
         self.counters.record_bytes += request.len() as u64;
         self.put_counters();
+        Ok(())
+    }
+
+    /// What comes late, below the frontier, goes into its sketch; all else is sketched later.
+    fn add_to_sketch(&mut self, delivery: &Delivery) -> Result<(), Fault> {
+        let frontier = match self.frontier {
+            Some(frontier) => frontier,
+            None => *self.frontier.insert(sketch::frontier(self.engine)?),
+        };
+        if frontier.is_none_or(|frontier| delivery.id > frontier) {
+            return Ok(());
+        }
+        let Some((key, value)) = sketch::covering(&self.batch, delivery.id)? else { return Ok(()) };
+        let Some(mut sketch) = Sketch::read(&value) else {
+            return Err(self.engine.fail("unreadable sketch".into(), true));
+        };
+        sketch.add(delivery.environment, &delivery.body);
+        if sketch.is_blurred() {
+            self.blurred = sketch::id_of(&key);
+        }
+        if let Some(piece) = sketch.piece() {
+            self.batch.put(key.to_vec(), piece);
+        }
         Ok(())
     }
 

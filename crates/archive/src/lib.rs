@@ -6,8 +6,8 @@
 //! after a kill or a power cut. Reads run beside it and block; call them from a thread that may.
 //!
 //! How a record lies in the store: `record`, `attempt` and `codes` (encoding), `keys` (which keys there are), `piece` (no value above
-//! 4 KiB), `shelf` and `postings` (records and indexes in blocks), `ledger` (which keys one operation changes). `engine` is the only
-//! file that knows which storage engine this is.
+//! 4 KiB), `shelf` and `postings` (records and indexes in blocks), `sketch` (what a search for text may pass over), `ledger` (which keys one
+//! operation changes). `engine` is the only file that knows which storage engine this is.
 //!
 //! This room knows nothing of network and interface, and does not ask what time it is: every time it stores came in
 //! with a record.
@@ -39,6 +39,8 @@ mod rescue;
 mod scan;
 mod seal;
 mod shelf;
+mod sketch;
+mod sketching;
 mod slot;
 mod space;
 mod trim;

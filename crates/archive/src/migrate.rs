@@ -1,4 +1,5 @@
-//! From format 1 to format 2: values of records get their seals, the indexes by tunnel and of repeats are made, bytes are counted.
+//! From format 1: values of records get their seals, the indexes by tunnel and of repeats are made, bytes are counted. Sketches, which are of format
+//! 3, are made later, as in a store of format 2 (`sketching`).
 //!
 //! It is a copy: the store of format 1 is read and stays as it is until the new one is complete and on the disk. Then the folder changes
 //! over in one step (`folder`). Ended half way, it begins again at the next open.

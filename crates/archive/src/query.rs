@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use tunnel_delivery::{AnswerClass, DeliveryId, IdError, SignatureStatus, Summary, Timestamp, TunnelName};
+use tunnel_delivery::{AnswerClass, DeliveryId, Environment, IdError, SignatureStatus, Summary, Timestamp, TunnelName};
 
 /// Which end of a list comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +104,8 @@ pub struct Query {
     pub signature: Vec<SignatureStatus>,
     /// The last attempt came to one of these.
     pub answer: Vec<AnswerClass>,
+    /// One of these environments.
+    pub environment: Vec<Environment>,
     /// This tunnel.
     pub tunnel: Option<TunnelName>,
     /// Pinned, or not pinned.
@@ -131,6 +133,7 @@ impl Default for Query {
             resource_id: None,
             signature: Vec::new(),
             answer: Vec::new(),
+            environment: Vec::new(),
             tunnel: None,
             pinned: None,
             duplicates: None,
@@ -149,7 +152,7 @@ pub struct Page {
     /// Where to go on; `None` at the end. There may be a cursor even if fewer items than the limit were found, or none
     /// ([`Query::scan_limit`]).
     pub next: Option<Cursor>,
-    /// How many deliveries were looked at.
+    /// About how many deliveries were looked at or, by their sketches, passed over.
     pub scanned: usize,
 }
 
@@ -176,6 +179,7 @@ impl Query {
             && same(&self.resource_id, &summary.resource_id)
             && (self.signature.is_empty() || self.signature.contains(&summary.signature))
             && (self.answer.is_empty() || self.answer.contains(&summary.answer.class))
+            && (self.environment.is_empty() || self.environment.contains(&summary.environment))
             && self.tunnel.as_ref().is_none_or(|t| *t == summary.tunnel)
             && self.pinned.is_none_or(|p| p == summary.pinned)
             && self.duplicates.is_none_or(|d| d == summary.duplicate_of.is_some())
@@ -200,9 +204,40 @@ impl EventPattern {
     }
 }
 
-/// Whether the body contains the text, ASCII letters in any case.
-pub(crate) fn contains(body: &[u8], text: &str) -> bool {
-    text.is_empty() || body.windows(text.len()).any(|w| w.eq_ignore_ascii_case(text.as_bytes()))
+/// A text that bodies are searched for, ASCII letters in any case.
+pub(crate) struct Needle<'t> {
+    text: &'t [u8],
+    /// Where in the text the byte is that is looked for first, and that byte in both cases.
+    at: usize,
+    either: (u8, u8),
+}
+
+/// Letters by how often they are met, the most frequent first.
+const FREQUENT: &[u8] = b"etaoinsrhldcumfpgwybvkxjqz";
+
+impl<'t> Needle<'t> {
+    pub(crate) fn new(text: &'t str) -> Needle<'t> {
+        let text = text.as_bytes();
+        // What is no letter is in every JSON many times; of letters the rarest, of digits any.
+        let rank = |byte: u8| match byte {
+            b'0'..=b'9' => 13,
+            _ => FREQUENT.iter().position(|letter| *letter == byte.to_ascii_lowercase()).map_or(5, |rank| rank + 6),
+        };
+        let at = (0..text.len()).max_by_key(|at| rank(text[*at])).unwrap_or(0);
+        let byte = text.get(at).copied().unwrap_or(0);
+        Needle { text, at, either: (byte.to_ascii_lowercase(), byte.to_ascii_uppercase()) }
+    }
+
+    /// Whether it is in there.
+    pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
+        let Some(last) = bytes.len().checked_sub(self.text.len()) else { return false };
+        if self.text.is_empty() {
+            return true;
+        }
+        let places = &bytes[self.at..=last + self.at];
+        memchr::memchr2_iter(self.either.0, self.either.1, places)
+            .any(|from| bytes[from..from + self.text.len()].eq_ignore_ascii_case(self.text))
+    }
 }
 
 #[cfg(test)]
@@ -244,9 +279,18 @@ mod tests {
 
     #[test]
     fn text_is_found_in_any_letter_case() {
+        let contains = |body: &[u8], text| Needle::new(text).is_in(body);
         assert!(contains(b"{\"Event_Type\":1}", "event_type"));
         assert!(contains(b"\xff\x00ab", "AB"));
         assert!(!contains(b"ab", "abc"));
         assert!(contains(b"", ""));
+    }
+
+    proptest! {
+        #[test]
+        fn a_needle_is_found_where_a_window_equals_it(body in "[aAzZ0\"é]{0,14}", text in "[aAzZ0\"é]{0,4}") {
+            let window = body.as_bytes().windows(text.len().max(1)).any(|w| w.eq_ignore_ascii_case(text.as_bytes()));
+            prop_assert_eq!(Needle::new(&text).is_in(body.as_bytes()), window || text.is_empty());
+        }
     }
 }

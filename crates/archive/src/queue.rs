@@ -143,13 +143,26 @@ impl Queue {
     /// Waits for something to do and takes all of it; `None` when nothing more will come. The permits say how much is under way and
     /// go when it is done.
     pub(crate) fn take(&self) -> Option<VecDeque<(Work, OwnedSemaphorePermit)>> {
+        self.take_before(None)
+    }
+
+    /// The same, but where nothing at all came within this time it takes nothing.
+    pub(crate) fn take_or_rest(&self, rest: Duration) -> Option<VecDeque<(Work, OwnedSemaphorePermit)>> {
+        self.take_before(Some(Instant::now() + rest))
+    }
+
+    fn take_before(&self, rested: Option<Instant>) -> Option<VecDeque<(Work, OwnedSemaphorePermit)>> {
         let mut state = self.state();
         loop {
             if state.waiting.is_empty() {
                 if state.end.is_some() {
                     return None;
                 }
-                state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = match rested.map(|rested| rested.saturating_duration_since(Instant::now())) {
+                    None => self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    Some(Duration::ZERO) => return Some(VecDeque::new()),
+                    Some(left) => self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                };
                 continue;
             }
             let pause = match state.urgent_since {
@@ -220,6 +233,14 @@ mod tests {
     }
 
     #[test]
+    fn who_rests_is_given_nothing_or_what_came() {
+        let queue = Queue::new();
+        assert_eq!(queue.take_or_rest(Duration::from_millis(1)).map(|taken| taken.len()), Some(0));
+        queue.try_push(pin()).unwrap();
+        assert_eq!(queue.take_or_rest(Duration::ZERO).map(|taken| taken.len()), Some(1));
+    }
+
+    #[test]
     fn a_full_queue_says_so_and_an_ended_one_why() {
         let queue = Queue::new();
         for _ in 0..ROOM {
@@ -231,6 +252,6 @@ mod tests {
         queue.end(ArchiveError::Closed);
         assert!(matches!(queue.try_push(pin()), Err(ArchiveError::Closed)));
         assert_eq!(queue.take().map(|taken| taken.len()), Some(1));
-        assert!(queue.take().is_none());
+        assert!(queue.take().is_none() && queue.take_or_rest(Duration::from_secs(60)).is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! Reading: one delivery whole, and lists. A list takes the most selective index that applies, merges its terms in order and checks
-//! the rest of the conditions on summaries.
+//! Reading: one delivery whole, and lists. A list takes the most selective index that applies, merges its terms in order, passes over what its
+//! sketches say cannot be wanted, and checks the rest of the conditions on summaries and bodies.
 
 use bytes::Bytes;
 use tunnel_delivery::{DeliveryId, Stored};
@@ -9,9 +9,10 @@ use crate::index;
 use crate::keys;
 use crate::pending::{Kv, piece_count, read_pieces};
 use crate::postings::{self, BLOCK};
-use crate::query::{Cursor, Order, Page, Query, contains, cut};
+use crate::query::{Cursor, Needle, Order, Page, Query, cut};
 use crate::record::{self, Entry, Unreadable, Whole};
 use crate::shelf;
+use crate::sketch::{self, Stretch, Wanted};
 
 /// Why something could not be read.
 #[derive(Debug)]
@@ -175,30 +176,74 @@ pub(crate) fn list(kv: &impl Kv, query: &Query) -> Result<Page, ReadError> {
     if low > high || query.limit == 0 {
         return Ok(page);
     }
+    let wanted = Wanted::of(query);
+    let needle = query.text.as_deref().map(Needle::new);
     let mut plan = plan(kv, query, low, high)?;
-    let mut last = None;
+    // What the sketches told last.
+    let mut known: Option<Stretch> = None;
+    let (mut last, mut work) = (None, 0);
     loop {
-        let found = plan.next(kv)?;
-        let Some((id, line)) = found else { return Ok(page) };
-        if page.items.len() == query.limit || page.scanned == query.scan_limit.max(1) {
+        let Some((id, line)) = plan.next(kv)? else { return Ok(page) };
+        if page.items.len() == query.limit || work >= query.scan_limit.max(1) {
             page.next = last.map(Cursor);
             return Ok(page);
         }
-        page.scanned += 1;
+        work += 1;
         last = Some(id);
-        // An index may be a step ahead of the line that it names.
-        let Some(line) = line else { continue };
-        let summary = Entry::from_bytes(id, &line)?.summary;
-        if query.matches(&summary) && body_matches(kv, query, id)? {
-            page.items.push(summary);
+        if let Some(wanted) = &wanted {
+            let stretch = match known.filter(|stretch| stretch.has(id)) {
+                Some(stretch) => stretch,
+                None => {
+                    let stretch = sketch::stretch(kv, wanted, id, query.order)?;
+                    work += stretch.looks;
+                    *known.insert(stretch)
+                }
+            };
+            if !stretch.perhaps {
+                let end = match query.order {
+                    Order::NewestFirst => stretch.low.max(low),
+                    Order::OldestFirst => stretch.high.min(high),
+                };
+                if let Plan::Time(walk) = &mut plan {
+                    walk.pass(end.as_bytes());
+                    page.scanned += usize::try_from(stretch.count).unwrap_or(usize::MAX);
+                    last = Some(end);
+                } else {
+                    page.scanned += 1;
+                }
+                continue;
+            }
+        }
+        page.scanned += 1;
+        let line = match line {
+            Some(line) => line,
+            // An index may be a step ahead of the line that it names.
+            None => match keys::LINES.get(kv, id.as_bytes())? {
+                Some(line) => line.to_vec(),
+                None => continue,
+            },
+        };
+        let entry = Entry::from_bytes(id, &line)?;
+        if query.matches(&entry.summary)
+            && match &needle {
+                Some(needle) => body_has(kv, &entry, needle)?,
+                None => true,
+            }
+        {
+            page.items.push(entry.summary);
         }
     }
 }
 
-fn body_matches(kv: &impl Kv, query: &Query, id: DeliveryId) -> Result<bool, ReadError> {
-    match &query.text {
-        None => Ok(true),
-        Some(text) => Ok(whole(kv, id)?.is_some_and(|whole| contains(&whole.delivery.body, text))),
+fn body_has(kv: &impl Kv, entry: &Entry, needle: &Needle<'_>) -> Result<bool, ReadError> {
+    let read = |entry: &Entry| {
+        let request = request_bytes(kv, entry)?;
+        // The body lies in the request as it is: what is nowhere in that need not be taken apart.
+        Ok(needle.is_in(&request) && needle.is_in(&record::body(request)?))
+    };
+    match read(entry) {
+        Err(ReadError::Unreadable(_)) => Ok(consistent(kv, entry.summary.id, read)?.unwrap_or(false)),
+        done => done,
     }
 }
 
@@ -210,7 +255,7 @@ fn following(id: DeliveryId) -> Option<DeliveryId> {
     u128::from_be_bytes(*id.as_bytes()).checked_add(1).map(|n| DeliveryId::from_bytes(n.to_be_bytes()))
 }
 
-/// A delivery that may belong to a list, and its line, if it is there already.
+/// A delivery that may belong to a list, and its line where that was met on the way.
 type Candidate = (DeliveryId, Option<Vec<u8>>);
 
 /// Where the candidates of a list come from, in the list's order.
@@ -252,7 +297,7 @@ impl Plan {
                         *next = entry_id(walk.next(kv)?);
                     }
                 }
-                Ok(Some((best, keys::LINES.get(kv, best.as_bytes())?.map(|line| line.to_vec()))))
+                Ok(Some((best, None)))
             }
         }
     }

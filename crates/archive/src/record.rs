@@ -118,6 +118,13 @@ struct Request {
     duplicate_reason: String,
 }
 
+/// Of a request only its body.
+#[derive(Clone, PartialEq, Message)]
+struct OnlyBody {
+    #[prost(bytes = "bytes", tag = "6")]
+    body: Bytes,
+}
+
 /// What of an event is not in the summary.
 #[derive(Clone, PartialEq, Message)]
 struct EventRest {
@@ -258,6 +265,11 @@ pub(crate) fn decode(summary: &Summary, request: Bytes) -> Result<Whole, Unreada
         },
         duplicate_of: summary.duplicate_of.map(|id| DuplicateOf { id, reason: r.duplicate_reason }),
     })
+}
+
+/// Reads the body in a request and nothing else of it.
+pub(crate) fn body(request: Bytes) -> Result<Bytes, Unreadable> {
+    Ok(OnlyBody::decode(request).map_err(|_| Unreadable("request"))?.body)
 }
 
 impl Entry {

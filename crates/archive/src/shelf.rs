@@ -29,8 +29,8 @@ impl Shelf {
     /// The value of this key.
     pub(crate) fn get(self, kv: &impl Kv, key: &[u8]) -> Result<Option<Value>, Fault> {
         let Some((_, block)) = self.block_of(kv, key)? else { return Ok(None) };
-        let found = self.entries(&block).find(|(k, _)| *k == key).map(|(_, value)| Value::from(value));
-        Ok(found)
+        let found = self.places(&block).find(|(k, ..)| *k == key).map(|(_, at, len)| (at, len));
+        Ok(found.map(|(at, len)| block.subslice(at, len)))
     }
 
     /// Sets the value of this key, at most [`Shelf::value_max`] bytes long; a longer one is not set, and `false` returned.
@@ -199,6 +199,15 @@ impl Walk {
         let Some(entry) = self.ready.pop() else { return Ok(None) };
         self.last = Some(entry.0.clone());
         Ok(Some(entry))
+    }
+
+    /// Passes over everything up to this key, it included.
+    pub(crate) fn pass(&mut self, key: &[u8]) {
+        let order = self.order;
+        if order.follows(key, self.last.as_deref()) {
+            self.last = Some(key.to_vec());
+        }
+        self.ready.retain(|(ready, _)| order.follows(ready, Some(key)));
     }
 
     /// Loads what comes next of the block where that lies, or of the first one after it that has any.

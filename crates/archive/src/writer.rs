@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -58,11 +59,14 @@ fn refuse_all(queue: &Queue, error: &ArchiveError) {
 
 fn work(shared: &Shared, folder: &mut Folder, space: &Space, chores: &mut Chores) -> Result<(), Fault> {
     loop {
-        let waiting = match chores.pause() {
-            None => shared.queue.take(),
-            Some(pause) => shared.queue.take_within(pause),
+        let began = Instant::now();
+        let waiting = match (chores.pause(), chores.sketching.rest()) {
+            (Some(pause), _) => shared.queue.take_within(pause),
+            (None, Some(rest)) => shared.queue.take_or_rest(rest),
+            (None, None) => shared.queue.take(),
         };
         let Some(waiting) = waiting else { return Ok(()) };
+        chores.sketching.rested(began.elapsed(), waiting.is_empty());
         if !waiting.is_empty() {
             write(waiting, shared, folder, space, chores)?;
         }
@@ -98,6 +102,9 @@ fn write(
                 }
                 other => other,
             };
+            if let Work::Insert(intake, _) = &work {
+                chores.sketching.arrives(intake.delivery.id);
+            }
             if let Err(fault) = group.add(work) {
                 group.fail(&fault);
                 return Err(fault);
@@ -108,6 +115,7 @@ fn write(
             return Err(fault);
         }
         space.lay_up(group.free);
+        chores.sketching.sharpen(group.ledger.blurred);
         Ok(())
     })
 }

@@ -1,52 +1,17 @@
 //! A store of format 1, as the program wrote it then, is brought to the new format when it is opened, and everything is read back; also
 //! when that is ended half way.
 //!
-//! `sample/format1.bin` is the folder of such an archive, packed: for each file the length of its name, the name, the length of what
-//! follows, and then either 0, a length and bytes, or 1, a place in what came before and a length. `sample/format1.json` has what the
-//! program of then read from it, without the bodies.
+//! `sample/format1.bin` is the folder of such an archive (`sample/packed.rs`). `sample/format1.json` has what the program of then read from it, without
+//! the bodies.
 
 mod sample;
 
-use std::path::Path;
-
+use sample::packed::unpack;
 use serde_json::Value;
 use tunnel_archive::{Archive, Order, Query, repair};
 use tunnel_delivery::{DeliveryId, TunnelName};
 
-/// Takes that many bytes off the front.
-fn take<'a>(rest: &mut &'a [u8], len: usize) -> &'a [u8] {
-    let (taken, left) = rest.split_at(len);
-    *rest = left;
-    taken
-}
-
-fn number(rest: &mut &[u8]) -> usize {
-    u32::from_be_bytes(take(rest, 4).try_into().unwrap()) as usize
-}
-
-fn unpack(to: &Path) {
-    let mut packed: &[u8] = include_bytes!("sample/format1.bin");
-    while !packed.is_empty() {
-        let name_len = usize::from(take(&mut packed, 1)[0]);
-        let name = std::str::from_utf8(take(&mut packed, name_len)).unwrap();
-        let len = number(&mut packed);
-        let mut rest = take(&mut packed, len);
-        let mut file: Vec<u8> = Vec::new();
-        while !rest.is_empty() {
-            if take(&mut rest, 1)[0] == 0 {
-                let len = number(&mut rest);
-                file.extend_from_slice(take(&mut rest, len));
-            } else {
-                let (from, len) = (number(&mut rest), number(&mut rest));
-                (from..from + len).for_each(|at| file.push(file[at]));
-            }
-        }
-        let path = to.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, file).unwrap();
-    }
-    std::fs::create_dir_all(to.join("store/blobs")).unwrap();
-}
+const FORMAT_1: &[u8] = include_bytes!("sample/format1.bin");
 
 fn expected() -> Vec<Value> {
     let all = serde_json::Deserializer::from_str(include_str!("sample/format1.json")).into_iter();
@@ -98,7 +63,7 @@ fn bodies() -> u64 {
 #[tokio::test]
 async fn a_store_of_format_1_is_read_back() {
     let dir = tempfile::tempdir().unwrap();
-    unpack(dir.path());
+    unpack(FORMAT_1, dir.path());
     let archive = Archive::open(dir.path(), sample::small()).unwrap();
     check(&archive);
     // It goes on as one that was never anything else.
@@ -106,7 +71,7 @@ async fn a_store_of_format_1_is_read_back() {
     archive.remove(vec![sample::id_of(1)]).await.unwrap();
     archive.close().await.unwrap();
     let format = std::fs::read_to_string(dir.path().join("format")).unwrap();
-    assert_eq!(format, "healthie-tunnel archive 2\n");
+    assert_eq!(format, "healthie-tunnel archive 3\n");
     assert!(!dir.path().join("store").exists(), "the old store is left over");
     check(&Archive::open(dir.path(), sample::small()).unwrap());
 }
@@ -116,7 +81,7 @@ async fn a_store_of_format_1_is_read_back() {
 fn a_migration_that_ended_half_way_begins_again() {
     for step in ["nothing", "part of a copy", "a copy that is named", "another copy"] {
         let dir = tempfile::tempdir().unwrap();
-        unpack(dir.path());
+        unpack(FORMAT_1, dir.path());
         let old = std::fs::read(dir.path().join("store/db")).unwrap();
         let copy = dir.path().join("store-2");
         if step != "nothing" {
@@ -137,7 +102,7 @@ fn a_migration_that_ended_half_way_begins_again() {
 #[test]
 fn a_store_of_format_1_is_repaired_too() {
     let dir = tempfile::tempdir().unwrap();
-    unpack(dir.path());
+    unpack(FORMAT_1, dir.path());
     // A repair that ended between its two names: the old store is the one that counts.
     std::fs::create_dir(dir.path().join("store-2")).unwrap();
     std::fs::write(dir.path().join("current"), "store-2\naside store\n").unwrap();
@@ -147,7 +112,7 @@ fn a_store_of_format_1_is_repaired_too() {
     let repaired = repair(dir.path(), |_| ()).unwrap();
     assert_eq!((repaired.salvage.deliveries, repaired.salvage.attempts, repaired.salvage.stopped), (40, 60, None));
     check(&Archive::open(dir.path(), sample::small()).unwrap());
-    unpack(again.path());
+    unpack(FORMAT_1, again.path());
     std::fs::create_dir(again.path().join("store-2")).unwrap();
     std::fs::write(again.path().join("current"), "store-2\naside store\n").unwrap();
     check(&Archive::open(again.path(), sample::small()).unwrap());

@@ -176,8 +176,8 @@ async fn a_folder_in_use_is_left_alone() {
     assert!(matches!(rescue(dir.path(), |_| (), |_| ()), Err(ArchiveError::Held { .. })));
     assert!(matches!(repair(dir.path(), |_| ()), Err(ArchiveError::Held { .. })));
     drop(archive);
-    std::fs::write(dir.path().join("format"), "healthie-tunnel archive 3\n").unwrap();
-    assert!(matches!(repair(dir.path(), |_| ()), Err(ArchiveError::Newer { found: 3, known: 2, .. })));
+    std::fs::write(dir.path().join("format"), "healthie-tunnel archive 4\n").unwrap();
+    assert!(matches!(repair(dir.path(), |_| ()), Err(ArchiveError::Newer { found: 4, known: 3, .. })));
 }
 
 /// A program that ended while it made its folder left names and no store.

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tunnel_archive::{Archive, ArchiveError, Cursor, EventPattern, Inserted, Intake, Order, Query};
 use tunnel_delivery::{
-    AnswerClass, Attempt, Cause, DeliveryId, Event, HeaderLine, Headers, SignatureStatus, Stored, Summary, Timestamp,
-    Verdict,
+    AnswerClass, Attempt, Cause, DeliveryId, Environment, Event, HeaderLine, Headers, SignatureStatus, Stored, Summary,
+    Timestamp, Verdict,
 };
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -149,6 +149,7 @@ prop_compose! {
         kind in proptest::option::weighted(0.2, Just("Goal")), resource in proptest::option::weighted(0.2, 0u64..5),
         signature in proptest::sample::subsequence(SignatureStatus::ALL.to_vec(), 0..4),
         answer in proptest::sample::subsequence(AnswerClass::ALL.to_vec(), 0..4),
+        environment in proptest::sample::subsequence(vec![Environment::Staging, Environment::Unknown], 0..2),
         tunnel in proptest::option::weighted(0.2, Just("other")), (pinned, duplicates) in
             (proptest::option::weighted(0.2, any::<bool>()), proptest::option::weighted(0.2, any::<bool>())),
         text in proptest::option::weighted(0.2, Just("BODY OF 1")),
@@ -164,6 +165,7 @@ prop_compose! {
             resource_id: resource.map(|r| r.to_string()),
             signature,
             answer,
+            environment,
             tunnel: tunnel.map(|t| t.parse().unwrap()),
             pinned,
             duplicates,
@@ -186,6 +188,8 @@ fn story(n: u64, event: usize, status: usize, tunnel: bool) -> Intake {
         delivery.tunnel = "other".parse().unwrap();
     }
     intake.signature = Verdict::bare(SignatureStatus::ALL[status]);
+    Arc::make_mut(&mut intake.delivery).environment =
+        if n % 7 == 1 { Environment::Staging } else { Environment::Unknown };
     intake.queued = n.is_multiple_of(2);
     intake.event = sample::EVENTS.get(event).map(|name| Event {
         event_type: (*name).into(),
@@ -202,7 +206,7 @@ fn walk(archive: &Archive, query: &Query) -> Vec<Summary> {
     let mut found = Vec::new();
     loop {
         let page = archive.list(&query).unwrap();
-        assert!(page.items.len() <= query.limit && page.scanned <= query.scan_limit);
+        assert!(page.items.len() <= query.limit && page.scanned <= query.scan_limit, "{page:?}");
         found.extend(page.items);
         match page.next {
             Some(next) => query.cursor = Some(next.to_string().parse::<Cursor>().unwrap()),

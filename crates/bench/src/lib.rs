@@ -12,6 +12,7 @@ mod error;
 mod figures;
 mod floor;
 mod handler;
+mod inspector;
 mod lists;
 mod load;
 mod machine;
@@ -48,7 +49,9 @@ pub enum Part {
     Path,
     /// After an outage: the first delivery, draining a backlog, memory and disk meanwhile.
     Outage,
-    /// All of these, each in a process of its own.
+    /// The inspector on a terminal over a large archive, as one waits for it; not among `all`, because it takes minutes.
+    Inspector,
+    /// All of these but `inspector`, each in a process of its own.
     All,
 }
 
@@ -84,7 +87,13 @@ pub struct Arguments {
     /// For `outage`: how many deliveries wait for the agent.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=500_000))]
     pub backlog: u64,
-    /// For `path` and `outage`: the folder with healthie-relay and healthie-tunnel, instead of building them.
+    /// For `inspector`: how many deliveries its archive has.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(5_000..=10_000_000))]
+    pub stored: u64,
+    /// For `inspector`: a data folder that is kept, to be filled once and measured often.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// For `path`, `outage` and `inspector`: the folder with healthie-relay and healthie-tunnel, instead of building them.
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
     /// Leave the head line out: somebody else printed it.
@@ -135,6 +144,7 @@ fn measure(arguments: &Arguments) -> Result<(), BenchError> {
         Part::Archive => in_runtime(archive::measure(arguments, printer)),
         Part::Path => in_runtime(path::measure(arguments, printer)),
         Part::Outage => in_runtime(outage::measure(arguments, printer)),
+        Part::Inspector => in_runtime(inspector::measure(arguments, printer)),
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test uses its part of this.
 
+pub(crate) mod packed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
