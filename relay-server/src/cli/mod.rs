@@ -29,7 +29,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Listen for deliveries and agents
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Add, list and remove tunnels
     #[command(subcommand)]
     Tunnel(tunnel::Tunnel),

@@ -246,7 +246,7 @@ mod tests {
 
     fn preface() -> impl Strategy<Value = (Vec<u8>, IpAddr)> {
         let ports = any::<(u16, u16)>();
-        let one4 = (any::<[u8; 4]>(), ports.clone()).prop_map(|(ip, (a, b))| {
+        let one4 = (any::<[u8; 4]>(), ports).prop_map(|(ip, (a, b))| {
             let ip = Ipv4Addr::from(ip);
             (format!("PROXY TCP4 {ip} 10.0.0.1 {a} {b}\r\n").into_bytes(), IpAddr::from(ip))
         });
