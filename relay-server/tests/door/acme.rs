@@ -1,8 +1,6 @@
 //! Certificates that the relay gets by itself, from a real ACME server on loopback: each way to prove a name, renewal under live connections, and
 //! what is told when there is none.
 
-mod visitor;
-
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -10,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::visitor::{DELIVERY, Visitor, ask, readyz, shown};
 use healthie_relay::{Acme, AcmeBinding, AcmeChallenge, Https, Relay};
 use serde_json::Value;
 use tunnel_testkit::{DEADLINE, Pebble};
-use visitor::{DELIVERY, Visitor, ask, readyz, shown};
 
 /// Connections that are held open over a renewal.
 const HELD: usize = 40;
@@ -34,7 +32,7 @@ fn acme(pebble: &Pebble, names: &[&str], challenge: AcmeChallenge) -> Acme {
 }
 
 async fn start(pebble: &Pebble, data: &Path, acme: Acme) -> Relay {
-    visitor::relay(data, |config| {
+    crate::visitor::relay(data, |config| {
         config.http = vec![pebble.http()];
         config.https =
             Some(Https { addr: pebble.https(), pairs: vec![], acme: Some(acme), look_every: Https::LOOK_EVERY });
@@ -208,7 +206,7 @@ async fn a_name_that_is_not_ours_gets_nothing_and_plain_http_goes_on() {
     // It asks at port 443 of the name, so to say, and nobody is there.
     let settings = acme(&pebble, &["relay.test"], AcmeChallenge::TlsAlpn);
     let data = dir.path().join("data");
-    let relay = visitor::relay(&data, |config| {
+    let relay = crate::visitor::relay(&data, |config| {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
         config.https = Some(Https { addr, pairs: vec![], acme: Some(settings), look_every: Https::LOOK_EVERY });
     })

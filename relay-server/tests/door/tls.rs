@@ -1,17 +1,16 @@
 //! TLS from outside: what is negotiated, which certificate a name gets, and files that change under load.
 
-mod visitor;
-
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::visitor::{DELIVERY, Visitor, ask, readyz, shown};
 use healthie_relay::{Config, Https, PairFiles, Relay};
 use rustls::pki_types::CertificateDer;
 use rustls::{NamedGroup, ProtocolVersion};
 use tunnel_testkit::{Authority, DEADLINE, setting};
-use visitor::{DELIVERY, Visitor, ask, readyz, shown};
 
 /// How many times the certificate is exchanged under load. The figure in the project's papers is from 1,000.
 const RELOADS: &str = "HEALTHIE_TUNNEL_RELOADS";
@@ -39,7 +38,7 @@ impl Stand {
     }
 
     async fn relay(&self, pairs: Vec<PairFiles>) -> Relay {
-        visitor::relay(&self.dir.path().join("data"), |config: &mut Config| {
+        crate::visitor::relay(&self.dir.path().join("data"), |config: &mut Config| {
             let addr = "127.0.0.1:0".parse().unwrap();
             config.https = Some(Https { addr, pairs, acme: None, look_every: Duration::from_millis(2) });
         })
@@ -83,7 +82,8 @@ async fn key_exchange_is_post_quantum_and_both_versions_are_spoken() {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(rustls::pki_types::pem::PemObject::from_pem_slice(&stand.ca).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let only12 = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS12]);
+    let only12 =
+        rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS12]);
     let only12 = only12.unwrap().with_root_certificates(roots).with_no_client_auth();
     let mut stream = Visitor(Arc::new(only12)).visit(to, "team.relay.test").await.unwrap();
     assert_eq!(ask(&mut stream, DELIVERY, "{}").await.unwrap().0, 200);
@@ -200,7 +200,8 @@ async fn certificates_change_under_load_without_an_error() {
             at(99),
             at(100)
         );
-        tunnel_testkit::skipped(&format!("nothing: {figures}"));
+        // Past the harness, which keeps what a passing test prints to itself.
+        let _ = writeln!(std::io::stderr(), "{figures}");
     }
     relay.stop().await;
 }
