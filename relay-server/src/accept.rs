@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -14,8 +14,10 @@ use tracing::{debug, warn};
 
 use crate::flag::Flag;
 use crate::http::connection::{self, Connection};
+use crate::proxy::preface;
 use crate::shared::Shared;
 use crate::stream::Stream;
+use crate::tls::ACME_TLS;
 
 /// Where connections come from.
 pub trait Listener: Send + 'static {
@@ -70,6 +72,8 @@ impl Tasks {
 pub(crate) struct Door {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tls: Option<TlsAcceptor>,
+    /// Trusted proxies say first who is at their other end.
+    pub(crate) preface: bool,
     /// One permit for each connection.
     pub(crate) permits: Arc<Semaphore>,
     /// Raised when connections are to end after the request in hand.
@@ -94,10 +98,10 @@ pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, source_ip)) => {
+            Ok((stream, peer)) => {
                 let door_of_this = door.clone();
                 door.connections.spawn(async move {
-                    serve(stream, source_ip, permit, door_of_this).await;
+                    serve(stream, peer, permit, door_of_this).await;
                 });
             }
             Err(e) => {
@@ -109,11 +113,12 @@ pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
     }
 }
 
-async fn serve<S>(stream: S, source_ip: IpAddr, permit: OwnedSemaphorePermit, door: Door)
+async fn serve<S>(mut stream: S, peer: IpAddr, permit: OwnedSemaphorePermit, door: Door)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &door.shared.config.limits;
+    let Some(source_ip) = sender(&mut stream, peer.to_canonical(), &door).await else { return };
     let connection = Arc::new(Connection {
         shared: Arc::clone(&door.shared),
         source_ip,
@@ -124,16 +129,33 @@ where
         return connection::serve_http1(Stream::Plain(stream), connection, door.draining).await;
     };
     match tokio::time::timeout(limits.tls_time, tls.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let stream = Stream::Tls(Box::new(stream));
-            if http2 {
-                connection::serve_http2(stream, connection, door.draining).await;
-            } else {
-                connection::serve_http1(stream, connection, door.draining).await;
-            }
-        }
+        Ok(Ok(mut stream)) => match stream.get_ref().1.alpn_protocol() {
+            // The handshake was all that the ACME server wanted to see (RFC 8737, section 3).
+            Some(ACME_TLS) => drop(tokio::time::timeout(limits.tls_time, stream.shutdown()).await),
+            Some(b"h2") => connection::serve_http2(Stream::Tls(Box::new(stream)), connection, door.draining).await,
+            _ => connection::serve_http1(Stream::Tls(Box::new(stream)), connection, door.draining).await,
+        },
         Ok(Err(e)) => debug!(%source_ip, error = %e, "TLS was not set up"),
         Err(_) => debug!(%source_ip, "TLS took too long to set up"),
+    }
+}
+
+/// Who is at the other end: whoever connected, unless that is a trusted proxy that says first for whom it speaks. None if it does not.
+async fn sender(stream: &mut (impl AsyncRead + Unpin), peer: IpAddr, door: &Door) -> Option<IpAddr> {
+    // Anybody else is not listened to: a preface from there is a bad request, as it would be on any other listener.
+    if !door.preface || !door.shared.config.proxies.trusts(peer) {
+        return Some(peer);
+    }
+    match tokio::time::timeout(door.shared.config.limits.tls_time, preface::read(stream)).await {
+        Ok(Ok(preface::Client::At(client))) => Some(client),
+        Ok(Ok(preface::Client::Peer)) => Some(peer),
+        Ok(Err(e)) => {
+            warn!(proxy = %peer, error = %e, "a trusted proxy did not say by the PROXY protocol who connects; is it set up for it?");
+            None
+        }
+        Err(_) => {
+            debug!(proxy = %peer, "a trusted proxy took too long to say who connects");
+            None
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! What this program's commands ask of the relay that runs on their data folder: which devices a tunnel has, and to forget one. They ask over
+//! What this program's commands ask of the relay that runs on their data folder: which devices a tunnel has, to forget one, and how
+//! certificates stand. They ask over
 //! a socket in the folder, because the spool belongs to the running relay alone. Whoever may open the folder may ask.
 //!
 //! One line of JSON each way, then the connection ends. Without a running relay the commands open the spool themselves ([`ask`]). Tunnels and
@@ -20,6 +21,7 @@ use tunnel_spool::{Limits, RedbSpool, Spool, SpoolError};
 use crate::hub::Hub;
 use crate::registry::{Registry, RegistryError};
 use crate::shared::Shared;
+use crate::tls::certificates::Standing;
 
 /// The longest question and the longest answer, in bytes. A tunnel has 64 devices at most, so the answer holds some hundreds of full tunnels.
 const LINE_MAX: u64 = 8 << 20;
@@ -35,6 +37,12 @@ pub(crate) enum Question {
     Devices { tunnel: Option<TunnelName> },
     /// Keep nothing for this device any more.
     Forget { tunnel: TunnelName, device: DeviceName },
+    /// How the certificates stand.
+    Certificates,
+    /// Look at the certificate files now.
+    Reload,
+    /// Get a new certificate from the ACME server now.
+    Renew,
 }
 
 /// What is answered.
@@ -45,6 +53,11 @@ pub(crate) enum Told {
         devices: Vec<Device>,
     },
     Forgotten,
+    Certificates {
+        certificates: Vec<Standing>,
+    },
+    /// It is begun.
+    Begun,
     /// It cannot be done, and why.
     No {
         why: String,
@@ -124,6 +137,9 @@ async fn answer(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
     let mut line = Vec::new();
     tokio::io::BufReader::new(read.take(LINE_MAX)).read_until(b'\n', &mut line).await?;
     let told = match serde_json::from_slice(&line) {
+        Ok(question @ (Question::Certificates | Question::Reload | Question::Renew)) => {
+            tell_of_certificates(&question, shared).await
+        }
         Ok(question) => tell(question, &shared.spool, &shared.registry, Some(&shared.hub), shared.now()).await,
         Err(e) => {
             Told::No { why: format!("the relay does not understand the question: {e}; is it of another version?") }
@@ -132,6 +148,29 @@ async fn answer(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
     let mut text = serde_json::to_vec(&told)?;
     text.push(b'\n');
     write.write_all(&text).await
+}
+
+async fn tell_of_certificates(question: &Question, shared: &Shared) -> Told {
+    let Some(tls) = &shared.tls else { return Told::No { why: "this relay serves no HTTPS".into() } };
+    match question {
+        Question::Reload => {
+            let wrong = tls.look(shared.offload).await;
+            if !wrong.is_empty() {
+                return Told::No { why: format!("{}; what was read before stays in force", wrong.join("; ")) };
+            }
+        }
+        Question::Renew if !tls.acme => {
+            return Told::No {
+                why: "this relay gets no certificate by itself; it was started without --acme-name".into(),
+            };
+        }
+        Question::Renew => {
+            tls.renew.notify_one();
+            return Told::Begun;
+        }
+        _ => {}
+    }
+    Told::Certificates { certificates: tls.standing(&shared.clock) }
 }
 
 /// The answer. Without a hub there is no running relay and nobody is connected.
@@ -180,6 +219,9 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
             },
             Err(e) => Told::No { why: e.to_string() },
         },
+        Question::Certificates | Question::Reload | Question::Renew => {
+            Told::No { why: "no relay runs on this data folder".into() }
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! The public relay of healthie-tunnel, as a library: `healthie-relay` is a doormat before it, and tests and the demo run it in their own process.
 //!
-//! A delivery's way through it: `accept` takes the connection, `tls` its encryption, `http` records the request exactly as sent and keeps hyper to
+//! A delivery's way through it: `accept` takes the connection, `proxy` says who is at its other end, `tls` its encryption (with
+//! certificates from files or by `acme`), `http` records the request exactly as sent and keeps hyper to
 //! what was admitted, `route` tells what it is for, `ingest` makes the delivery and puts it into the spool or hands it to `hub`, whose `session`s
 //! send it down to agents, and `respond` turns what came of it into the answer. `registry` and `tokens` know whose tunnel it is.
 //!
 //! The relay knows no signature's secret, verifies nothing and logs no body.
 
 mod accept;
+mod acme;
 mod cli;
 mod config;
 mod control;
@@ -17,6 +19,7 @@ mod hub;
 mod ids;
 mod incarnations;
 mod ingest;
+mod proxy;
 mod registry;
 mod relay;
 mod respond;
@@ -29,9 +32,11 @@ mod tls;
 mod tokens;
 
 pub use accept::Listener;
+pub use acme::AcmeError;
 pub use cli::run;
-pub use config::{Config, Https, Limits};
+pub use config::{Acme, AcmeBinding, AcmeChallenge, Config, Https, Limits, PairFiles};
 pub use ground::{Bound, Clock, Ground, Offload};
+pub use proxy::Proxies;
 pub use registry::{AnswerMode, Registry, RegistryError, Snapshot, TokenRecord, TunnelSettings, WhenAway};
 pub use relay::{Addresses, Relay, StartError};
 pub use store::Store;

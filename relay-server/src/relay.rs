@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
 
 use crate::accept::{Door, Listener, Tasks, listen};
+use crate::acme::{AcmeError, Keeper};
 use crate::config::Config;
 use crate::control;
 use crate::flag::{Flag, Raiser};
@@ -25,7 +26,7 @@ use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
 use crate::shared::{Ports, Shared};
 use crate::store::Store;
-use crate::tls::{self, TlsError};
+use crate::tls::{Tls, TlsError};
 
 /// How often the registry's file is looked at for changes by `tunnel` and `token`.
 const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
@@ -47,6 +48,9 @@ pub enum StartError {
     /// The certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Certificates from an ACME server cannot be kept.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
     /// An address cannot be listened on.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
@@ -82,6 +86,8 @@ pub struct Relay {
     drain: Raiser,
     listeners: Vec<JoinHandle<()>>,
     upkeep: JoinHandle<()>,
+    /// Of certificates.
+    keepers: Vec<JoinHandle<()>>,
     control: Option<JoinHandle<()>>,
     connections: Tasks,
     sessions: Tasks,
@@ -106,21 +112,25 @@ impl Relay {
         if let Some(problem) = config.problem() {
             return Err(StartError::Config(problem));
         }
-        let acceptor = config.https.as_ref().map(|h| tls::acceptor(&h.cert, &h.key)).transpose()?;
         let opening = config.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&opening)).await;
-        let (registry, spool, stream) =
+        let (clock, offload) = (Clock::default(), Offload::default());
+        let opened = {
+            let clock = clock.clone();
+            tokio::task::spawn_blocking(move || open(&opening, &clock, offload)).await
+        };
+        let Opened { registry, spool, stream, tls, keeper } =
             opened.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))??;
         let mut doors = Vec::new();
         for addr in &config.http {
             doors.push(bind(*addr, None).await?);
         }
-        if let Some(https) = &config.https {
-            doors.push(bind(https.addr, acceptor).await?);
+        if let (Some(https), Some(tls)) = (&config.https, &tls) {
+            doors.push(bind(https.addr, Some(tls.acceptor()?)).await?);
         }
-        let ground = Ground { registry, spool, stream, doors, clock: Clock::default(), offload: Offload::default() };
+        let ground = Ground { registry, spool, stream, doors, clock, offload };
         let data = config.data.clone();
-        let mut relay = Relay::on(config, ground).await?;
+        let mut relay = Relay::with_tls(config, ground, tls).await?;
+        relay.keepers.extend(keeper.map(|keeper| tokio::spawn(keeper.keep())));
         relay.control = match control::listen(&data) {
             Ok(listener) => Some(tokio::spawn(control::serve(listener, Arc::clone(&relay.shared)))),
             Err(e) => {
@@ -143,6 +153,14 @@ impl Relay {
     /// # Errors
     /// What removed tunnels had spooled cannot be dropped.
     pub async fn on<L: Listener>(config: Config, ground: Ground<L>) -> Result<Relay, StartError> {
+        Relay::with_tls(config, ground, None).await
+    }
+
+    async fn with_tls<L: Listener>(
+        config: Config,
+        ground: Ground<L>,
+        tls: Option<Arc<Tls>>,
+    ) -> Result<Relay, StartError> {
         let Ground { registry, spool, stream, doors, clock, offload } = ground;
         let of = |tls: bool| doors.iter().filter(move |door| door.tls.is_some() == tls).map(|door| door.addr);
         let addresses = Addresses { http: of(false).collect(), https: of(true).next() };
@@ -163,6 +181,7 @@ impl Relay {
             stream,
             stopping: Flag::default(),
             end_sessions: Flag::default(),
+            tls,
             ports,
             config,
         });
@@ -178,6 +197,7 @@ impl Relay {
         let door = Door {
             shared: Arc::clone(&shared),
             tls: None,
+            preface: false,
             permits: Arc::new(Semaphore::new(shared.config.limits.connections)),
             draining: drain.0.clone(),
             connections: connections.clone(),
@@ -185,10 +205,17 @@ impl Relay {
         };
         let mut listeners = Vec::new();
         for Bound { listener, tls, .. } in doors {
-            listeners.push(tokio::spawn(listen(listener, Door { tls, ..door.clone() })));
+            let proxies = &shared.config.proxies;
+            let preface = if tls.is_some() { proxies.preface_on_https } else { proxies.preface_on_http };
+            listeners.push(tokio::spawn(listen(listener, Door { tls, preface, ..door.clone() })));
+        }
+        let mut keepers = Vec::new();
+        if let Some(tls) = &shared.tls {
+            let (tls, clock) = (Arc::clone(tls), shared.clock.clone());
+            keepers.push(tokio::spawn(async move { tls.keep(clock, offload).await }));
         }
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
-        Ok(Relay { shared, addresses, drain, listeners, upkeep, control: None, connections, sessions })
+        Ok(Relay { shared, addresses, drain, listeners, upkeep, keepers, control: None, connections, sessions })
     }
 
     /// Where it listens; a port 0 of the configuration is a real one here.
@@ -203,7 +230,7 @@ impl Relay {
 
     /// Stops: no new connections, requests in hand are answered, agents are told, the spool is flushed.
     pub async fn stop(self) {
-        let Relay { shared, drain, listeners, upkeep, control, connections, sessions, .. } = self;
+        let Relay { shared, drain, listeners, upkeep, keepers, control, connections, sessions, .. } = self;
         shared.stopping.raise();
         drain.0.raise();
         for listener in listeners {
@@ -219,6 +246,7 @@ impl Relay {
         }
         // Waited for, so that nobody holds the spool any more when this returns.
         upkeep.abort();
+        keepers.iter().for_each(JoinHandle::abort);
         let _ = upkeep.await;
         if let Some(control) = control {
             control.abort();
@@ -234,12 +262,26 @@ impl Relay {
 }
 
 /// Blocks on the disk.
-fn open(config: &Config) -> Result<(Registry, Store, Bytes), StartError> {
+/// What is in the data folder, and the certificates.
+struct Opened {
+    registry: Registry,
+    spool: Store,
+    stream: Bytes,
+    tls: Option<Arc<Tls>>,
+    keeper: Option<Keeper>,
+}
+
+fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<Opened, StartError> {
+    let tls = config.https.as_ref().map(Tls::open).transpose()?.map(Arc::new);
     let registry = Registry::open(&config.data)?;
     let dir = spool_folder(config);
     let spool = RedbSpool::open(&dir, config.spool)?;
     let stream = stream_id(&dir.join("stream-id"), &spool)?;
-    Ok((registry, Store::new(spool), stream))
+    let keeper = match (config.https.as_ref().and_then(|https| https.acme.clone()), &tls) {
+        (Some(acme), Some(tls)) => Some(Keeper::open(acme, &config.data, Arc::clone(tls), clock.clone(), offload)?),
+        _ => None,
+    };
+    Ok(Opened { registry, spool: Store::new(spool), stream, tls, keeper })
 }
 
 /// The stream's name lives beside the spool and holds which file it belongs to: a spool that is begun anew is another stream.

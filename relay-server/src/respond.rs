@@ -267,6 +267,14 @@ pub(crate) fn handlers(answer: AnswerBody, id: DeliveryId) -> Answer {
     out
 }
 
+/// The text that an ACME server looks for. It is nothing that a browser would show.
+pub(crate) fn acme(text: String) -> Answer {
+    let mut out = Response::new(Full::from(text));
+    out.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    out.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

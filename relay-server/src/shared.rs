@@ -15,6 +15,7 @@ use crate::incarnations::Incarnations;
 use crate::registry::{AnswerMode, Registry, RegistryError, TunnelSettings};
 use crate::route::Domain;
 use crate::store::Store;
+use crate::tls::Tls;
 use crate::tokens::TokenId;
 
 pub(crate) struct Shared {
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: Flag,
     /// Raised when sessions are to end.
     pub(crate) end_sessions: Flag,
+    /// Of the HTTPS listener, if there is one.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Ports that listeners got, for the addresses told to agents.
     pub(crate) ports: Ports,
 }
@@ -173,7 +176,8 @@ impl Shared {
     }
 
     /// Where senders reach a tunnel, best first: by host where there is a domain, by path in any case.
-    pub(crate) fn public_urls(&self, tunnel: &TunnelName, host: Option<&str>) -> Vec<String> {
+    /// A trusted proxy may say whether it took the agent's request by HTTPS: then the world reaches us through it, and by the Host it passes on.
+    pub(crate) fn public_urls(&self, tunnel: &TunnelName, host: Option<&str>, proxied: Option<bool>) -> Vec<String> {
         if let Some(public) = &self.config.public_url {
             let public = public.trim_end_matches('/');
             let by_host = self.domain.as_ref().and_then(|domain| {
@@ -182,6 +186,13 @@ impl Shared {
                 Some(format!("{scheme}://{tunnel}.{}{port}", domain.as_str()))
             });
             return by_host.into_iter().chain([format!("{public}/t/{tunnel}")]).collect();
+        }
+        if let (Some(https), Some(host)) = (proxied, host) {
+            let scheme = if https { "https" } else { "http" };
+            let port = host.rsplit_once(':').filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit()));
+            let port = port.map_or_else(String::new, |(_, port)| format!(":{port}"));
+            let by_host = self.domain.as_ref().map(|domain| format!("{scheme}://{tunnel}.{}{port}", domain.as_str()));
+            return by_host.into_iter().chain([format!("{scheme}://{host}/t/{tunnel}")]).collect();
         }
         let (scheme, port, usual) = match (self.ports.https, self.ports.http) {
             (Some(port), _) => ("https", port, 443),

@@ -2,7 +2,7 @@
 //! clearly.
 
 use tunnel_stories::{HOST, SECRET, TUNNEL, post};
-use tunnel_testkit::{AnswerMode, Authority, Connection, Handler, Relay, Stage};
+use tunnel_testkit::{AnswerMode, Authority, Connection, Handler, Process, Relay, Stage};
 
 fn relay(stage: &Stage, authority: &Authority) -> (Relay, String) {
     let files = authority.server(stage.folder(), &["relay.test", "*.relay.test", "localhost", "127.0.0.1"]);
@@ -38,6 +38,38 @@ fn https_outside_and_wss_inside() {
         &ca,
     ]);
     agent.start();
+}
+
+#[test]
+fn a_delivery_by_http_2_reaches_the_handler() {
+    let (stage, authority, handler) = (Stage::new(), Authority::new("Story CA"), Handler::start());
+    let (relay, token) = relay(&stage, &authority);
+    let file = stage.folder().join("ca.pem");
+    authority.write(&file);
+    let (ca, port) = (file.display().to_string(), relay.https().port());
+    let url = format!("https://localhost:{port}");
+    let mut agent = stage.agent("agent").relay(&url, &token).target(&handler.url()).secret(SECRET).with(&["--ca", &ca]);
+    agent.start();
+    let mut curl = stage.command("curl");
+    curl.args([
+        "--silent",
+        "--show-error",
+        "--http2",
+        "--cacert",
+        &ca,
+        "--resolve",
+        &format!("{HOST}:{port}:127.0.0.1"),
+    ]);
+    curl.args(["--data", "{\"a\": 1}", "--header", "X-Kept: Yes", "--write-out", " %{http_version} %{http_code}"]);
+    let said = Process::run("curl", curl.arg(format!("https://{HOST}:{port}/hook?x=1"))).ok().out();
+    assert!(said.ends_with(" 2 200"), "{said}");
+    handler.wait_for(1);
+    let event = agent.events(&[]).remove(0);
+    let shown = agent.show(event["id"].as_str().expect("an id"));
+    assert_eq!((&shown["http_version"], &shown["target"]), (&"HTTP/2".into(), &"/hook?x=1".into()), "{shown}");
+    assert_eq!(shown["body"]["text"], "{\"a\": 1}");
+    let headers = shown["headers"].to_string();
+    assert!(headers.contains(r#"["x-kept","Yes"]"#), "{headers}");
 }
 
 #[test]

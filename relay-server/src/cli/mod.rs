@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 a negative answer (no such tunnel, it exists already), 2 wrong use, 3 something that is needed cannot be reached.
 
+mod certificates;
+mod door;
 mod serve;
 mod token;
 mod tunnel;
@@ -27,13 +29,16 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Listen for deliveries and agents
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Add, list and remove tunnels
     #[command(subcommand)]
     Tunnel(tunnel::Tunnel),
     /// Create, list and revoke the tokens that agents prove themselves with
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Show, reload and renew the certificates of a running relay
+    #[command(subcommand)]
+    Certificates(certificates::Certificates),
 }
 
 /// The folder that everything is kept in.
@@ -114,6 +119,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Tunnel(tunnel) => tunnel.run(),
         Command::Token(token) => token.run(),
+        Command::Certificates(certificates) => certificates.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

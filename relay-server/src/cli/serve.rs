@@ -1,7 +1,6 @@
 //! `healthie-relay serve`
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -9,8 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
+use super::door::Door;
 use super::{Data, Failure};
-use crate::config::{Config, Https, Limits};
+use crate::config::{Config, Limits};
 use crate::relay::Relay;
 use tunnel_spool::Limits as SpoolLimits;
 
@@ -19,15 +19,8 @@ pub(super) struct Serve {
     /// Serve plain HTTP here; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", env = "HEALTHIE_RELAY_HTTP")]
     http: Vec<SocketAddr>,
-    /// Serve HTTPS here
-    #[arg(long, value_name = "ADDR:PORT", requires = "cert", requires = "key", env = "HEALTHIE_RELAY_HTTPS")]
-    https: Option<SocketAddr>,
-    /// Certificate chain for HTTPS, PEM
-    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_CERT")]
-    cert: Option<PathBuf>,
-    /// Private key for HTTPS, PEM
-    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_KEY")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    door: Door,
     /// Domain below which each tunnel NAME is https://NAME.DOMAIN; without it tunnels are reached as /t/NAME
     #[arg(long, value_name = "DOMAIN", env = "HEALTHIE_RELAY_DOMAIN")]
     domain: Option<String>,
@@ -88,17 +81,16 @@ impl Serve {
             .enable_all()
             .build()
             .map_err(|e| Failure { code: 3, message: format!("cannot start: {e}") })?;
-        runtime.block_on(serve(self.config()))
+        runtime.block_on(serve(self.config()?))
     }
 
-    fn config(self) -> Config {
-        Config {
+    fn config(self) -> Result<Config, Failure> {
+        let proxies = self.door.proxies();
+        Ok(Config {
             data: self.data.data,
             http: self.http,
-            https: match (self.https, self.cert, self.key) {
-                (Some(addr), Some(cert), Some(key)) => Some(Https { addr, cert, key }),
-                _ => None,
-            },
+            https: self.door.https()?,
+            proxies,
             domain: self.domain,
             public_url: self.public_url,
             limits: Limits { body: self.max_body, ..Limits::default() },
@@ -107,7 +99,7 @@ impl Serve {
                 max_bytes_per_tunnel: self.spool_bytes,
                 min_free_bytes: self.min_free,
             },
-        }
+        })
     }
 }
 

@@ -21,15 +21,18 @@ use super::recorder::{Heads, Recorder};
 use crate::accept::Tasks;
 use crate::flag::Flag;
 use crate::ingest;
+use crate::proxy::Origin;
 use crate::respond::{self, Answer, Problem};
 use crate::route::{Route, route};
 use crate::session::{self, Caller};
 use crate::shared::Shared;
 use crate::stream::Stream;
+use crate::tls::certificates::State;
 
 /// What the requests of one connection have in common.
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
+    /// Who is at its other end; through a trusted proxy, each request may be somebody else's.
     pub(crate) source_ip: IpAddr,
     /// Its place among the connections that are allowed; a session keeps it.
     pub(crate) _permit: OwnedSemaphorePermit,
@@ -190,6 +193,12 @@ where
         None => return Problem::Head(Refusal::Malformed("The request could not be read.")).answer(None),
     };
     let shared = &connection.shared;
+    let origin = shared.config.proxies.origin(connection.source_ip, &head.headers);
+    if let Some(tls) = &shared.tls
+        && let Some(text) = tls.certificates.challenges.text(head.headers.get("host"), head.target.as_str())
+    {
+        return respond::acme(text);
+    }
     match route(head.headers.get("host"), &head.target, shared.domain.as_ref()) {
         Route::Tunnel { name, prefix_len } => {
             let mut lost = Vec::new();
@@ -202,7 +211,7 @@ where
             let delivery = ingest::Request {
                 tunnel: name,
                 prefix_len,
-                source_ip: connection.source_ip,
+                source_ip: origin.source,
                 method: head.method,
                 target: head.target,
                 http_version: head.version,
@@ -211,7 +220,7 @@ where
             };
             ingest::take(delivery, request.into_body(), shared).await
         }
-        Route::Agent(tunnel) => agent::<S>(head, request, tunnel, connection).await,
+        Route::Agent(tunnel) => agent::<S>(head, request, tunnel, origin, connection).await,
         Route::Nothing => Problem::NotFound.answer(None),
         Route::Health | Route::Ready | Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => {
             Problem::Method("GET").answer(None)
@@ -227,19 +236,22 @@ where
 }
 
 fn ready(shared: &Shared) -> Answer {
-    let problem = if shared.is_stopping() {
-        Some("stopping".to_owned())
-    } else {
-        shared.spool.usable().err().map(|e| e.to_string())
+    let certificates = shared.tls.as_ref().map(|tls| tls.standing(&shared.clock)).unwrap_or_default();
+    let usable = certificates.is_empty() || certificates.iter().any(|c| matches!(c.state, State::Ok | State::Expiring));
+    let problem = match shared.spool.usable() {
+        _ if shared.is_stopping() => Some("stopping".to_owned()),
+        Err(e) => Some(e.to_string()),
+        Ok(()) if !usable => Some("there is no certificate for HTTPS that is valid now".to_owned()),
+        Ok(()) => None,
     };
-    match problem {
-        None => respond::json(StatusCode::OK, &serde_json::json!({ "status": "ready" }), None),
-        Some(why) => respond::json(
-            StatusCode::SERVICE_UNAVAILABLE,
-            &serde_json::json!({ "status": "not ready", "message": why }),
-            None,
-        ),
+    let (status, mut said) = match problem {
+        None => (StatusCode::OK, serde_json::json!({ "status": "ready" })),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({ "status": "not ready", "message": why })),
+    };
+    if !certificates.is_empty() {
+        said["certificates"] = serde_json::json!(certificates);
     }
+    respond::json(status, &said, None)
 }
 
 /// Opens a session, if the token is good for it.
@@ -247,6 +259,7 @@ async fn agent<S>(
     head: Head,
     request: Request<Incoming>,
     tunnel: Option<TunnelName>,
+    origin: Origin,
     connection: &Arc<Connection>,
 ) -> Answer
 where
@@ -275,7 +288,7 @@ where
     };
     let accept = derive_accept_key(key);
     let host = head.headers.get("host").and_then(|h| std::str::from_utf8(h).ok());
-    let caller = Caller { public_urls: shared.public_urls(&its_tunnel, host), tunnel: its_tunnel, token };
+    let caller = Caller { public_urls: shared.public_urls(&its_tunnel, host, origin.https), tunnel: its_tunnel, token };
     let (shared, end, place) = (Arc::clone(shared), shared.end_sessions.clone(), Arc::clone(connection));
     let upgrade = hyper::upgrade::on(request);
     connection.sessions.spawn(async move {

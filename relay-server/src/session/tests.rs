@@ -37,6 +37,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
         stream: Bytes::from_static(b"stream"),
         stopping: Flag::default(),
         end_sessions: Flag::default(),
+        tls: None,
         ports: Ports::default(),
         config: Config::loopback(dir.to_owned()),
     })

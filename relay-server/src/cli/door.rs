@@ -1,0 +1,125 @@
+//! The settings of `serve` for its public door: HTTPS, certificates, proxies before it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+use super::Failure;
+use crate::config::{Acme, AcmeBinding, AcmeChallenge, Https, PairFiles};
+use crate::proxy::Proxies;
+
+#[derive(Args)]
+pub(super) struct Door {
+    /// Serve HTTPS here, with certificates from --cert and --key or from --acme-name
+    #[arg(long, value_name = "ADDR:PORT", env = "HEALTHIE_RELAY_HTTPS")]
+    https: Option<SocketAddr>,
+    /// Certificate chain for HTTPS, PEM; looked at each second, and a new one is taken over without a restart. More than one may be given, each
+    /// with a --key; a visitor gets the one with the name he asks for, or the first
+    #[arg(long, value_name = "FILE", requires = "https", env = "HEALTHIE_RELAY_CERT")]
+    cert: Vec<PathBuf>,
+    /// Private key for HTTPS, PEM; one for each --cert, in the same order
+    #[arg(long, value_name = "FILE", requires = "https", env = "HEALTHIE_RELAY_KEY")]
+    key: Vec<PathBuf>,
+    /// Get a certificate for this name by ACME, and renew it; more than one name may be given, and *.DOMAIN with --acme-dns-hook
+    #[arg(long, value_name = "NAME", requires = "https", value_delimiter = ',', env = "HEALTHIE_RELAY_ACME_NAME")]
+    acme_name: Vec<String>,
+    /// You agree to the terms of service of the ACME server
+    #[arg(long, env = "HEALTHIE_RELAY_ACME_AGREE")]
+    acme_agree: bool,
+    /// A mail address that the ACME server may write to
+    #[arg(long, value_name = "MAIL", value_delimiter = ',', env = "HEALTHIE_RELAY_ACME_CONTACT")]
+    acme_contact: Vec<String>,
+    /// How the ACME server is shown that a name is yours; wildcards always by DNS
+    #[arg(long, value_name = "WAY", default_value = "tls-alpn", env = "HEALTHIE_RELAY_ACME_CHALLENGE")]
+    acme_challenge: AcmeChallenge,
+    /// The ACME server's directory
+    #[arg(long, value_name = "URL", default_value = Acme::LETS_ENCRYPT, env = "HEALTHIE_RELAY_ACME_DIRECTORY")]
+    acme_directory: String,
+    /// Trust the ACME server by the authorities in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_ACME_ROOT")]
+    acme_root: Option<PathBuf>,
+    /// Program that proves names by DNS: called as PROGRAM set|clear RECORD VALUE, for TXT records; must leave other values of a record alone
+    #[arg(long, value_name = "PROGRAM", env = "HEALTHIE_RELAY_ACME_DNS_HOOK")]
+    acme_dns_hook: Option<PathBuf>,
+    /// Longest time that one call of that program may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    acme_dns_hook_time: u64,
+    /// How long to wait until new DNS records are seen everywhere, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    acme_dns_wait: u64,
+    /// Your account with the owner of the ACME server, where that wants one (external account binding)
+    #[arg(long, value_name = "ID", requires = "acme_eab_key_file", env = "HEALTHIE_RELAY_ACME_EAB_ID")]
+    acme_eab_id: Option<String>,
+    /// File with the key of that account, in base64url
+    #[arg(long, value_name = "FILE", requires = "acme_eab_id", env = "HEALTHIE_RELAY_ACME_EAB_KEY_FILE")]
+    acme_eab_key_file: Option<PathBuf>,
+    /// Addresses of proxies of yours, as ADDR/BITS: believe their X-Forwarded-For and X-Forwarded-Proto, and nobody else's
+    #[arg(long, value_name = "CIDR", value_parser = network, value_delimiter = ',', env = "HEALTHIE_RELAY_TRUSTED_PROXY")]
+    trusted_proxy: Vec<IpNet>,
+    /// These listeners are reached from trusted proxies by the PROXY protocol, version 1 or 2
+    #[arg(long, value_name = "LISTENER", value_delimiter = ',', env = "HEALTHIE_RELAY_PROXY_PROTOCOL")]
+    proxy_protocol: Vec<Listener>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Listener {
+    /// all that --http gives
+    Http,
+    /// the one that --https gives
+    Https,
+}
+
+/// A network, or a single address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| "write it like 10.0.0.0/8 or 2001:db8::1".to_owned())
+}
+
+impl Door {
+    pub(super) fn proxies(&self) -> Proxies {
+        Proxies {
+            trusted: self.trusted_proxy.clone(),
+            preface_on_http: self.proxy_protocol.contains(&Listener::Http),
+            preface_on_https: self.proxy_protocol.contains(&Listener::Https),
+        }
+    }
+
+    pub(super) fn https(self) -> Result<Option<Https>, Failure> {
+        if self.cert.len() != self.key.len() {
+            let message =
+                format!("{} times --cert and {} times --key: each goes with one", self.cert.len(), self.key.len());
+            return Err(Failure::usage(message));
+        }
+        let Some(addr) = self.https else { return Ok(None) };
+        let binding = match (self.acme_eab_id, self.acme_eab_key_file) {
+            (Some(id), Some(file)) => Some(AcmeBinding { id, key: key(&file)? }),
+            _ => None,
+        };
+        let acme = (!self.acme_name.is_empty()).then(|| Acme {
+            names: self.acme_name.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect(),
+            directory: self.acme_directory,
+            contacts: self.acme_contact,
+            agreed: self.acme_agree,
+            challenge: self.acme_challenge,
+            root: self.acme_root,
+            binding,
+            dns_hook: self.acme_dns_hook,
+            dns_hook_time: Duration::from_secs(self.acme_dns_hook_time),
+            dns_wait: Duration::from_secs(self.acme_dns_wait),
+        });
+        let pairs = self.cert.into_iter().zip(self.key).map(|(cert, key)| PairFiles { cert, key }).collect();
+        Ok(Some(Https { addr, pairs, acme, look_every: Https::LOOK_EVERY }))
+    }
+}
+
+fn key(file: &Path) -> Result<Vec<u8>, Failure> {
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|e| Failure::usage(format!("cannot read --acme-eab-key-file {}: {e}", file.display())))?;
+    let key = URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('='));
+    key.map_err(|_| Failure::usage(format!("--acme-eab-key-file {} is not base64url", file.display())))
+}
