@@ -69,6 +69,8 @@ pub async fn serve(
         .route("/v1/page", post(page))
         .route("/v1/totals", post(totals))
         .route("/v1/mark", post(mark))
+        .route("/v1/remove", post(remove))
+        .route("/v1/stats", post(stats))
         .route("/v1/edited", post(edited).layer(DefaultBodyLimit::max(MOST_EDITED)))
         .layer(DefaultBodyLimit::max(MOST_QUESTION))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
@@ -192,6 +194,14 @@ async fn totals(State(shared): State<Arc<Shared>>) -> Json<crate::control::Total
 
 async fn mark(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<()> {
     Ok(Json(shared.ops.mark(&question(&body)?).await?))
+}
+
+async fn remove(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::RemoveDone> {
+    Ok(Json(shared.ops.remove(&question(&body)?).await?))
+}
+
+async fn stats(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::stats::Stats> {
+    Ok(Json(shared.ops.stats(&question(&body)?).await?))
 }
 
 async fn edited(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {

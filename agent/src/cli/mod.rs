@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod curl;
 mod demo;
+mod diff;
 mod editor;
 mod events;
 mod failure;
@@ -14,6 +15,7 @@ mod fixtures;
 mod inspect;
 mod listen;
 mod log;
+mod out_file;
 mod output;
 mod panics;
 mod replay;
@@ -57,6 +59,7 @@ enum Command {
     Verify(Box<verify::Args>),
     Sign(Box<sign::Args>),
     Curl(curl::Args),
+    Diff(diff::Args),
     #[command(subcommand)]
     Fixtures(fixtures::Command),
     Status(status::Args),
@@ -137,6 +140,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(*args, context).await,
         Command::Sign(args) => sign::run(*args, context).await,
         Command::Curl(args) => curl::run(args, context).await,
+        Command::Diff(args) => diff::run(args, context).await,
         Command::Fixtures(command) => fixtures::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,

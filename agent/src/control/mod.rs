@@ -12,8 +12,11 @@ mod held;
 mod inspect;
 mod load;
 mod local;
+mod meant;
 mod operations;
 mod remote;
+mod remove;
+mod stats;
 mod status;
 mod store;
 mod trigger;
@@ -37,12 +40,16 @@ pub use load::{Load, Loaded};
 pub use local::{Followed, Follower, Local};
 pub use operations::{Operations, Replay, Replayed, Running};
 pub use remote::Remote;
+pub use remove::{Remove, RemoveDone};
+pub use stats::StatsAsk;
 pub use status::{Figures, Hello, Status, Waiting};
 pub use store::{Checked, Finding, Ids, Saved, Shrunk, Watch};
 pub use trigger::{Trigger, Triggered, payload};
 pub use verify::{Copied, CopyOf, Examine, Verify, examine_alone};
 
 pub use crate::examine::Explained;
+
+pub(crate) use verify::own_url;
 
 /// Why a command was not done. `kind` decides the exit code.
 #[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
@@ -88,7 +95,7 @@ impl From<ArchiveError> for ControlError {
     fn from(e: ArchiveError) -> ControlError {
         let kind = match e {
             ArchiveError::Unknown(_) => Kind::Negative,
-            ArchiveError::Held { .. } => Kind::Usage,
+            ArchiveError::Held { .. } | ArchiveError::TooLarge { .. } => Kind::Usage,
             ArchiveError::Damaged { .. } => Kind::Damaged,
             _ => Kind::Unreachable,
         };

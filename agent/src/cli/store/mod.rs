@@ -2,7 +2,7 @@
 
 mod check;
 mod compact;
-mod export;
+pub(super) mod export;
 
 use clap::Subcommand;
 
