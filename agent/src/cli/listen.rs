@@ -1,5 +1,6 @@
 //! `listen`: connect, store, verify, forward.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,9 @@ use super::arguments::{self, Data, Gather, Secrets};
 use super::events::unknown;
 use super::inspect::{self, on_a_terminal};
 use super::ui::{Form, Ui};
-use super::{Context, Failure, signals};
-use crate::control::{Control, Remote};
-use crate::forward::HostHeader;
+use super::{Context, Failure, Output, signals};
+use crate::control::{Control, Remote, has_store};
+use crate::forward::{HostHeader, Routes};
 use crate::listen::{LAST_ATTEMPTS, ListenConfig, run as listen};
 use crate::settings::{Moment, RelayUrl, SettingsError};
 use crate::tui::{Setup, Tui};
@@ -144,7 +145,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
             "no secret is given: signatures are not checked (set one with --secret or HEALTHIE_WEBHOOK_SECRET)",
         );
     }
-    if args.since.is_some() && knows_device(&config.data) {
+    if args.since.is_some() && args.device.is_none() && knows_device(&config.data) {
         context.out.message(
             "note: --since is for an agent that the tunnel does not know yet; this one was there before and goes on where it was",
         );
@@ -172,7 +173,7 @@ fn knows_device(data: &Path) -> bool {
 async fn resolved(routes: &Routes, out: &mut Output) {
     /// An answer that takes longer is no reason to wait.
     const PATIENCE: Duration = Duration::from_secs(2);
-    for target in routes.default.iter().chain(routes.routes.iter().filter_map(|r| r.target.as_ref())) {
+    for target in routes.default.iter().chain(routes.routes.iter().map(|r| &r.target)) {
         let (host, port) = (target.peer.host.clone(), target.peer.port);
         if let Ok(Err(e)) = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), port))).await {
             out.message(&format!(

@@ -142,7 +142,7 @@ fn short_duration(micros: u64) -> String {
 }
 
 /// From this width on a line has all its columns.
-const WIDE: usize = 110;
+pub(crate) const WIDE: usize = 110;
 
 /// The characters of a short line's columns that do not give way: time, id, mark, signature, answer, duration, and the gaps.
 const SHORT_FIXED: usize = 11 + 8 + 2 + 1 + 6 + 6 + 5 + 2;
@@ -158,6 +158,24 @@ pub(crate) fn deliveries(n: u64) -> String {
 /// `1 attempt`, `2 attempts`: a number with the word for it.
 pub(crate) fn counted(n: u64, one: &str, several: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { several })
+}
+
+/// A text in lines of at most so many characters, broken at blanks where there are any.
+pub(crate) fn folded(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last().map_or(0, |line| line.chars().count());
+        match lines.last_mut() {
+            Some(line) if last == 0 || last + 1 + word.chars().count() <= width => {
+                if last > 0 {
+                    line.push(' ');
+                }
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// What looks like a repeat of an earlier delivery, and what came several times, in at most two characters.
@@ -234,6 +252,13 @@ mod tests {
             attempts: 1,
             answer: Answer { class: AnswerClass::Success, status: Some(200), duration_us: 12_345 },
         }
+    }
+
+    #[test]
+    fn texts_are_folded_at_blanks() {
+        assert_eq!(folded("one two three", 7), ["one two", "three"]);
+        assert_eq!(folded("unbreakable x", 4), ["unbreakable", "x"]);
+        assert_eq!(folded("a b", usize::MAX), ["a b"]);
     }
 
     #[test]

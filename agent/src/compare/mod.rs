@@ -150,7 +150,7 @@ mod tests {
 
     fn side(lines: &[(&str, &str)], body: &str) -> Side {
         let mut headers = Headers::default();
-        lines.iter().for_each(|(name, value)| headers.push(*name, value.as_bytes().to_vec()));
+        lines.iter().for_each(|(name, value)| headers.push(name.as_bytes().to_vec(), value.as_bytes().to_vec()));
         Side { start: "POST /".into(), headers, body: body.to_owned().into() }
     }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::arguments::{self, Data, Gather};
 use super::super::out_file::{OutFile, failed};
-use super::super::style::{counted, deliveries};
+use super::super::style::deliveries;
 use super::super::{Context, Failure, Output};
+use super::saved_of;
 use crate::control::{Export, Exported, Filter, Saved, data_flag};
 use crate::settings::Moment;
 
@@ -106,11 +107,7 @@ fn told(args: &Args, count: u64, rescued: Option<&Saved>, flag: &str, out: &mut 
 
 /// What is said where a store was damaged and what is readable of it was written.
 pub(crate) fn lossy(saved: &Saved, flag: &str) -> Failure {
-    let mut text = format!(
-        "the store is damaged: {} with {} could be read",
-        deliveries(saved.deliveries),
-        counted(saved.attempts, "attempt", "attempts")
-    );
+    let mut text = format!("the store is damaged: {} could be read", saved_of(saved));
     for (what, ids) in [("are lost", &saved.lost), ("lack an attempt or a note that they had", &saved.incomplete)] {
         if ids.count > 0 {
             let first: Vec<String> = ids.first.iter().take(NAMED).map(ToString::to_string).collect();
