@@ -276,7 +276,7 @@ mod tests {
         };
         assert_eq!(
             plain.list_line(&long, Some(80)),
-            "11-21 08:33 00000002    form_answer_group.created  12000       ✓ error  99999s"
+            "11-21 08:33 00000002    form_answer_group.created  12000         ✓ error  99999s"
         );
         for (micros, wanted) in [(0, "0us"), (999_999, "999ms"), (12_345_678, "12.3s"), (310_000_000, "310s")] {
             assert_eq!(short_duration(micros), wanted);
