@@ -78,7 +78,7 @@ pub(crate) struct Context {
 
 /// Runs the command line `args`.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = Cli::command().try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m));
+    let parsed = Cli::command().try_get_matches_from(args.into_iter().map(negated)).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(e) => {
@@ -104,6 +104,20 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             context.out.failure(&failure);
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+/// A negated condition of a filter, `-status:2xx`, made one that the reader of options does not take for options: with a blank before it, which the
+/// query language passes over. No option looks like that.
+fn negated(arg: OsString) -> OsString {
+    let condition = arg.to_str().and_then(|text| text.strip_prefix('-')).and_then(|text| text.split_once(':'));
+    match condition {
+        Some((name, _)) if crate::query::WORDS.iter().any(|word| word.name == name) => {
+            let mut behind_a_blank = OsString::from(" ");
+            behind_a_blank.push(arg);
+            behind_a_blank
+        }
+        _ => arg,
     }
 }
 
@@ -151,6 +165,18 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn negated_conditions_are_no_options() {
+        let parse = |args: &[&str]| {
+            let args = args.iter().map(|arg| negated(OsString::from(arg)));
+            Cli::command().try_get_matches_from(args).map(drop)
+        };
+        assert!(parse(&["healthie-tunnel", "events", "list", "-status:2xx", "--json"]).is_ok());
+        assert!(parse(&["healthie-tunnel", "events", "list", "a", "-is:pinned", "--limit", "3"]).is_ok());
+        assert!(parse(&["healthie-tunnel", "events", "list", "--limt", "3"]).is_err());
+        assert!(parse(&["healthie-tunnel", "events", "list", "-x:y"]).is_err());
+    }
 
     #[test]
     fn the_arguments_are_consistent() {
