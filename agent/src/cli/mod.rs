@@ -78,7 +78,8 @@ pub(crate) struct Context {
 
 /// Runs the command line `args`.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = Cli::command().try_get_matches_from(args.into_iter().map(negated)).and_then(|m| Cli::from_arg_matches(&m));
+    let parsed =
+        Cli::command().try_get_matches_from(args.into_iter().map(negated)).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(e) => {
