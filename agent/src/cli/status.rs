@@ -102,7 +102,8 @@ fn connection(c: &ConnectionStatus, now: tunnel_delivery::Timestamp, style: Styl
             let heard = c.heard_ms_ago.map_or_else(String::new, |ms| {
                 format!(", the relay was heard {} ago", span(Duration::from_millis(ms)))
             });
-            format!("{}{since}{heard}", style.paint(Tone::Good, "connected"))
+            let answers = c.round_trip_ms.map_or_else(String::new, |ms| format!(" and answers in {ms:.1} ms"));
+            format!("{}{since}{heard}{answers}", style.paint(Tone::Good, "connected"))
         }
         State::Waiting => {
             let next = c
@@ -168,6 +169,7 @@ mod tests {
             device: Some("agent-1".into()),
             public_urls: vec!["https://team.relay.example.com/\u{1b}".into()],
             connection: Some(ConnectionStatus {
+                round_trip_ms: Some(12.4),
                 state: State::Waiting,
                 since: Some(now.earlier(Duration::from_secs(90 * 60))),
                 heard_ms_ago: Some(5000),
@@ -194,6 +196,7 @@ mod tests {
         };
         insta::assert_snapshot!("away", text(&s));
         s.connection = Some(ConnectionStatus {
+            round_trip_ms: None,
             state: State::Connected,
             attempt: 0,
             next_try_ms: None,

@@ -79,7 +79,7 @@ impl Style {
             "{}  {} {} {}  {}  {}  {}  {:>8}",
             self.paint(Tone::Dim, date_time(s.received_at)),
             short_id(&s.id.to_string()),
-            match repeat_mark(s) {
+            match crate::summary::repeat_mark(s) {
                 mark if mark.is_empty() => "  ".to_owned(),
                 mark => self.paint(Tone::Doubtful, format!("{mark:2}")),
             },
@@ -99,16 +99,6 @@ impl Style {
 
 /// The characters of the columns that do not give way: time, id, signature, answer, duration, and the gaps.
 const FIXED: usize = 19 + 12 + 2 + 11 + 6 + 8 + 5 * 2 + 2;
-
-/// What looks like a repeat of an earlier delivery, and what came several times, in at most two characters.
-fn repeat_mark(s: &Summary) -> String {
-    match (s.duplicate_of, s.repeats) {
-        (Some(_), _) => "↻".to_owned(),
-        (None, 0) => String::new(),
-        (None, n @ 1..=8) => format!("×{}", n + 1),
-        (None, _) => "×…".to_owned(),
-    }
-}
 
 /// `Appointment 123`.
 pub(crate) fn resource(s: &Summary) -> String {

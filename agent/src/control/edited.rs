@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tunnel_delivery::{Cause, Delivery, Headers};
+use tunnel_delivery::{Attempt, Cause, Delivery, Headers};
 use tunnel_signature::{Profile, Reading, Request};
 
 use super::{Control, ControlError, Kind, Operations, Replayed};
@@ -67,7 +67,8 @@ impl Operations {
             resigned: edited.sign,
         };
         let how = How { cause: Cause::Replay, limit: self.hand.limit, for_sender: false };
-        let attempt = attempt(&self.hand.client, &to, &out, how).await.attempt;
+        let made = attempt(&self.hand.client, &to, &out, how).await.attempt;
+        let attempt = Attempt { edited: true, ..made };
         self.hand.record(&line, attempt.clone()).await?;
         Ok(Replayed { id: line.id, event_type: line.event_type, attempt })
     }

@@ -218,6 +218,7 @@ impl Driver {
             assembler: Assembler::new(most),
             window: Window::new(deliveries, bytes),
             heartbeat: Heartbeat::new(began.into_std(), welcome.heartbeat, welcome.dead_after),
+            pinged: None,
             welcome,
         };
         // Told before the first delivery can be.
@@ -253,6 +254,7 @@ impl Driver {
                         Ok(())
                     }
                     Beat::Ping(n) => {
+                        session.pinged = Some((n, Instant::now()));
                         session.link.outbox.urgent(ToRelay::Ping(n).encode());
                         Ok(())
                     }
@@ -319,7 +321,12 @@ impl Driver {
                 self.announcer.tell(Notice::Gap { count: gap.count, reason });
             }
             ToAgent::Ping(n) => session.link.outbox.urgent(ToRelay::Pong(n).encode()),
-            ToAgent::Pong(_) | ToAgent::Unknown => {}
+            ToAgent::Pong(n) => {
+                if let Some((_, at)) = session.pinged.take_if(|(pinged, _)| *pinged == n) {
+                    self.announcer.answered(at.elapsed());
+                }
+            }
+            ToAgent::Unknown => {}
             ToAgent::Goodbye(reason) => return Err(format!("the relay ended the session: {reason}")),
             ToAgent::Welcome(_) | ToAgent::Refused(_) => return Err("the relay greeted twice".into()),
         }
@@ -387,6 +394,8 @@ struct Session {
     assembler: Assembler<Incoming>,
     window: Window,
     heartbeat: Heartbeat,
+    /// The last ping that is not answered yet, and when it went out.
+    pinged: Option<(u64, Instant)>,
 }
 
 /// Returns when the agent is to end. The lock that waiting gives is let go at once.

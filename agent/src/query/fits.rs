@@ -12,6 +12,12 @@ impl Query {
     /// What a list can be asked for: everything that fits the query fits this, and more may.
     pub fn filter(&self) -> Filter {
         let mut filter = Filter::default();
+        for term in &self.terms {
+            // An index knows which are repeats, and which are none.
+            if term.what == What::Is(vec![Mark::Repeat]) && filter.duplicates.is_none() {
+                filter.duplicates = Some(!term.negated);
+            }
+        }
         for term in self.terms.iter().filter(|t| !t.negated) {
             match &term.what {
                 What::Event(patterns) if filter.events.is_empty() => filter.events = patterns.clone(),
@@ -105,6 +111,7 @@ impl What {
             What::Is(marks) => marks.iter().any(|mark| match mark {
                 Mark::Pinned => s.pinned,
                 Mark::Repeat => s.duplicate_of.is_some(),
+                Mark::Repeated => s.repeats > 0,
                 Mark::Retried => s.attempts > 1,
             }),
             What::Text(_) => return None,
@@ -151,6 +158,9 @@ mod tests {
             ("is:pinned", false),
             ("-is:pinned is:retried", true),
             ("is:repeat|retried", true),
+            ("-is:repeat -is:repeated", true),
+            ("is:repeat", false),
+            ("is:repeated|pinned", false),
             ("since:1h", true),
             ("until:1h", false),
             ("-until:1h", true),

@@ -10,9 +10,10 @@ use tunnel_delivery::{DeliveryId, Stored, Timestamp};
 use super::doc::{Doc, Form};
 use super::edit::Draft;
 use super::window::Ask;
-use crate::control::{ControlError, Edited, Explained, Marking, PageFound, Replayed, Totals, Triggered};
+use crate::control::{ControlError, Edited, Explained, Marking, PageFound, Replayed, Status, Triggered};
 use crate::forward::TargetUrl;
 use crate::notice::Notice;
+use crate::query::Saved;
 
 /// Something happened.
 pub(crate) enum Message {
@@ -42,8 +43,8 @@ pub(crate) enum Message {
     SetOut(DeliveryId, Form, usize, Arc<Doc>),
     /// The signature was checked now.
     Explained(DeliveryId, Result<Box<Explained>, ControlError>),
-    /// Figures about the store.
-    Totals(Totals),
+    /// How the agent and the store are.
+    Status(Result<Box<Status>, ControlError>),
     /// A delivery or a changed copy was sent again.
     Replayed(DeliveryId, Result<Box<Replayed>, ControlError>),
     /// A replay of many goes on.
@@ -54,8 +55,12 @@ pub(crate) enum Message {
     EditorClosed(DeliveryId, Result<Option<Draft>, String>),
     /// A synthetic event was sent.
     Triggered(Result<Box<Triggered>, ControlError>),
-    /// A file was written, or not.
-    Saved(Result<PathBuf, String>),
+    /// A file was written, or not; with what is to be known about it.
+    Saved(Result<(PathBuf, String), String>),
+    /// A delivery as a fixture's text, to be copied.
+    FixtureText(Result<String, String>),
+    /// The filters were saved, or not.
+    FiltersSaved(Result<(), String>),
 }
 
 /// How far a replay of many is.
@@ -71,6 +76,23 @@ pub(crate) struct Batch {
     pub(crate) stopped: bool,
 }
 
+/// Whether a fixture has people's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scrub {
+    /// As it was sent, from wherever it came.
+    AsItIs,
+    /// With pseudonyms, and signed with the fixtures' secret.
+    Scrubbed,
+}
+
+/// Where a fixture goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FixtureTo {
+    Clipboard,
+    /// A file that is not there yet.
+    File(PathBuf),
+}
+
 /// Something is to be done, outside of the model.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
@@ -82,8 +104,8 @@ pub(crate) enum Effect {
     SetOut(DeliveryId, Bytes, Form, usize),
     /// Check a signature.
     Explain(DeliveryId),
-    /// Read figures.
-    Totals,
+    /// Ask how the agent and the store are.
+    Status,
     /// Send a delivery again.
     Replay(DeliveryId, Option<TargetUrl>),
     /// Send all that match again, oldest first.
@@ -100,6 +122,10 @@ pub(crate) enum Effect {
     Copy(String),
     /// Write a file that is not there yet.
     Save(PathBuf, Bytes),
+    /// Make a fixture.
+    Fixture(Arc<Stored>, Scrub, FixtureTo),
+    /// Write the saved filters to their file.
+    SaveFilters(Saved),
     /// Send a synthetic event.
     Trigger(String),
     /// Stop the process until it is told to go on.

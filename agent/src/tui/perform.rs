@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tunnel_delivery::{DeliveryId, Timestamp};
+use tunnel_delivery::{DeliveryId, Stored, Timestamp};
+use tunnel_fixture::{NotJson, Overwrite, Phi, Set, lint_set};
 
 use super::doc::Doc;
-use super::message::{Batch, Effect, Message};
+use super::message::{Batch, Effect, FixtureTo, Message, Scrub};
 use crate::control::{Control, ControlError, PageAsk, Replay, Trigger, Verify};
+use crate::fixtures;
 use crate::forward::TargetUrl;
 
 /// How often a replay of many says how far it is.
@@ -73,8 +75,7 @@ async fn one(control: &Control, effect: Effect) -> Option<Message> {
             let verify = Verify { id: id.to_string(), ..Verify::default() };
             Message::Explained(id, control.verify(&verify).await.map(Box::new))
         }
-        // A failure shows where something is asked for by the user.
-        Effect::Totals => Message::Totals(control.totals().await.ok()?),
+        Effect::Status => Message::Status(control.status().await.map(Box::new)),
         Effect::Replay(id, to) => Message::Replayed(id, replay(control, id, to).await.map(Box::new)),
         Effect::Send(id, edited) => Message::Replayed(id, control.edited(&edited).await.map(Box::new)),
         Effect::Mark(marking) => {
@@ -84,6 +85,13 @@ async fn one(control: &Control, effect: Effect) -> Option<Message> {
         Effect::Save(path, bytes) => {
             let saved = tokio::task::spawn_blocking(move || save(&path, &bytes)).await;
             Message::Saved(saved.unwrap_or_else(|e| Err(e.to_string())))
+        }
+        Effect::Fixture(stored, scrub, to) => {
+            let made = tokio::task::spawn_blocking(move || match to {
+                FixtureTo::Clipboard => Message::FixtureText(fixture(&stored, scrub).map(|(_, text)| text)),
+                FixtureTo::File(path) => Message::Saved(save_fixture(&stored, scrub, &path)),
+            });
+            made.await.unwrap_or_else(|e| Message::Warned(e.to_string()))
         }
         Effect::Trigger(event) => {
             let trigger = Trigger {
@@ -107,6 +115,7 @@ async fn one(control: &Control, effect: Effect) -> Option<Message> {
         | Effect::StopReplay
         | Effect::Edit(..)
         | Effect::Copy(_)
+        | Effect::SaveFilters(_)
         | Effect::Suspend
         | Effect::Redraw
         | Effect::Quit => return None,
@@ -169,8 +178,45 @@ async fn replay_all(control: &Control, query: String, stop: &AtomicBool, tell: &
     drop(tell.send(Message::Batch(Batch { ended: true, ..batch })).await);
 }
 
+/// A delivery as a fixture: the set that has nothing else, and its text.
+fn fixture(stored: &Stored, scrub: Scrub) -> Result<(Set, String), String> {
+    let sentence = |e: ControlError| match e.hint {
+        Some(hint) => format!("{}; {hint}", e.message),
+        None => e.message,
+    };
+    let key = match scrub {
+        Scrub::Scrubbed => Some(fixtures::throwaway().map_err(sentence)?),
+        Scrub::AsItIs => None,
+    };
+    // What is not JSON cannot be looked through, so it goes wholly.
+    let save = fixtures::Save { scrub: key.as_ref().map(|key| (key, NotJson::Replace)), expect: None, beside: None };
+    let set = fixtures::set_of(std::slice::from_ref(stored), &save).map_err(sentence)?;
+    let text = set.iter().next().map(|(_, fixture)| fixture.to_text()).unwrap_or_default();
+    Ok((set, text))
+}
+
+/// Writes a fixture that is not there yet. Gives what is to be known about it.
+fn save_fixture(stored: &Stored, scrub: Scrub, path: &Path) -> Result<(PathBuf, String), String> {
+    let (set, _) = fixture(stored, scrub)?;
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|e| format!("{} cannot be made: {e}", folder.display()))?;
+    }
+    if path.symlink_metadata().is_ok() {
+        return Err(format!("{} is there already; choose another name", path.display()));
+    }
+    // The user was asked where it matters.
+    fixtures::write(&set, path, None, Phi::Allow, Overwrite::Refuse).map_err(|e| e.message)?;
+    let doubts = lint_set(&set).len();
+    let known = match (scrub, doubts) {
+        (Scrub::AsItIs, _) => String::new(),
+        (Scrub::Scrubbed, 0) => ", scrubbed".to_owned(),
+        (Scrub::Scrubbed, n) => format!(", scrubbed; {n} places may need a look: `fixtures lint` names them"),
+    };
+    Ok((path.to_owned(), known))
+}
+
 /// Writes a file that is not there yet, readable by its user only: it may be about patients.
-fn save(path: &Path, bytes: &Bytes) -> Result<PathBuf, String> {
+fn save(path: &Path, bytes: &Bytes) -> Result<(PathBuf, String), String> {
     let failed = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::AlreadyExists => format!("{} is there already; choose another name", path.display()),
         _ => format!("{} cannot be written: {e}", path.display()),
@@ -180,7 +226,7 @@ fn save(path: &Path, bytes: &Bytes) -> Result<PathBuf, String> {
     }
     let mut file = private_file(path).map_err(failed)?;
     std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
-    Ok(path.to_owned())
+    Ok((path.to_owned(), String::new()))
 }
 
 /// A new file that only its user can read.

@@ -2,7 +2,7 @@
 
 use super::super::{Failure, arguments};
 use crate::control::{Control, Found, PageAsk};
-use crate::query::Query;
+use crate::query::Saved;
 use crate::safe_text::SafeText;
 
 /// What fits, at most `limit` lines.
@@ -23,9 +23,12 @@ pub(crate) async fn find(control: &Control, query: &str, limit: usize, oldest_fi
     }
 }
 
-/// Refuses a filter with a mistake, and shows where that is.
-pub(crate) fn check(query: &str) -> Result<(), Failure> {
-    let Err(e) = Query::read(query, arguments::now()) else { return Ok(()) };
+/// Refuses a filter with a mistake, and shows where that is. Gives it with saved filters written out.
+pub(crate) fn check(query: &str, saved: &Saved) -> Result<String, Failure> {
+    let e = match saved.read(query, arguments::now()) {
+        Ok((_, written_out)) => return Ok(written_out),
+        Err(e) => e,
+    };
     let before = SafeText::new(query.get(..e.at.start).unwrap_or("")).to_string();
     let mistake = SafeText::new(query.get(e.at.clone()).unwrap_or("")).to_string();
     let marks = "^".repeat(mistake.chars().count().max(1));
@@ -39,8 +42,10 @@ mod tests {
 
     #[test]
     fn a_mistake_is_marked() {
-        assert!(check("status:5xx").is_ok());
-        let message = check("a sig:vald").unwrap_err().message;
+        let mut saved = Saved::default();
+        saved.insert("bad", "status:5xx").unwrap();
+        assert_eq!(check("@bad env:staging", &saved).unwrap(), "status:5xx env:staging");
+        let message = check("a sig:vald", &saved).unwrap_err().message;
         assert_eq!(
             message,
             "the filter has a mistake\n  a sig:vald\n        ^^^^ choose of valid, invalid, unsigned, no-secret"

@@ -2,7 +2,7 @@
 
 use super::super::arguments::{self, Data, Gather};
 use super::super::style::Tone;
-use super::super::{Context, Failure, Output};
+use super::super::{Context, Failure, Output, inspect};
 use super::filters::Filters;
 use super::{find, unknown};
 use crate::control::{Filter, Found, Group, Grouped};
@@ -57,7 +57,8 @@ fn how(text: &str) -> Result<Duplicates, String> {
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
     let words = args.filter.join(" ");
-    find::check(&words)?;
+    // Only who names filters needs them to be readable.
+    let words = if words.is_empty() { words } else { find::check(&words, &inspect::saved(&settings)?.0)? };
     let duplicates = match args.duplicates {
         Some(Duplicates::Only) => Some(true),
         Some(Duplicates::None) => Some(false),

@@ -17,8 +17,8 @@ use super::standing::Whose;
 use crate::control::ControlError;
 use crate::notice::Notice;
 
-/// Figures are read every so many ticks.
-const FIGURES: u32 = 20;
+/// How the agent is is asked every so many ticks.
+const STATUS: u32 = 10;
 /// A list that nobody tells about what comes is read again every so many ticks.
 const LOOK: u32 = 5;
 
@@ -52,12 +52,15 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
         Message::Warned(text) => m.complain(text),
         Message::Ready => {
             m.ready = true;
-            let query = m.filter.text.clone();
+            let query = m.filter.written_out.clone();
             effects.push(Effect::Page(m.list.look_for(&query)));
-            effects.push(Effect::Totals);
+            effects.push(Effect::Status);
         }
         Message::Page(ask, Ok(found)) => {
             effects.extend(m.list.page(&ask, found).map(Effect::Page));
+            if m.standing.whose != Whose::Ours && m.filter.text.is_empty() && m.list.follow {
+                m.standing.judge(m.list.shown().0);
+            }
             if m.list.took_no_failure() {
                 m.say("no further failure");
             }
@@ -70,7 +73,14 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
         Message::Loaded(id, result) => details::loaded(m, id, result),
         Message::SetOut(id, form, width, doc) => details::set_out(m, id, form, width, doc),
         Message::Explained(id, result) => details::explained(m, id, result),
-        Message::Totals(totals) => m.standing.totals = Some(totals),
+        Message::Status(result) => {
+            m.asked = false;
+            match result {
+                Ok(status) => m.standing.take(&status, m.now),
+                // The line above says it, at every moment.
+                Err(e) => m.standing.silent = Some(sentence(&e)),
+            }
+        }
         Message::Replayed(id, Ok(done)) => {
             m.busy = None;
             let a = &done.attempt;
@@ -129,8 +139,11 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
                 Err(e) => m.complain(sentence(&e)),
             }
         }
-        Message::Saved(Ok(path)) => m.say(format!("saved as {}", path.display())),
-        Message::Saved(Err(why)) => m.complain(why),
+        Message::Saved(Ok((path, known))) => m.say(format!("saved as {}{known}", path.display())),
+        Message::Saved(Err(why)) | Message::FixtureText(Err(why)) | Message::FiltersSaved(Err(why)) => m.complain(why),
+        Message::FixtureText(Ok(text)) => dialog::give(m, text, &mut effects),
+        // It was said when it was done.
+        Message::FiltersSaved(Ok(())) => {}
     }
     m.fit();
     details::keep_up(m, ticked, &mut effects);
@@ -168,8 +181,9 @@ fn tick(m: &mut Model, effects: &mut Vec<Effect>) {
     if !m.ready {
         return;
     }
-    if m.ticks.is_multiple_of(FIGURES) {
-        effects.push(Effect::Totals);
+    if m.ticks.is_multiple_of(STATUS) && !m.asked {
+        m.asked = true;
+        effects.push(Effect::Status);
     }
     // An agent in another process tells nothing by itself, and text can only be looked for in the store.
     let told_of_nothing = m.standing.whose == Whose::Others || m.filter.query.texts().next().is_some();
@@ -185,7 +199,14 @@ fn on_notice(m: &mut Model, notice: &Arc<Notice>) {
     // Texts are not in the line; such a list is read again.
     let telling = m.filter.query.texts().next().is_none();
     match &**notice {
-        Notice::Delivery(line) if telling && m.filter.query.fits(line) => m.list.put(line),
+        Notice::Delivery(line) => {
+            if let Some(first) = line.duplicate_of {
+                m.list.change(first, |line| line.repeats += 1);
+            }
+            if telling && m.filter.query.fits(line) {
+                m.list.put(line);
+            }
+        }
         Notice::Attempt(tried) => {
             let line = &tried.summary;
             // One that does not fit any more stays until the list is read again: it would be gone before one has seen why.
