@@ -124,6 +124,11 @@ impl Standing {
         self.lock().round_trip = Some(after);
     }
 
+    /// The state alone.
+    pub fn state(&self) -> State {
+        self.lock().state
+    }
+
     /// How it stands at `now`, which the system's clock calls `wall`.
     pub fn at(&self, now: Instant, wall: Timestamp) -> ConnectionStatus {
         let n = self.lock();

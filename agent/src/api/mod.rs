@@ -69,6 +69,8 @@ pub async fn serve(
         .route("/v1/page", post(page))
         .route("/v1/totals", post(totals))
         .route("/v1/mark", post(mark))
+        .route("/v1/pause", post(pause))
+        .route("/v1/answer", post(answer))
         .route("/v1/edited", post(edited).layer(DefaultBodyLimit::max(MOST_EDITED)))
         .layer(DefaultBodyLimit::max(MOST_QUESTION))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
@@ -196,6 +198,15 @@ async fn mark(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<()> {
 
 async fn edited(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {
     Ok(Json(shared.ops.edited(&question(&body)?).await?))
+}
+
+async fn pause(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<bool> {
+    Ok(Json(shared.ops.pause(question(&body)?)?))
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<()> {
+    let mode = question::<String>(&body)?.parse().map_err(|e: String| ControlError::new(Kind::Usage, e))?;
+    Ok(Json(shared.ops.answer(mode).await?))
 }
 
 async fn follow(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {

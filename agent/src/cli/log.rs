@@ -50,6 +50,17 @@ impl Log {
             }
             Notice::Delivery(s) => delivery(s, style),
             Notice::Attempt(t) => attempt(t, now, style),
+            Notice::Forwarding { paused } => {
+                let text = match paused {
+                    true => "forwarding is paused: what comes is stored and waits until `healthie-tunnel resume`",
+                    false => "forwarding goes on",
+                };
+                format!("{} {}", at(now), style.paint(if *paused { Tone::Doubtful } else { Tone::Good }, text))
+            }
+            Notice::AnswerMode { answer } => {
+                let text = format!("the tunnel answers in {answer} from now on");
+                format!("{} {}", at(now), style.paint(Tone::Strong, text))
+            }
             Notice::Gap { count, reason } => {
                 let text = format!("{count} deliveries are gone from the relay before they could come ({reason})");
                 format!("{} {}", at(now), style.paint(Tone::Bad, text))

@@ -9,7 +9,7 @@ use tunnel_delivery::{Attempt, Cause, DeliveryId, DeviceName, Stored};
 use tunnel_protocol::Welcome;
 use tunnel_signature::Secret;
 
-use super::{ControlError, Filter, Found, Kind};
+use super::{ControlError, Filter, Found, Kind, Steering};
 use crate::forward::{Client, TargetUrl};
 use crate::hand::Hand;
 use crate::policy::Policy;
@@ -47,6 +47,8 @@ pub struct Running {
     pub device: DeviceName,
     /// What is kept of the store and how that went.
     pub upkept: watch::Receiver<Upkept>,
+    /// What can be changed about it.
+    pub steering: Steering,
 }
 
 /// A stored delivery is to be sent again.

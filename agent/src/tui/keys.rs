@@ -43,6 +43,8 @@ pub(crate) enum Action {
     Copy,
     Save,
     Trigger,
+    Pause,
+    AnswerMode,
     Stop,
     Help,
     Redraw,
@@ -143,6 +145,8 @@ actions! {
     Action::Note, "note", "m", "", "write a note";
     Action::Copy, "copy", "y", "copy", "copy as curl, JSON, fixture, GraphQL query, body, answer, URL or id";
     Action::Save, "save", "s", "", "save as a fixture";
+    Action::Pause, "pause", "P", "", "pause forwarding, or go on with it";
+    Action::AnswerMode, "answer", "a", "", "switch between ack and passthrough";
     Action::Stop, "stop", "ctrl-g", "", "stop what is going on: a search, a replay of many";
     }
     Program {

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 use tunnel_delivery::{DeliveryId, Stored, Timestamp};
 
+use tunnel_protocol::AnswerMode;
+
 use super::doc::{Doc, Form};
 use super::edit::Draft;
 use super::window::Ask;
@@ -53,6 +55,10 @@ pub(crate) enum Message {
     Marked(Marking, Result<(), ControlError>),
     /// The editor was closed; `None` where nothing was changed.
     EditorClosed(DeliveryId, Result<Option<Draft>, String>),
+    /// Forwarding was paused, or goes on; or not.
+    Paused(bool, Result<bool, ControlError>),
+    /// The tunnel answers in that way, or not.
+    Answers(AnswerMode, Result<(), ControlError>),
     /// A synthetic event was sent.
     Triggered(Result<Box<Triggered>, ControlError>),
     /// A file was written, or not; with what is to be known about it.
@@ -118,6 +124,10 @@ pub(crate) enum Effect {
     Send(DeliveryId, Box<Edited>),
     /// Pin, unpin, note.
     Mark(Marking),
+    /// Pause forwarding, or go on with it.
+    Pause(bool),
+    /// Have the tunnel answer in that way.
+    Answer(AnswerMode),
     /// Give text to the terminal's clipboard.
     Copy(String),
     /// Write a file that is not there yet.

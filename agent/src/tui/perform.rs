@@ -82,6 +82,8 @@ async fn one(control: &Control, effect: Effect) -> Option<Message> {
             let done = control.mark(&marking).await;
             Message::Marked(marking, done)
         }
+        Effect::Pause(paused) => Message::Paused(paused, control.pause(paused).await),
+        Effect::Answer(mode) => Message::Answers(mode, control.answer(mode).await),
         Effect::Save(path, bytes) => {
             let saved = tokio::task::spawn_blocking(move || save(&path, &bytes)).await;
             Message::Saved(saved.unwrap_or_else(|e| Err(e.to_string())))

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tunnel_delivery::{AnswerClass, Cause, Summary, Timestamp};
 
+use tunnel_protocol::AnswerMode;
+
 use crate::control::{Figures, Status};
 use crate::notice::{Connection, Notice};
 use crate::standing::State;
@@ -28,6 +30,8 @@ pub(crate) struct Standing {
     pub(crate) urls: Vec<String>,
     /// `ack` or `passthrough`.
     pub(crate) answer: Option<&'static str>,
+    /// Whether forwarding is paused.
+    pub(crate) paused: bool,
     /// Where deliveries are forwarded to.
     pub(crate) target: Option<String>,
     pub(crate) connection: Option<Connection>,
@@ -78,6 +82,8 @@ impl Standing {
                 self.target.clone_from(&r.target);
                 self.heard = Some(now);
             }
+            Notice::Forwarding { paused } => self.paused = *paused,
+            Notice::AnswerMode { answer } => self.answer = Some(answer),
             Notice::Connection(c) => {
                 self.connection = Some(c.clone());
                 self.since = Some(now);
@@ -128,6 +134,10 @@ impl Standing {
         (self.queued, self.queued_more) = (s.waiting.to_forward, s.waiting.to_forward_more);
         self.silent = None;
         self.pid = s.pid;
+        self.paused = s.paused;
+        if let Some(mode) = s.answer.as_ref().and_then(|a| a.parse::<AnswerMode>().ok()) {
+            self.answer = Some(mode.as_str());
+        }
         if s.tunnel.is_some() {
             self.tunnel.clone_from(&s.tunnel);
             self.urls.clone_from(&s.public_urls);

@@ -138,6 +138,8 @@ impl Bench {
             relay: None,
             tunnel: Some("team".into()),
             device: None,
+            answer: Some("ack".into()),
+            paused: self.m.standing.paused,
             public_urls: vec!["https://relay.example.com/t/team".into()],
             connection: Some(connection),
             waiting: Waiting { at_relay: Some(2), to_forward: 7, to_forward_more: false },

@@ -10,6 +10,7 @@ use crate::control::Marking;
 use tui_input::Input;
 use tunnel_delivery::Environment;
 use tunnel_fixture::FixtureName;
+use tunnel_protocol::AnswerMode;
 
 pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
     match action {
@@ -132,6 +133,8 @@ pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
             None => not_read(m),
         },
         Action::Trigger => m.dialog = Some(Dialog::Trigger { input: Input::default(), selected: 0 }),
+        Action::Pause => effects.push(Effect::Pause(!m.standing.paused)),
+        Action::AnswerMode => answer_mode(m),
         Action::Stop => {
             if m.batch.is_some() {
                 effects.push(Effect::StopReplay);
@@ -165,6 +168,30 @@ fn mark(m: &mut Model, stored: std::sync::Arc<tunnel_delivery::Stored>) {
     if let Some(detail) = &mut m.detail {
         detail.built = None;
     }
+}
+
+/// Asks before the tunnel answers otherwise: it does so for everybody, and for good.
+fn answer_mode(m: &mut Model) {
+    let (to, what) = match m.standing.answer {
+        None => {
+            m.say("how the tunnel answers is not known without a connection to the relay");
+            return;
+        }
+        Some("passthrough") => {
+            (AnswerMode::Ack, "200 as soon as a delivery is stored at the relay, whatever the handler makes of it")
+        }
+        Some(_) => (
+            AnswerMode::Passthrough,
+            "the handler's own answer; what is not 2xx makes Healthie send again, and in the end disable the webhook",
+        ),
+    };
+    m.dialog = Some(Dialog::Confirm {
+        question: format!(
+            "Switch the tunnel to {}? Senders get {what}. It holds for all agents of the tunnel, until it is switched again.",
+            to.as_str()
+        ),
+        yes: vec![Effect::Answer(to)],
+    });
 }
 
 /// The first key of an action, in words.

@@ -139,6 +139,19 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
                 Err(e) => m.complain(sentence(&e)),
             }
         }
+        Message::Paused(paused, Ok(_)) => {
+            m.standing.paused = paused;
+            m.say(if paused {
+                "forwarding is paused: what comes is stored and waits"
+            } else {
+                "forwarding goes on, with what waited first"
+            });
+        }
+        Message::Answers(mode, Ok(())) => {
+            m.standing.answer = Some(mode.as_str());
+            m.say(format!("the tunnel answers its senders by {mode} now", mode = mode.as_str()));
+        }
+        Message::Paused(_, Err(e)) | Message::Answers(_, Err(e)) => m.complain(sentence(&e)),
         Message::Saved(Ok((path, known))) => m.say(format!("saved as {}{known}", path.display())),
         Message::Saved(Err(why)) | Message::FixtureText(Err(why)) | Message::FiltersSaved(Err(why)) => m.complain(why),
         Message::FixtureText(Ok(text)) => dialog::give(m, text, &mut effects),

@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use super::super::keys::Action;
 use super::super::model::Model;
 use super::super::standing::{Standing, Whose};
 use super::super::text::{Run, Tone, age, count, size};
@@ -35,6 +36,7 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
         if let Some(Connection::Waiting { reason, .. }) = &s.connection {
             second.push(Run::new(Tone::Bad, reason));
         } else {
+            second.extend(paused(m));
             second.extend(target(s));
             second.extend(figures);
         }
@@ -42,6 +44,7 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
     } else {
         let mut one = first;
         one.push(Run::new(Tone::Plain, "  "));
+        one.extend(paused(m));
         one.extend(target(s));
         put(buffer, area.x, area.y, area.width, &one, m.theme, Style::new());
     }
@@ -86,6 +89,12 @@ fn connection(m: &Model, wide: bool) -> (Tone, String) {
 /// `0.4 ms`, `12 ms`.
 fn millis(ms: f64) -> String {
     if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+}
+
+/// That nothing is forwarded, before everything else: it is easily forgotten.
+fn paused(m: &Model) -> Option<Run> {
+    let key = m.keys.first(Action::Pause).map_or_else(String::new, |key| format!(", {key} goes on"));
+    m.standing.paused.then(|| Run::new(Tone::Bad, &format!("‖ paused{key}  ")))
 }
 
 fn target(s: &Standing) -> Vec<Run> {
