@@ -134,6 +134,7 @@ mod tests {
             environment: Environment::Staging,
             signature: SignatureStatus::Valid,
             attempts: 2,
+            repeats: 0,
             answer: Answer { class: AnswerClass::Failed, status: Some(503), duration_us: 1 },
             ..crate::tui::sample::line(0)
         }

@@ -4,6 +4,8 @@ mod hostile;
 mod screens;
 mod speed;
 mod stories;
+#[cfg(unix)]
+mod terminal;
 
 use std::collections::BTreeMap;
 
