@@ -24,6 +24,7 @@ pub mod listen;
 pub mod notice;
 pub mod policy;
 pub mod query;
+pub mod replay;
 pub mod request_text;
 pub mod safe_text;
 pub mod settings;

@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let mut failed = 0;
     let mut ended: Result<(), Failure> = Ok(());
     for id in &args.ids {
-        let replay = Replay { id: id.clone(), to: args.to.clone(), forward_as: args.forward_as };
+        let replay = Replay { id: id.clone(), to: args.to.clone(), forward_as: args.forward_as, ..Replay::default() };
         let done = match control.replay(&replay).await {
             Ok(done) => done,
             Err(e) => {
