@@ -281,3 +281,6 @@ impl Course {
 fn divided(span: Duration, speed: f64) -> Duration {
     Duration::try_from_secs_f64(span.as_secs_f64() / speed).unwrap_or(Duration::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,3 +232,6 @@ impl Pacer {
         After::Done
     }
 }
+
+#[cfg(test)]
+mod tests;
