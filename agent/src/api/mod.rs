@@ -58,6 +58,7 @@ pub async fn serve(
         .route("/v1/groups", post(groups))
         .route("/v1/follow", post(follow))
         .route("/v1/replay", post(replay))
+        .route("/v1/aim", post(aim))
         .route("/v1/verify", post(verify))
         .route("/v1/examine", post(examine).layer(DefaultBodyLimit::max(MOST_REQUEST)))
         .route("/v1/copy", post(copy))
@@ -150,6 +151,10 @@ async fn groups(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate:
 
 async fn replay(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {
     Ok(Json(shared.ops.replay(&question::<Replay>(&body)?).await?))
+}
+
+async fn aim(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Aimed> {
+    Ok(Json(shared.ops.aim(&question::<Replay>(&body)?).await?))
 }
 
 async fn verify(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Explained> {

@@ -86,6 +86,11 @@ impl Output {
         let _ = writeln!(io::stderr(), "{}", SafeText::block(text));
     }
 
+    /// A question to stderr, on whose line the answer is typed.
+    pub(crate) fn ask(&mut self, text: &str) {
+        let _ = write!(io::stderr(), "{}", SafeText::new(text));
+    }
+
     /// Tells on one line of stderr how far something is, a few times a second; nothing where stderr is no terminal.
     pub(crate) fn progress(&self) -> Watch {
         if !io::stderr().is_terminal() {

@@ -11,11 +11,13 @@ use tunnel_protocol::AnswerMode;
 
 use super::doc::{Doc, Form};
 use super::edit::Draft;
+use super::replaying::Replaying;
 use super::window::Ask;
 use crate::control::{ControlError, Edited, Explained, Marking, PageFound, Replayed, Status, Triggered};
 use crate::forward::TargetUrl;
 use crate::notice::Notice;
 use crate::query::Saved;
+use crate::replay::Summary;
 
 /// Something happened.
 pub(crate) enum Message {
@@ -51,6 +53,8 @@ pub(crate) enum Message {
     Replayed(DeliveryId, Result<Box<Replayed>, ControlError>),
     /// A replay of many goes on.
     Batch(Batch),
+    /// It is over.
+    BatchOver(Result<Box<Summary>, ControlError>),
     /// A mark or a note was made.
     Marked(Marking, Result<(), ControlError>),
     /// The editor was closed; `None` where nothing was changed.
@@ -76,10 +80,17 @@ pub(crate) struct Batch {
     pub(crate) ok: u64,
     /// All others.
     pub(crate) failed: u64,
-    /// Whether this is the end.
-    pub(crate) ended: bool,
-    /// Whether it ended before all were sent.
-    pub(crate) stopped: bool,
+    /// How many requests there are to be, where that is known.
+    pub(crate) all: Option<u64>,
+}
+
+/// Where a delivery is sent again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Again {
+    /// Instead of where it would be forwarded to.
+    pub(crate) to: Option<TargetUrl>,
+    /// Whether the user said that data of people may go there.
+    pub(crate) allow_production: bool,
 }
 
 /// Whether a fixture has people's data.
@@ -113,9 +124,9 @@ pub(crate) enum Effect {
     /// Ask how the agent and the store are.
     Status,
     /// Send a delivery again.
-    Replay(DeliveryId, Option<TargetUrl>),
-    /// Send all that match again, oldest first.
-    ReplayAll(String),
+    Replay(DeliveryId, Again),
+    /// Send all that match again.
+    ReplayAll(String, Box<Replaying>),
     /// Stop that.
     StopReplay,
     /// Let the user change this text.

@@ -9,13 +9,13 @@
 
 mod copy;
 mod doc;
-mod edit;
 mod guard;
 mod keys;
 mod layout;
 mod message;
 mod model;
 mod perform;
+mod replaying;
 mod screen;
 mod sheet;
 mod standing;
@@ -42,6 +42,7 @@ use tunnel_delivery::Timestamp;
 use crate::control::Control;
 use crate::notice::{Notice, Sink};
 use crate::query::Saved;
+use crate::replay::draft as edit;
 
 pub(crate) use copy::tool as clipboard;
 pub(crate) use guard::Aside;

@@ -205,6 +205,8 @@ pub(crate) enum Dialog {
 /// A line that is asked for.
 pub(crate) struct Prompt {
     pub(crate) what: Asking,
+    /// What stands above the line.
+    pub(crate) about: String,
     pub(crate) input: Input,
     pub(crate) problem: Option<String>,
 }
@@ -217,6 +219,8 @@ pub(crate) enum Asking {
     File,
     /// A name for the filter that holds.
     FilterName,
+    /// How all that match are sent again.
+    ReplayAll,
 }
 
 impl Asking {
@@ -225,6 +229,7 @@ impl Asking {
             Asking::Target(_) => "Replay to: a port, host:port or URL",
             Asking::Note(_) => "Note (empty removes it)",
             Asking::File => "Save as (.fixture with where it came from, .http the request alone)",
+            Asking::ReplayAll => "Send all that match again: options",
             Asking::FilterName => "Save the filter as (letters, digits, - and _; @NAME then stands for it)",
         }
     }

@@ -1,32 +1,31 @@
 //! Does what the model wants done in the store and at the agent, and tells what came of it. Each effect runs beside the others; a later page
 //! of the list ends the look for an earlier one.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tunnel_delivery::{DeliveryId, Stored, Timestamp};
+use tunnel_delivery::{Stored, Timestamp};
 use tunnel_fixture::{NotJson, Overwrite, Phi, Set, lint_set};
 
 use super::doc::Doc;
-use super::message::{Batch, Effect, FixtureTo, Message, Scrub};
-use crate::control::{Control, ControlError, PageAsk, Replay, Trigger, Verify};
+use super::message::{Again, Batch, Effect, FixtureTo, Message, Scrub};
+use super::replaying::Replaying;
+use crate::control::{Control, ControlError, Replay, Trigger, Verify};
 use crate::fixtures;
-use crate::forward::TargetUrl;
+use crate::replay::{self, Copy, Plan, Selection, Summary, Told};
 
 /// How often a replay of many says how far it is.
 const PROGRESS: Duration = Duration::from_millis(100);
-/// Lines of a page while many are replayed.
-const PAGE: usize = 200;
 
 /// Performs effects until there are no more.
 pub(crate) async fn run(control: Arc<Control>, mut effects: mpsc::Receiver<Effect>, tell: mpsc::Sender<Message>) {
     let mut page: Option<JoinHandle<()>> = None;
-    let mut batch: Option<Arc<AtomicBool>> = None;
+    let mut batch: Option<Arc<Notify>> = None;
     if tell.send(Message::Ready).await.is_err() {
         return;
     }
@@ -35,13 +34,16 @@ pub(crate) async fn run(control: Arc<Control>, mut effects: mpsc::Receiver<Effec
         match effect {
             Effect::StopReplay => {
                 if let Some(stop) = &batch {
-                    stop.store(true, Ordering::Relaxed);
+                    stop.notify_one();
                 }
             }
-            Effect::ReplayAll(query) => {
-                let stop = Arc::new(AtomicBool::new(false));
+            Effect::ReplayAll(query, how) => {
+                let stop = Arc::new(Notify::new());
                 batch = Some(Arc::clone(&stop));
-                tokio::spawn(async move { replay_all(&control, query, &stop, &tell).await });
+                tokio::spawn(async move {
+                    let done = replay_all(&control, query, *how, &stop, &tell).await;
+                    drop(tell.send(Message::BatchOver(done)).await);
+                });
             }
             Effect::Page(ask) => {
                 if let Some(before) = page.take() {
@@ -76,7 +78,11 @@ async fn one(control: &Control, effect: Effect) -> Option<Message> {
             Message::Explained(id, control.verify(&verify).await.map(Box::new))
         }
         Effect::Status => Message::Status(control.status().await.map(Box::new)),
-        Effect::Replay(id, to) => Message::Replayed(id, replay(control, id, to).await.map(Box::new)),
+        Effect::Replay(id, again) => {
+            let Again { to, allow_production } = again;
+            let replay = Replay { id: id.to_string(), to, allow_production, ..Replay::default() };
+            Message::Replayed(id, control.replay(&replay).await.map(Box::new))
+        }
         Effect::Send(id, edited) => Message::Replayed(id, control.edited(&edited).await.map(Box::new)),
         Effect::Mark(marking) => {
             let done = control.mark(&marking).await;
@@ -113,7 +119,7 @@ async fn one(control: &Control, effect: Effect) -> Option<Message> {
         }
         // These are the runner's own, or handled above.
         Effect::Page(_)
-        | Effect::ReplayAll(_)
+        | Effect::ReplayAll(..)
         | Effect::StopReplay
         | Effect::Edit(..)
         | Effect::Copy(_)
@@ -124,60 +130,39 @@ async fn one(control: &Control, effect: Effect) -> Option<Message> {
     })
 }
 
-async fn replay(
+/// Sends all that match and are stored now.
+async fn replay_all(
     control: &Control,
-    id: DeliveryId,
-    to: Option<TargetUrl>,
-) -> Result<crate::control::Replayed, ControlError> {
-    control.replay(&Replay { id: id.to_string(), to, forward_as: None }).await
-}
-
-/// Sends all that match and are stored now, oldest first, one after the other.
-async fn replay_all(control: &Control, query: String, stop: &AtomicBool, tell: &mpsc::Sender<Message>) {
-    let until = Timestamp::from_system(std::time::SystemTime::now());
+    query: String,
+    how: Replaying,
+    stop: &Notify,
+    tell: &mpsc::Sender<Message>,
+) -> Result<Box<Summary>, ControlError> {
+    let now = Timestamp::from_system(std::time::SystemTime::now());
+    let mut plan = Plan::new(Selection::Query(query), now);
+    plan.copy = Copy { to: how.to, allow_production: how.allow_production, ..Copy::default() };
+    (plan.manner, plan.pace) = (how.manner, how.pace);
+    if plan.manner.chaos.any() && !how.seeded {
+        plan.manner.seed = getrandom::u32().map_or(0, u64::from);
+    }
     let mut batch = Batch::default();
     let mut told = Instant::now();
-    let mut cursor = None;
-    drop(tell.send(Message::Batch(batch)).await);
-    'all: loop {
-        let ask = PageAsk { query: query.clone(), oldest_first: true, cursor, limit: PAGE };
-        let found = match control.page(&ask).await {
-            Ok(found) => found,
-            Err(e) => {
-                drop(tell.send(Message::Warned(e.message)).await);
-                batch.stopped = true;
-                break;
-            }
-        };
-        for line in found.items {
-            if line.received_at > until {
-                break 'all;
-            }
-            if stop.load(Ordering::Relaxed) || tell.is_closed() {
-                batch.stopped = true;
-                break 'all;
-            }
-            match replay(control, line.id, None).await {
-                Ok(done) if done.attempt.succeeded() => batch.ok += 1,
-                Ok(_) => batch.failed += 1,
-                // There is no target, or the agent went away: the next would fail in the same way.
-                Err(e) => {
-                    drop(tell.send(Message::Warned(e.message)).await);
-                    batch.stopped = true;
-                    break 'all;
-                }
-            }
-            if told.elapsed() > PROGRESS {
-                told = Instant::now();
-                drop(tell.send(Message::Batch(batch)).await);
-            }
+    let hear = |what: Told<'_>| {
+        match what {
+            Told::Counted(all) => batch.all = Some(all),
+            Told::Tried(tried) if tried.again => {}
+            Told::Tried(tried) if tried.done.is_ok_and(|done| done.attempt.succeeded()) => batch.ok += 1,
+            Told::Tried(_) => batch.failed += 1,
+            Told::Stopping(_) => {}
         }
-        cursor = found.next;
-        if cursor.is_none() {
-            break;
+        if told.elapsed() > PROGRESS {
+            told = Instant::now();
+            // Where there is no room the next one says it.
+            let _ = tell.try_send(Message::Batch(batch));
         }
-    }
-    drop(tell.send(Message::Batch(Batch { ended: true, ..batch })).await);
+        if tell.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    replay::run(control, &plan, hear, stop.notified()).await.map(Box::new)
 }
 
 /// A delivery as a fixture: the set that has nothing else, and its text.

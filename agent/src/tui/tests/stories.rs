@@ -84,7 +84,7 @@ fn after_a_replay_the_new_attempt_is_shown() {
     let id = b.m.list.selected().unwrap().id;
     assert!(b.shows("1 of 2"), "{}", b.text());
     b.press("1r");
-    assert!(matches!(b.wanted.pop(), Some(Effect::Replay(which, None)) if which == id));
+    assert!(matches!(b.wanted.pop(), Some(Effect::Replay(which, again)) if which == id && again.to.is_none()));
     assert!(b.shows("sending again"));
     let attempt = attempt(58, 200);
     b.all.get_mut(&id).unwrap().attempts.push(attempt.clone());
@@ -121,9 +121,13 @@ fn a_replay_to_another_host_asks_before_patients_data_leaves() {
     b.press("<ctrl-u>example.com:80<enter>");
     assert!(b.wanted.is_empty() && b.shows("from production"), "{}", b.text());
     b.press("y");
-    assert!(matches!(b.wanted.pop(), Some(Effect::Replay(id, Some(_))) if id == sample::id(58)));
+    assert!(
+        matches!(b.wanted.pop(), Some(Effect::Replay(id, again)) if id == sample::id(58) && again.allow_production)
+    );
     b.press("R4000<enter>");
-    assert!(matches!(b.wanted.pop(), Some(Effect::Replay(_, Some(to))) if to.to_string() == "http://localhost:4000"));
+    let Some(Effect::Replay(_, again)) = b.wanted.pop() else { panic!() };
+    assert_eq!(again.to.unwrap().to_string(), "http://localhost:4000");
+    assert!(!again.allow_production, "what stays here needs no permission");
 }
 
 #[test]
@@ -149,20 +153,27 @@ fn an_edited_copy_is_signed_again_unless_that_is_not_wanted() {
 }
 
 #[test]
-fn many_are_replayed_after_a_question_and_can_be_stopped() {
+fn many_are_replayed_with_options_and_can_be_stopped() {
     let mut b = bench();
     b.press("/status:5xx<enter>A");
     assert!(b.shows("all that match status:5xx") && b.shows("12 deliveries"), "{}", b.text());
-    b.press("n");
+    b.press("<esc>");
     assert!(b.wanted.is_empty());
-    b.press("Ay");
-    assert!(matches!(b.wanted.pop(), Some(Effect::ReplayAll(query)) if query == "status:5xx"));
-    b.happens(Message::Batch(Batch { ok: 3, failed: 1, ..Batch::default() }));
-    assert!(b.shows("3 ✓ 1 ✗"));
+    b.press("A--rat 5<enter>");
+    assert!(b.wanted.is_empty() && b.shows("\"--rat\" is none of"), "{}", b.text());
+    b.press("<ctrl-u>--rate 5/s --chaos twice<enter>");
+    let Some(Effect::ReplayAll(query, how)) = b.wanted.pop() else { panic!() };
+    assert_eq!((query.as_str(), how.pace.interval.as_millis()), ("status:5xx", 200));
+    b.press("A");
+    assert!(b.m.dialog.is_none() && b.shows("a replay is going on"), "{}", b.text());
+    b.happens(Message::Batch(Batch { ok: 3, failed: 1, all: Some(24) }));
+    assert!(b.shows("3 ✓ 1 ✗ of 24"), "{}", b.text());
     b.press("<ctrl-g>");
     assert!(matches!(b.wanted.pop(), Some(Effect::StopReplay)));
-    b.happens(Message::Batch(Batch { ok: 4, failed: 1, ended: true, stopped: true }));
-    assert!(b.shows("replay stopped: 4 answered 2xx, 1 not"));
+    let left = crate::replay::Left { requests: 19, ..crate::replay::Left::default() };
+    let summary = crate::replay::Summary { ok: 4, failed: 1, left: Some(left), seed: Some(7), ..Default::default() };
+    b.happens(Message::BatchOver(Ok(Box::new(summary))));
+    assert!(b.shows("replay stopped: 4 answered 2xx, 1 not; 19 left; --seed 7 does the same again"), "{}", b.text());
 }
 
 #[test]

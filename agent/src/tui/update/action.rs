@@ -1,8 +1,9 @@
 //! What the keys of the two panes do.
 
 use super::super::keys::Action;
-use super::super::message::Effect;
+use super::super::message::{Again, Effect};
 use super::super::model::{Asking, Dialog, Focus, Marked, Model, Prompt, Tab, Told};
+use super::super::replaying::KNOWN;
 use super::super::text::Tone;
 use super::super::{edit::Draft, layout};
 use super::{details, filter, stored};
@@ -84,7 +85,7 @@ pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
             if let Some(id) = m.list.selected().map(|s| s.id) {
                 m.list.hold();
                 m.busy = Some("sending again …".into());
-                effects.push(Effect::Replay(id, None));
+                effects.push(Effect::Replay(id, Again::default()));
             }
         }
         Action::ReplayTo => {
@@ -277,17 +278,19 @@ fn replay_all(m: &mut Model) {
     } else {
         format!("all that match {}", m.filter.text)
     };
-    m.dialog = Some(Dialog::Confirm {
-        question: format!(
-            "Send {which} again ({many} deliveries), oldest first, one after the other, to where each would be forwarded?"
-        ),
-        yes: vec![Effect::ReplayAll(m.filter.written_out.clone())],
-    });
+    prompt(m, Asking::ReplayAll, "");
+    if let Some(Dialog::Prompt(prompt)) = &mut m.dialog {
+        prompt.about = format!(
+            "Send {which} again, {many} deliveries, oldest first. Options, such as {KNOWN}; none sends one \
+            after the other to where each would be forwarded. Enter sends."
+        );
+    }
 }
 
 /// Opens a line for something, with what it begins as.
 pub(super) fn prompt(m: &mut Model, what: Asking, value: &str) {
-    m.dialog = Some(Dialog::Prompt(Prompt { what, input: Input::new(value.to_owned()), problem: None }));
+    let about = what.title().to_owned();
+    m.dialog = Some(Dialog::Prompt(Prompt { what, about, input: Input::new(value.to_owned()), problem: None }));
 }
 
 /// The selected delivery, if it has been read.

@@ -10,8 +10,9 @@ use tunnel_delivery::{Environment, Stored};
 use super::super::copy::{self, Choice};
 use super::super::edit;
 use super::super::keys::Action;
-use super::super::message::{Effect, FixtureTo, Scrub};
+use super::super::message::{Again, Batch, Effect, FixtureTo, Scrub};
 use super::super::model::{Asking, Dialog, Model};
+use super::super::replaying::Replaying;
 use super::action::leaves_with_patients_data;
 use super::{filter, stored};
 use crate::control::Marking;
@@ -205,8 +206,9 @@ fn answered(m: &mut Model, what: Asking, text: &str, effects: &mut Vec<Effect>) 
     match what {
         Asking::Target(id) => {
             let to: TargetUrl = text.parse().map_err(|e| format!("{e}"))?;
-            let send = Effect::Replay(id, Some(to.clone()));
-            if leaves_with_patients_data(m, id, &to.peer.host) {
+            let leaves = leaves_with_patients_data(m, id, &to.peer.host);
+            let send = Effect::Replay(id, Again { to: Some(to.clone()), allow_production: leaves });
+            if leaves {
                 m.dialog = Some(Dialog::Confirm {
                     question: format!(
                         "This delivery is from production and {} is not this machine. It may be about patients. Send it there?",
@@ -251,6 +253,11 @@ fn answered(m: &mut Model, what: Asking, text: &str, effects: &mut Vec<Effect>) 
             } else {
                 fixture(m, stored, FixtureTo::File(path), effects);
             }
+        }
+        Asking::ReplayAll => {
+            let how = Replaying::read(text)?;
+            m.batch = Some(Batch::default());
+            effects.push(Effect::ReplayAll(m.filter.written_out.clone(), Box::new(how)));
         }
         Asking::FilterName => {
             let query = m.filter.written_out.clone();

@@ -16,6 +16,7 @@ use super::model::{Dialog, Model};
 use super::standing::Whose;
 use crate::control::ControlError;
 use crate::notice::Notice;
+use crate::replay::Summary;
 
 /// How the agent is is asked every so many ticks.
 const STATUS: u32 = 10;
@@ -103,17 +104,13 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
             m.busy = None;
             m.complain(sentence(&e));
         }
-        Message::Batch(batch) => {
-            m.batch = (!batch.ended).then_some(batch);
-            if batch.ended {
-                let how = if batch.stopped { "stopped" } else { "done" };
-                let text = format!("replay {how}: {} answered 2xx, {} not", batch.ok, batch.failed);
-                if batch.failed > 0 || batch.stopped {
-                    m.complain(text);
-                } else {
-                    m.say(text);
-                }
-                m.outdated = true;
+        Message::Batch(batch) => m.batch = Some(batch),
+        Message::BatchOver(result) => {
+            m.batch = None;
+            m.outdated = true;
+            match result {
+                Ok(summary) => batch_over(m, &summary),
+                Err(e) => m.complain(sentence(&e)),
             }
         }
         Message::Marked(marking, Ok(())) => {
@@ -231,6 +228,34 @@ fn on_notice(m: &mut Model, notice: &Arc<Notice>) {
             }
         }
         _ => {}
+    }
+}
+
+/// What a replay of many came to, with why it ended early or something was not sent.
+fn batch_over(m: &mut Model, s: &Summary) {
+    use super::text::{count, took};
+    let how = if s.left.is_some() { "stopped" } else { "done" };
+    let mut text = format!("replay {how}: {} answered 2xx, {} not", count(s.ok), count(s.failed));
+    let micros = |ms: f64| (ms * 1000.0) as u64;
+    if let (Some(p50), Some(p99)) = (s.p50_ms, s.p99_ms) {
+        text.push_str(&format!("; half within {}, 99% within {}", took(micros(p50)), took(micros(p99))));
+    }
+    if s.dropped > 0 {
+        text.push_str(&format!("; {} left out by chaos", count(s.dropped)));
+    }
+    if let Some(left) = &s.left {
+        text.push_str(&format!("; {}{} left", count(left.requests), if left.or_more { " or more" } else { "" }));
+    }
+    if let Some(seed) = s.seed {
+        text.push_str(&format!("; --seed {seed} does the same again"));
+    }
+    if let Some(e) = s.broke.as_ref().or(s.refused.as_ref()) {
+        text.push_str(&format!("; {}", sentence(e)));
+    }
+    if s.failed > 0 || s.left.is_some() || s.broke.is_some() || s.refused.is_some() {
+        m.complain(text);
+    } else {
+        m.say(text);
     }
 }
 

@@ -145,7 +145,7 @@ fn draw_filters(m: &Model, selected: usize, screen: Rect, buffer: &mut Buffer) {
 
 fn draw_prompt(m: &Model, prompt: &Prompt, screen: Rect, buffer: &mut Buffer) -> (u16, u16) {
     let width = screen.width.min(80);
-    let title = wrap(prompt.what.title(), usize::from(width.saturating_sub(4)));
+    let title = wrap(&prompt.about, usize::from(width.saturating_sub(4)));
     let problem = prompt.problem.as_deref().map(|p| wrap(p, usize::from(width.saturating_sub(4)))).unwrap_or_default();
     let inner = boxed(m, screen, (title.len() + 1 + problem.len()) as u16 + 2, width, "", buffer);
     let titles: Vec<Row> = title.into_iter().map(|run| vec![run.toned(Tone::Strong)]).collect();
