@@ -71,7 +71,7 @@ impl Replaying {
             (Some(factor), Some(_)) => out.manner.speed = Some(factor),
             (None, _) => {}
         }
-        let paced = out.manner.speed.is_some() || out.pace.interval > Duration::ZERO || out.manner.chaos.any();
+        let paced = out.manner.speed.is_some() || out.pace.interval > Duration::ZERO;
         out.pace.at_once = at_once.unwrap_or(if paced { AT_ONCE } else { 1 });
         Ok(out)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::arguments::{self, Data, Gather, Secrets};
 use super::events::{filters::Filters, find};
-use super::{Context, Failure, editor, signals};
+use super::{Context, Failure, editor, inspect, signals};
 use crate::control::{Control, Kind};
 use crate::forward::TargetUrl;
 use crate::replay::draft::Draft;
@@ -135,7 +135,10 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     // Before anything else, so that Ctrl-C is heard from the beginning.
     let stop = signals::end();
     let (dry_run, json, yes, edit, sign) = (args.dry_run, args.json, args.yes, args.edit, !args.no_resign);
-    let (plan, after) = plan(args)?;
+    let (mut plan, after) = plan(args)?;
+    if let Selection::Query(query) = &mut plan.selection {
+        *query = find::check(query, &inspect::saved(&settings)?.0)?;
+    }
     let control = arguments::local(&settings)?.connect().await?;
     let done = on(&control, plan, after, Wish { dry_run, json, yes, edit, sign }, stop, context).await;
     control.close().await;
@@ -161,9 +164,6 @@ fn plan(args: Args) -> Result<(Plan, Option<String>), Failure> {
         (true, true) => Selection::Filter(Box::new(args.filters.filter())),
         (false, _) => Selection::read(&args.selector).map_err(|e| Failure::usage(e.to_string()))?,
     };
-    if let Selection::Query(query) = &selection {
-        find::check(query)?;
-    }
     let interval = args.rate.map(Rate::interval).unwrap_or_default();
     let paced = args.rate.is_some() || args.original_timing;
     let chaos = args.chaos.unwrap_or_default();
