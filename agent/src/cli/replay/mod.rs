@@ -261,7 +261,7 @@ fn ended(summary: &Summary, plan: &Plan, context: &mut Context) -> Result<(), Fa
         return Err(e.clone().into());
     }
     let s = summary;
-    if s.deliveries == 0 && s.left.is_none() {
+    if s.deliveries + s.dropped == 0 && s.left.is_none() {
         return Err(Failure::negative("nothing is stored that fits; nothing was sent"));
     }
     if let (0, Some(e)) = (s.sent, &s.refused) {
