@@ -14,6 +14,7 @@ use tunnel_signature::Match;
 use crate::forward::TargetUrl;
 use crate::hand::Hand;
 use crate::inflight::Inflight;
+use crate::pause::Pause;
 use crate::policy::Policy;
 
 /// The most deliveries held in memory, and the most bytes of their bodies.
@@ -100,6 +101,7 @@ impl Backlog {
         hand: Hand,
         policy: Arc<Policy>,
         concurrency: usize,
+        pause: Pause,
         mut stop: watch::Receiver<bool>,
         inflight: Inflight,
     ) {
@@ -113,7 +115,7 @@ impl Backlog {
             };
             let job = tokio::select! {
                 biased;
-                job = self.next(&hand, &policy) => job,
+                job = self.next(&hand, &policy, &pause) => job,
                 _ = stop.changed() => return,
             };
             let (hand, forward_as, backlog, inflight) =
@@ -134,8 +136,10 @@ impl Backlog {
         }
     }
 
-    async fn next(&self, hand: &Hand, policy: &Arc<Policy>) -> Job {
+    async fn next(&self, hand: &Hand, policy: &Arc<Policy>, pause: &Pause) -> Job {
         loop {
+            // Nothing is taken in hand during a pause: it waits here, in order, and what does not fit waits in the archive.
+            pause.over().await;
             if let Some(job) = self.pop() {
                 return job;
             }

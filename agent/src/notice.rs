@@ -25,6 +25,16 @@ pub enum Notice {
     Delivery(Arc<Summary>),
     /// A delivery was handed over, or not.
     Attempt(Tried),
+    /// Forwarding was paused, or goes on.
+    Forwarding {
+        /// Whether it is paused now.
+        paused: bool,
+    },
+    /// The tunnel answers its senders otherwise from now on.
+    AnswerMode {
+        /// `ack` or `passthrough`.
+        answer: &'static str,
+    },
     /// Deliveries are gone from the relay before they could come.
     Gap {
         /// How many.
@@ -230,6 +240,11 @@ impl Announcer {
     /// The relay gave a sign of life; that is noted and told to nobody.
     pub fn heard(&self) {
         self.standing.heard(Instant::now());
+    }
+
+    /// The relay answered a sign of life after that time; noted and told to nobody.
+    pub fn answered(&self, after: Duration) {
+        self.standing.answered(after);
     }
 
     /// How the connection stands.

@@ -87,6 +87,7 @@ async fn fill(stage: &Stage, many: u64) {
                     target: "http://localhost:3000/hook".into(),
                     cause: Cause::Forward,
                     resigned: false,
+                    edited: false,
                     status: Some(status),
                     error: None,
                     duration: Duration::from_micros(1000 * (n + 1)),

@@ -58,6 +58,7 @@ pub async fn serve(
         .route("/v1/groups", post(groups))
         .route("/v1/follow", post(follow))
         .route("/v1/replay", post(replay))
+        .route("/v1/aim", post(aim))
         .route("/v1/verify", post(verify))
         .route("/v1/examine", post(examine).layer(DefaultBodyLimit::max(MOST_REQUEST)))
         .route("/v1/copy", post(copy))
@@ -71,6 +72,8 @@ pub async fn serve(
         .route("/v1/mark", post(mark))
         .route("/v1/remove", post(remove))
         .route("/v1/stats", post(stats))
+        .route("/v1/pause", post(pause))
+        .route("/v1/answer", post(answer))
         .route("/v1/edited", post(edited).layer(DefaultBodyLimit::max(MOST_EDITED)))
         .layer(DefaultBodyLimit::max(MOST_QUESTION))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
@@ -152,6 +155,10 @@ async fn replay(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate:
     Ok(Json(shared.ops.replay(&question::<Replay>(&body)?).await?))
 }
 
+async fn aim(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Aimed> {
+    Ok(Json(shared.ops.aim(&question::<Replay>(&body)?).await?))
+}
+
 async fn verify(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Explained> {
     Ok(Json(shared.ops.verify(&question::<Verify>(&body)?).await?))
 }
@@ -206,6 +213,15 @@ async fn stats(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::
 
 async fn edited(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {
     Ok(Json(shared.ops.edited(&question(&body)?).await?))
+}
+
+async fn pause(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<bool> {
+    Ok(Json(shared.ops.pause(question(&body)?)?))
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<()> {
+    let mode = question::<String>(&body)?.parse().map_err(|e: String| ControlError::new(Kind::Usage, e))?;
+    Ok(Json(shared.ops.answer(mode).await?))
 }
 
 async fn follow(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {

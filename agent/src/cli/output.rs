@@ -86,11 +86,16 @@ impl Output {
         let _ = writeln!(io::stderr(), "{}", SafeText::block(text));
     }
 
+    /// A question to stderr, on whose line the answer is typed.
+    pub(crate) fn ask(&mut self, text: &str) {
+        let _ = write!(io::stderr(), "{}", SafeText::new(text));
+    }
+
     /// Asks on stderr and reads a line; whether it was yes. Only for a terminal on both.
     ///
     /// # Errors
     /// The question cannot be shown, or the answer cannot be read.
-    pub(crate) fn ask(&mut self, question: &str) -> Result<bool, Failure> {
+    pub(crate) fn sure(&mut self, question: &str) -> Result<bool, Failure> {
         let mut stderr = io::stderr();
         write!(stderr, "{} [y/N] ", SafeText::new(question))?;
         stderr.flush()?;

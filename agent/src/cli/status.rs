@@ -71,6 +71,13 @@ fn lines(s: &Status, now: tunnel_delivery::Timestamp, style: Style) -> Vec<(&'st
     for url in &s.public_urls {
         all.push(("address", SafeText::new(url).to_string()));
     }
+    if let Some(answer) = &s.answer {
+        all.push(("answers", SafeText::new(answer).to_string()));
+    }
+    if s.paused {
+        let text = "paused, deliveries wait; `healthie-tunnel resume` goes on";
+        all.push(("forwarding", style.paint(Tone::Doubtful, text)));
+    }
     if s.running {
         let at_relay = s.waiting.at_relay.map_or_else(|| "unknown without a connection".to_owned(), |n| n.to_string());
         all.push(("waiting", format!("at the relay: {at_relay}")));
@@ -102,7 +109,8 @@ fn connection(c: &ConnectionStatus, now: tunnel_delivery::Timestamp, style: Styl
             let heard = c.heard_ms_ago.map_or_else(String::new, |ms| {
                 format!(", the relay was heard {} ago", span(Duration::from_millis(ms)))
             });
-            format!("{}{since}{heard}", style.paint(Tone::Good, "connected"))
+            let answers = c.round_trip_ms.map_or_else(String::new, |ms| format!(" and answers in {ms:.1} ms"));
+            format!("{}{since}{heard}{answers}", style.paint(Tone::Good, "connected"))
         }
         State::Waiting => {
             let next = c
@@ -167,7 +175,10 @@ mod tests {
             tunnel: Some("team".into()),
             device: Some("agent-1".into()),
             public_urls: vec!["https://team.relay.example.com/\u{1b}".into()],
+            answer: Some("ack".into()),
+            paused: true,
             connection: Some(ConnectionStatus {
+                round_trip_ms: Some(12.4),
                 state: State::Waiting,
                 since: Some(now.earlier(Duration::from_secs(90 * 60))),
                 heard_ms_ago: Some(5000),
@@ -194,6 +205,7 @@ mod tests {
         };
         insta::assert_snapshot!("away", text(&s));
         s.connection = Some(ConnectionStatus {
+            round_trip_ms: None,
             state: State::Connected,
             attempt: 0,
             next_try_ms: None,
@@ -212,6 +224,8 @@ mod tests {
             device: None,
             tunnel: None,
             public_urls: vec![],
+            answer: None,
+            paused: false,
             ..s
         };
         insta::assert_snapshot!("no_agent", text(&s));

@@ -77,7 +77,7 @@ impl Style {
             "{}  {} {} {}  {}  {}  {}  {:>8}",
             self.paint(Tone::Dim, date_time(s.received_at)),
             short_id(&s.id.to_string()),
-            match repeat_mark(s) {
+            match crate::summary::repeat_mark(s) {
                 mark if mark.is_empty() => "  ".to_owned(),
                 mark => self.paint(Tone::Doubtful, format!("{mark:2}")),
             },
@@ -110,7 +110,7 @@ impl Style {
             "{} {} {} {} {} {} {} {took:>6}",
             self.paint(Tone::Dim, at.get(5..16).unwrap_or("-")),
             id.get(28..).unwrap_or(&id),
-            match repeat_mark(s) {
+            match crate::summary::repeat_mark(s) {
                 repeat if repeat.is_empty() => "  ".to_owned(),
                 repeat => self.paint(Tone::Doubtful, format!("{repeat:2}")),
             },
@@ -176,16 +176,6 @@ pub(crate) fn folded(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// What looks like a repeat of an earlier delivery, and what came several times, in at most two characters.
-fn repeat_mark(s: &Summary) -> String {
-    match (s.duplicate_of, s.repeats) {
-        (Some(_), _) => "↻".to_owned(),
-        (None, 0) => String::new(),
-        (None, n @ 1..=8) => format!("×{}", n + 1),
-        (None, _) => "×…".to_owned(),
-    }
 }
 
 /// `Appointment 123`.

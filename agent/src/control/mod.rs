@@ -14,10 +14,12 @@ mod load;
 mod local;
 mod meant;
 mod operations;
+mod production;
 mod remote;
 mod remove;
 mod stats;
 mod status;
+mod steer;
 mod store;
 mod trigger;
 mod verify;
@@ -38,11 +40,12 @@ pub use held::{AgentFile, Claim};
 pub use inspect::{Marking, PageAsk, PageFound, Totals};
 pub use load::{Load, Loaded};
 pub use local::{Followed, Follower, Local};
-pub use operations::{Operations, Replay, Replayed, Running};
+pub use operations::{Aimed, Operations, Replay, Replayed, Running};
 pub use remote::Remote;
 pub use remove::{Remove, RemoveDone};
 pub use stats::StatsAsk;
 pub use status::{Figures, Hello, Status, Waiting};
+pub use steer::Steering;
 pub use store::{Checked, Finding, Ids, Saved, Shrunk, Watch};
 pub use trigger::{Trigger, Triggered, payload};
 pub use verify::{Copied, CopyOf, Examine, Verify, examine_alone};
@@ -230,6 +233,17 @@ impl Control {
         match self {
             Control::Local(ops) => ops.replay(replay).await,
             Control::Remote(agent) => agent.ask("replay", replay).await,
+        }
+    }
+
+    /// Where a stored delivery would go if it was sent again, or why it would not be sent. Sends nothing.
+    ///
+    /// # Errors
+    /// There is no such delivery, or no target for it, or one that it may not be sent to.
+    pub async fn aim(&self, replay: &Replay) -> Result<Aimed, ControlError> {
+        match self {
+            Control::Local(ops) => ops.aim(replay).await,
+            Control::Remote(agent) => agent.ask("aim", replay).await,
         }
     }
 

@@ -13,10 +13,9 @@ impl Query {
     pub fn filter(&self) -> Filter {
         let mut filter = Filter::default();
         for term in &self.terms {
-            if let What::Is(marks) = &term.what
-                && marks[..] == [Mark::Repeat]
-            {
-                filter.duplicates = filter.duplicates.or(Some(!term.negated));
+            // An index knows which are repeats, and which are none.
+            if term.what == What::Is(vec![Mark::Repeat]) && filter.duplicates.is_none() {
+                filter.duplicates = Some(!term.negated);
             }
         }
         for term in self.terms.iter().filter(|t| !t.negated) {
@@ -121,6 +120,7 @@ impl What {
             What::Is(marks) => marks.iter().any(|mark| match mark {
                 Mark::Pinned => s.pinned,
                 Mark::Repeat => s.duplicate_of.is_some(),
+                Mark::Repeated => s.repeats > 0,
                 Mark::Retried => s.attempts > 1,
             }),
             What::Text(_) => return None,
@@ -143,6 +143,7 @@ mod tests {
             environment: Environment::Staging,
             signature: SignatureStatus::Valid,
             attempts: 2,
+            repeats: 0,
             answer: Answer { class: AnswerClass::Failed, status: Some(503), duration_us: 1 },
             ..crate::tui::sample::line(0)
         }
@@ -167,6 +168,9 @@ mod tests {
             ("is:pinned", false),
             ("-is:pinned is:retried", true),
             ("is:repeat|retried", true),
+            ("-is:repeat -is:repeated", true),
+            ("is:repeat", false),
+            ("is:repeated|pinned", false),
             ("since:1h", true),
             ("until:1h", false),
             ("-until:1h", true),

@@ -73,6 +73,9 @@ async fn session(shared: &Arc<Shared>, device: &str) -> Session {
         ledger: Ledger::new(Window::new(9, 999), place.after, 9),
         backlog: VecDeque::new(),
         reading: None,
+        token: TokenId::parse("0123456789ab").unwrap(),
+        told: AnswerMode::Ack,
+        changing: None,
     }
 }
 

@@ -102,7 +102,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
     let local = arguments::local(&settings)?;
     let any = args.wanted.any();
-    let filter = args.wanted.filter()?;
+    let filter = args.wanted.filter(&settings)?;
     let mut parts = local.export(Export { filter }, context.out.progress()).await?;
     let to_stdout = args.output.as_os_str() == "-";
     let out = &mut context.out;

@@ -4,11 +4,11 @@ use clap::Args;
 use tunnel_delivery::{AnswerClass, SignatureStatus, TunnelName};
 
 use super::super::style::deliveries;
-use super::super::{Failure, arguments};
+use super::super::{Failure, arguments, inspect};
 use crate::control::Filter;
-use crate::query::Query;
+use crate::query::Saved;
 use crate::safe_text::SafeText;
-use crate::settings::Moment;
+use crate::settings::{Moment, Settings};
 
 /// Which deliveries are meant: what the words say and what the options say must hold together.
 #[derive(Debug, Args)]
@@ -31,16 +31,20 @@ impl Wanted {
     ///
     /// # Errors
     /// The words have a mistake; the message shows where.
-    pub(crate) fn filter(self) -> Result<Filter, Failure> {
-        let query = self.filter.join(" ");
-        check(&query)?;
+    pub(crate) fn filter(self, settings: &Settings) -> Result<Filter, Failure> {
+        let words = self.filter.join(" ");
+        // Only who names filters needs them to be readable.
+        let query = if words.is_empty() { words } else { check(&words, &inspect::saved(settings)?.0)? };
         Ok(Filter { query, ..self.filters.filter() })
     }
 }
 
-/// Refuses a filter with a mistake, and shows where that is.
-pub(crate) fn check(query: &str) -> Result<(), Failure> {
-    let Err(e) = Query::read(query, arguments::now()) else { return Ok(()) };
+/// Refuses a filter with a mistake, and shows where that is. Gives it with saved filters written out.
+pub(crate) fn check(query: &str, saved: &Saved) -> Result<String, Failure> {
+    let e = match saved.read(query, arguments::now()) {
+        Ok((_, written_out)) => return Ok(written_out),
+        Err(e) => e,
+    };
     let before = SafeText::new(query.get(..e.at.start).unwrap_or("")).to_string();
     let mistake = SafeText::new(query.get(e.at.clone()).unwrap_or("")).to_string();
     let marks = "^".repeat(mistake.chars().count().max(1));
@@ -141,8 +145,10 @@ mod tests {
 
     #[test]
     fn a_mistake_is_marked() {
-        assert!(check("status:5xx").is_ok());
-        let message = check("a sig:vald").unwrap_err().message;
+        let mut saved = Saved::default();
+        saved.insert("bad", "status:5xx").unwrap();
+        assert_eq!(check("@bad env:staging", &saved).unwrap(), "status:5xx env:staging");
+        let message = check("a sig:vald", &saved).unwrap_err().message;
         assert_eq!(
             message,
             "the filter has a mistake\n  a sig:vald\n        ^^^^ choose of valid, invalid, unsigned, no-secret"

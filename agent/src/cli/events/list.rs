@@ -58,7 +58,8 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         Some(Duplicates::None) => Some(false),
         Some(Duplicates::Grouped) | None => None,
     };
-    let filter = Filter { limit: Some(args.limit), oldest_first: args.reverse, duplicates, ..args.wanted.filter()? };
+    let filter =
+        Filter { limit: Some(args.limit), oldest_first: args.reverse, duplicates, ..args.wanted.filter(&settings)? };
     let control = arguments::local(&settings)?.connect().await?;
     let out = &mut context.out;
     let listed = match args.duplicates {

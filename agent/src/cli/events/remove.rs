@@ -8,6 +8,7 @@ use super::super::verify::is_selector;
 use super::super::{Context, Failure, Output};
 use super::filters::{Filters, Wanted};
 use crate::control::{Control, Remove, RemoveDone};
+use crate::settings::Settings;
 
 /// Remove stored deliveries for good, with their attempts and notes
 ///
@@ -48,7 +49,7 @@ pub(crate) struct Args {
 
 impl Args {
     /// What is to be removed.
-    fn wanted(&mut self) -> Result<Remove, Failure> {
+    fn wanted(&mut self, settings: &Settings) -> Result<Remove, Failure> {
         let what = std::mem::take(&mut self.what);
         let ids = what.iter().filter(|w| is_selector(w)).count();
         let by_id = ids > 0 && ids == what.len();
@@ -69,20 +70,20 @@ impl Args {
         let filters = std::mem::take(&mut self.filters);
         let (ids, filter) = match by_id {
             true => (what, None),
-            false => (Vec::new(), Some(Wanted { filter: what, filters }.filter()?)),
+            false => (Vec::new(), Some(Wanted { filter: what, filters }.filter(settings)?)),
         };
         Ok(Remove { ids, filter, pinned: self.pinned, queued: self.queued, recent: self.recent, dry_run: true })
     }
 }
 
 pub(crate) async fn run(mut args: Args, context: &mut Context) -> Result<(), Failure> {
-    let remove = args.wanted()?;
+    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let remove = args.wanted(&settings)?;
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if !args.yes && !args.dry_run && !terminal {
         return Err(Failure::usage("nobody can be asked here whether these deliveries may go")
             .hint("--yes removes them without asking, --dry-run tells how many there are"));
     }
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
     let control = arguments::local(&settings)?.connect().await?;
     let removed = removed(&args, &remove, &control, &mut context.out).await;
     control.close().await;
@@ -113,7 +114,7 @@ async fn removed(args: &Args, remove: &Remove, control: &Control, out: &mut Outp
             return Ok(expected);
         }
         stays(&expected, out);
-        if !out.ask(&format!("Remove {} for good?", deliveries(expected.removed)))? {
+        if !out.sure(&format!("Remove {} for good?", deliveries(expected.removed)))? {
             return Err(Failure::negative("nothing was removed"));
         }
     }

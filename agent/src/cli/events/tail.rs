@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
-    let (local, filter) = (arguments::local(&settings)?, args.wanted.filter()?);
+    let (local, filter) = (arguments::local(&settings)?, args.wanted.filter(&settings)?);
     unknown::before_following(&local, &filter, &mut context.out).await?;
     let mut follower = local.follow(filter);
     loop {
