@@ -4,14 +4,16 @@
 //! (receive, verify, store, acknowledge, announce, forward) · `backlog` (what is stored and waits to be forwarded) · `forward` (the only HTTP
 //! client) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) ·
 //! `trigger` (synthetic deliveries: which, when, and what is wrong about them) · `check` (a handler under a battery of deliveries) ·
-//! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `fixtures` (deliveries as files: to
-//! and from the store, and against a handler) · `demo` (everything in one process).
+//! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `query` and `saved_filters` (the language of
+//! filters, and those that have a name) · `fixtures` (deliveries as files: to
+//! and from the store, and against a handler) · `compare` (what differs) · `stats` (figures) · `demo` (everything in one process).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
 pub mod arrivals;
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod control;
 pub mod demo;
 pub mod dial;
@@ -25,11 +27,13 @@ pub mod notice;
 pub mod pause;
 pub mod policy;
 pub mod query;
+pub mod replay;
 pub mod request_text;
 pub mod safe_text;
 pub mod settings;
 pub mod signing;
 pub mod standing;
+pub mod stats;
 pub mod trigger;
 pub mod upkeep;
 
@@ -37,5 +41,6 @@ mod backlog;
 mod hand;
 mod inflight;
 mod intake;
+mod saved_filters;
 mod summary;
 mod tui;

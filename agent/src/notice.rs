@@ -242,6 +242,11 @@ impl Announcer {
         self.standing.heard(Instant::now());
     }
 
+    /// The relay answered a sign of life after that time; noted and told to nobody.
+    pub fn answered(&self, after: Duration) {
+        self.standing.answered(after);
+    }
+
     /// How the connection stands.
     pub fn standing(&self) -> &Standing {
         &self.standing

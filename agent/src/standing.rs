@@ -28,6 +28,8 @@ struct Noted {
     next_try: Option<Instant>,
     /// When the relay was heard last.
     heard: Option<Instant>,
+    /// How long the relay took to answer the last sign of life.
+    round_trip: Option<Duration>,
     /// How many deliveries this process had stored when the connection came up.
     arrived: u64,
 }
@@ -58,6 +60,9 @@ pub struct ConnectionStatus {
     pub since: Option<Timestamp>,
     /// How long ago the relay was last heard, in milliseconds; it gives a sign of life every few seconds.
     pub heard_ms_ago: Option<u64>,
+    /// How long the relay took to answer the last sign of life, in milliseconds; unknown before the first answer of a session.
+    #[serde(default)]
+    pub round_trip_ms: Option<f64>,
     /// Which try in a row is under way or was the last; 0 while connected.
     pub attempt: u32,
     /// When the next try is due, in milliseconds from now.
@@ -94,6 +99,7 @@ impl Standing {
             _ => None,
         };
         n.state = state;
+        n.round_trip = None;
         if let Some(reason) = reason {
             n.reason = Some(reason.clone());
         }
@@ -113,6 +119,11 @@ impl Standing {
         self.lock().heard = Some(now);
     }
 
+    /// The relay answered a sign of life after that time.
+    pub fn answered(&self, after: Duration) {
+        self.lock().round_trip = Some(after);
+    }
+
     /// The state alone.
     pub fn state(&self) -> State {
         self.lock().state
@@ -125,6 +136,7 @@ impl Standing {
             state: n.state,
             since: n.since.map(|since| wall.earlier(now.saturating_duration_since(since))),
             heard_ms_ago: n.heard.map(|heard| millis(now.saturating_duration_since(heard))),
+            round_trip_ms: n.round_trip.map(|after| after.as_micros() as f64 / 1000.0),
             attempt: n.attempt,
             next_try_ms: n.next_try.map(|next| millis(next.saturating_duration_since(now))),
             reason: n.reason.clone(),
@@ -147,7 +159,9 @@ mod tests {
         standing.changed(&Connection::Connecting { attempt: 1 }, 0, t);
         standing.changed(&Connection::Connected, 7, t + S);
         standing.heard(t + 4 * S);
+        standing.answered(Duration::from_micros(12_500));
         let up = standing.at(t + 6 * S, wall);
+        assert_eq!(up.round_trip_ms, Some(12.5));
         assert_eq!((up.state, up.heard_ms_ago, up.attempt, up.arrived_before), (State::Connected, Some(2000), 0, 7));
         assert_eq!(up.since, Some(wall.earlier(5 * S)));
 
@@ -160,7 +174,7 @@ mod tests {
         standing.changed(&Connection::Waiting { delay_ms: 2500, reason: "nobody".into() }, 9, t + 12 * S);
         let down = standing.at(t + 13 * S, wall);
         assert_eq!((down.state, down.next_try_ms, down.since), (State::Waiting, Some(1500), Some(wall.earlier(3 * S))));
-        assert_eq!(down.reason.as_deref(), Some("nobody"));
+        assert_eq!((down.reason.as_deref(), down.round_trip_ms), (Some("nobody"), None));
         standing.changed(&Connection::Connected, 9, t + 20 * S);
         assert_eq!(standing.at(t + 20 * S, wall).reason, None);
     }

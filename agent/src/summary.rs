@@ -63,3 +63,13 @@ pub(crate) fn of_stored(s: &Stored) -> Summary {
         .iter()
         .fold(Summary { pinned: s.pinned, repeats: u32::try_from(s.repeats.len()).unwrap_or(u32::MAX), ..new }, after)
 }
+
+/// What looks like a repeat of an earlier delivery, and what came several times, in at most two characters.
+pub(crate) fn repeat_mark(s: &Summary) -> String {
+    match (s.duplicate_of, s.repeats) {
+        (Some(_), _) => "↻".to_owned(),
+        (None, 0) => String::new(),
+        (None, n @ 1..=8) => format!("×{}", n + 1),
+        (None, _) => "×…".to_owned(),
+    }
+}

@@ -58,6 +58,7 @@ pub async fn serve(
         .route("/v1/groups", post(groups))
         .route("/v1/follow", post(follow))
         .route("/v1/replay", post(replay))
+        .route("/v1/aim", post(aim))
         .route("/v1/verify", post(verify))
         .route("/v1/examine", post(examine).layer(DefaultBodyLimit::max(MOST_REQUEST)))
         .route("/v1/copy", post(copy))
@@ -69,6 +70,8 @@ pub async fn serve(
         .route("/v1/page", post(page))
         .route("/v1/totals", post(totals))
         .route("/v1/mark", post(mark))
+        .route("/v1/remove", post(remove))
+        .route("/v1/stats", post(stats))
         .route("/v1/pause", post(pause))
         .route("/v1/answer", post(answer))
         .route("/v1/edited", post(edited).layer(DefaultBodyLimit::max(MOST_EDITED)))
@@ -152,6 +155,10 @@ async fn replay(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate:
     Ok(Json(shared.ops.replay(&question::<Replay>(&body)?).await?))
 }
 
+async fn aim(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Aimed> {
+    Ok(Json(shared.ops.aim(&question::<Replay>(&body)?).await?))
+}
+
 async fn verify(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Explained> {
     Ok(Json(shared.ops.verify(&question::<Verify>(&body)?).await?))
 }
@@ -194,6 +201,14 @@ async fn totals(State(shared): State<Arc<Shared>>) -> Json<crate::control::Total
 
 async fn mark(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<()> {
     Ok(Json(shared.ops.mark(&question(&body)?).await?))
+}
+
+async fn remove(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::RemoveDone> {
+    Ok(Json(shared.ops.remove(&question(&body)?).await?))
+}
+
+async fn stats(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::stats::Stats> {
+    Ok(Json(shared.ops.stats(&question(&body)?).await?))
 }
 
 async fn edited(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {

@@ -1,9 +1,12 @@
 //! `demo`: the whole way in one process.
 
 use super::arguments::Gather;
-use super::style::Tone;
+use super::style::{Tone, WIDE, folded};
 use super::{Context, Failure, inspect, signals};
 use crate::safe_text::SafeText;
+
+/// The characters of an event's name where the screen is narrow.
+const EVENT: usize = 32;
 
 /// See the whole way at work in this process: relay, agent, a sample handler and signed deliveries
 ///
@@ -38,22 +41,39 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     } else {
         for line in &report.deliveries {
             let (mark, tone) = if line.ok { ("✓", Tone::Good) } else { ("✗", Tone::Bad) };
-            let case = if line.case.is_empty() { String::new() } else { format!("  [{}]", SafeText::new(&line.case)) };
-            let text = format!(
-                "{} {:<44} {:<26} {}{case}",
-                out.style.paint(tone, mark),
-                SafeText::new(&line.event_type),
-                SafeText::new(&line.resource_type),
-                SafeText::new(&line.outcome),
-            );
-            out.line(&text)?;
+            let mark = out.style.paint(tone, mark);
+            let case = if line.case.is_empty() { String::new() } else { format!("[{}]", SafeText::new(&line.case)) };
+            let (event, outcome) = (SafeText::new(&line.event_type), SafeText::new(&line.outcome).to_string());
+            match out.width.filter(|width| *width < WIDE) {
+                None => {
+                    let gap = if case.is_empty() { "" } else { "  " };
+                    let resource = SafeText::new(&line.resource_type);
+                    out.line(&format!("{mark} {event:<44} {resource:<26} {outcome}{gap}{case}"))?;
+                }
+                Some(width) => {
+                    let below = |text: &str| format!("    {}", SafeText::new(text).cut(width.saturating_sub(4)));
+                    let event = event.cut(EVENT);
+                    // What came of it is what counts, so it is never cut beside a long name.
+                    if EVENT + 3 + outcome.chars().count() <= width {
+                        out.line(&format!("{mark} {event:<EVENT$} {outcome}"))?;
+                    } else {
+                        out.line(&format!("{mark} {event}"))?;
+                        out.line(&below(&outcome))?;
+                    }
+                    if !case.is_empty() {
+                        out.line(&below(&case))?;
+                    }
+                }
+            }
             if !line.ok {
                 out.line(&format!("  expected: {}", SafeText::new(&line.expected)))?;
             }
         }
         out.line("")?;
         for line in &report.summary {
-            out.line(&SafeText::new(line).to_string())?;
+            for line in folded(&SafeText::new(line).to_string(), out.width.unwrap_or(usize::MAX)) {
+                out.line(&line)?;
+            }
         }
     }
     out.flush()?;

@@ -7,15 +7,18 @@ use std::sync::Arc;
 use super::arguments::{self, Data, Gather, Secrets};
 use super::{Context, Failure, events, signals};
 use crate::control::{Control, Remote};
+use crate::query::Saved;
+use crate::saved_filters;
 use crate::settings::{Environment, Settings};
-use crate::tui::{KeyMap, Setup, Tui, Whose};
+use crate::tui::{KeyMap, Setup, Tui, Whose, clipboard};
 
 /// Open the inspector on what is stored, or on an agent that runs in another terminal
 ///
 /// The list follows what comes; press ? for its keys. Without a running agent it has the store for itself as long as it is open, and
 /// `listen` cannot start on the same folder. FILTER is words that all must hold: event:appointment.* type:Appointment resource:123
 /// status:failed sig:invalid env:staging tunnel:NAME since:24h until:1h is:repeat text:"no show", or text that the body must have; | stands
-/// between alternatives, - before what must not be.
+/// between alternatives, - before what must not be. @NAME stands for a filter that was saved in the inspector or under [filters] in a
+/// settings file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to show to begin with
@@ -35,7 +38,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         );
     }
     let filter = args.filter.join(" ");
-    events::find::check(&filter)?;
+    events::filters::check(&filter, &saved(&settings)?.0)?;
     let local = arguments::local(&settings)?;
     let control = local.connect().await?;
     let mut setup = setup(&settings, context.out.style.colour, &filter)?;
@@ -87,6 +90,18 @@ pub(super) fn on_a_terminal(environment: &Environment) -> bool {
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && environment.get("TERM") != Some("dumb")
 }
 
+/// The saved filters: all of them, and those that were saved in the inspector.
+pub(super) fn saved(settings: &Settings) -> Result<(Saved, Saved), Failure> {
+    let own = saved_filters::read(&settings.data()?).map_err(Failure::usage)?;
+    let all = saved_filters::all(settings, &own).map_err(Failure::usage)?;
+    Ok((all, own))
+}
+
+/// Whether a program of that name can be run.
+fn there(environment: &Environment, name: &str) -> bool {
+    std::env::split_paths(environment.get("PATH").unwrap_or_default()).any(|folder| folder.join(name).is_file())
+}
+
 /// The inspector as the settings have it.
 pub(super) fn setup(settings: &Settings, colour: bool, filter: &str) -> Result<Setup, Failure> {
     let environment = settings.environment();
@@ -95,7 +110,11 @@ pub(super) fn setup(settings: &Settings, colour: bool, filter: &str) -> Result<S
         let from: Vec<String> = keys.iter().map(|k| k.origin.to_string()).collect();
         Failure::usage(format!("[keys] in {}: {why}", from.last().map_or("the settings", String::as_str)))
     })?;
+    let (saved, own_filters) = saved(settings)?;
     Ok(Setup {
+        saved,
+        own_filters,
+        clipboard: clipboard(environment, cfg!(target_os = "macos"), |name| there(environment, name)),
         colour,
         keys,
         whose: Whose::Ours,

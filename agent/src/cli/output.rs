@@ -86,6 +86,24 @@ impl Output {
         let _ = writeln!(io::stderr(), "{}", SafeText::block(text));
     }
 
+    /// A question to stderr, on whose line the answer is typed.
+    pub(crate) fn ask(&mut self, text: &str) {
+        let _ = write!(io::stderr(), "{}", SafeText::new(text));
+    }
+
+    /// Asks on stderr and reads a line; whether it was yes. Only for a terminal on both.
+    ///
+    /// # Errors
+    /// The question cannot be shown, or the answer cannot be read.
+    pub(crate) fn sure(&mut self, question: &str) -> Result<bool, Failure> {
+        let mut stderr = io::stderr();
+        write!(stderr, "{} [y/N] ", SafeText::new(question))?;
+        stderr.flush()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+    }
+
     /// Tells on one line of stderr how far something is, a few times a second; nothing where stderr is no terminal.
     pub(crate) fn progress(&self) -> Watch {
         if !io::stderr().is_terminal() {
@@ -121,6 +139,17 @@ impl Output {
         if let Some(hint) = &failure.hint {
             self.message(&format!("hint: {hint}"));
         }
+    }
+}
+
+/// To stdout, as [`Output::bytes`].
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stdout.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()
     }
 }
 

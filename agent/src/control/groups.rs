@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Cursor, Order, Query};
 use tunnel_delivery::{DeliveryId, Summary};
 
+use super::meant::Meant;
 use super::operations::LIMIT;
 use super::{ControlError, Filter, Kind, Operations};
 use crate::summary;
@@ -41,13 +42,14 @@ impl Operations {
             Some(text) => Some(text.parse::<Cursor>().map_err(|e| ControlError::new(Kind::Usage, e.to_string()))?),
             None => None,
         };
+        let meant = Meant::read(filter)?;
         let mut met = HashSet::new();
         let mut groups = Vec::new();
         while groups.len() < limit {
-            let query = filter.query((limit - groups.len()).min(1000), cursor);
+            let (meant, room) = (meant.clone(), (limit - groups.len()).min(1000));
             let (found, next) = self
                 .read(move |archive| {
-                    let page = archive.list(&query)?;
+                    let page = meant.page(archive, room, cursor)?;
                     let mut several = HashSet::new();
                     let mut found = HashMap::new();
                     let mut order = Vec::new();

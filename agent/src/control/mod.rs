@@ -12,8 +12,12 @@ mod held;
 mod inspect;
 mod load;
 mod local;
+mod meant;
 mod operations;
+mod production;
 mod remote;
+mod remove;
+mod stats;
 mod status;
 mod steer;
 mod store;
@@ -36,8 +40,10 @@ pub use held::{AgentFile, Claim};
 pub use inspect::{Marking, PageAsk, PageFound, Totals};
 pub use load::{Load, Loaded};
 pub use local::{Followed, Follower, Local};
-pub use operations::{Operations, Replay, Replayed, Running};
+pub use operations::{Aimed, Operations, Replay, Replayed, Running};
 pub use remote::Remote;
+pub use remove::{Remove, RemoveDone};
+pub use stats::StatsAsk;
 pub use status::{Figures, Hello, Status, Waiting};
 pub use steer::Steering;
 pub use store::{Checked, Finding, Ids, Saved, Shrunk, Watch};
@@ -45,6 +51,8 @@ pub use trigger::{Trigger, Triggered, payload};
 pub use verify::{Copied, CopyOf, Examine, Verify, examine_alone};
 
 pub use crate::examine::Explained;
+
+pub(crate) use verify::own_url;
 
 /// Why a command was not done. `kind` decides the exit code.
 #[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
@@ -90,7 +98,7 @@ impl From<ArchiveError> for ControlError {
     fn from(e: ArchiveError) -> ControlError {
         let kind = match e {
             ArchiveError::Unknown(_) => Kind::Negative,
-            ArchiveError::Held { .. } => Kind::Usage,
+            ArchiveError::Held { .. } | ArchiveError::TooLarge { .. } => Kind::Usage,
             ArchiveError::Damaged { .. } => Kind::Damaged,
             _ => Kind::Unreachable,
         };
@@ -225,6 +233,17 @@ impl Control {
         match self {
             Control::Local(ops) => ops.replay(replay).await,
             Control::Remote(agent) => agent.ask("replay", replay).await,
+        }
+    }
+
+    /// Where a stored delivery would go if it was sent again, or why it would not be sent. Sends nothing.
+    ///
+    /// # Errors
+    /// There is no such delivery, or no target for it, or one that it may not be sent to.
+    pub async fn aim(&self, replay: &Replay) -> Result<Aimed, ControlError> {
+        match self {
+            Control::Local(ops) => ops.aim(replay).await,
+            Control::Remote(agent) => agent.ask("aim", replay).await,
         }
     }
 

@@ -60,6 +60,7 @@ pub async fn attempt(client: &Client, to: &TargetUrl, out: &Outgoing, how: How) 
         target: to.url(&out.target),
         cause: how.cause,
         resigned: out.resigned,
+        edited: false,
         status: exchange.status,
         error: exchange.error.clone(),
         duration: exchange.duration,

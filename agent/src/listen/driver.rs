@@ -220,6 +220,7 @@ impl Driver {
             assembler: Assembler::new(most),
             window: Window::new(deliveries, bytes),
             heartbeat: Heartbeat::new(began.into_std(), welcome.heartbeat, welcome.dead_after),
+            pinged: None,
             welcome,
             asked: Asked::default(),
         };
@@ -256,6 +257,7 @@ impl Driver {
                         Ok(())
                     }
                     Beat::Ping(n) => {
+                        session.pinged = Some((n, Instant::now()));
                         session.link.outbox.urgent(ToRelay::Ping(n).encode());
                         Ok(())
                     }
@@ -328,7 +330,12 @@ impl Driver {
                 self.announcer.tell(Notice::Gap { count: gap.count, reason });
             }
             ToAgent::Ping(n) => session.link.outbox.urgent(ToRelay::Pong(n).encode()),
-            ToAgent::Pong(_) | ToAgent::Unknown => {}
+            ToAgent::Pong(n) => {
+                if let Some((_, at)) = session.pinged.take_if(|(pinged, _)| *pinged == n) {
+                    self.announcer.answered(at.elapsed());
+                }
+            }
+            ToAgent::Unknown => {}
             ToAgent::Answers(answers) => {
                 session.welcome.answer_mode = answers.mode;
                 // First: whoever asked may look at once.
@@ -410,6 +417,8 @@ struct Session {
     assembler: Assembler<Incoming>,
     window: Window,
     heartbeat: Heartbeat,
+    /// The last ping that is not answered yet, and when it went out.
+    pinged: Option<(u64, Instant)>,
     asked: Asked,
 }
 

@@ -12,6 +12,12 @@ impl Query {
     /// What a list can be asked for: everything that fits the query fits this, and more may.
     pub fn filter(&self) -> Filter {
         let mut filter = Filter::default();
+        for term in &self.terms {
+            // An index knows which are repeats, and which are none.
+            if term.what == What::Is(vec![Mark::Repeat]) && filter.duplicates.is_none() {
+                filter.duplicates = Some(!term.negated);
+            }
+        }
         for term in self.terms.iter().filter(|t| !t.negated) {
             match &term.what {
                 What::Event(patterns) if filter.events.is_empty() => filter.events = patterns.clone(),
@@ -44,6 +50,15 @@ impl Query {
     /// Whether the body has every text that it must have, and none that it must not.
     pub fn fits_body(&self, body: &[u8]) -> bool {
         self.texts().all(|(negated, text)| contains(body, text) != negated)
+    }
+
+    /// Whether a delivery that does not fit may do so later, by an attempt.
+    pub fn changes(&self) -> bool {
+        self.terms.iter().any(|term| match &term.what {
+            What::Status(_) => true,
+            What::Is(marks) => marks.contains(&Mark::Retried),
+            _ => false,
+        })
     }
 
     /// The texts, and whether the body must not have them.
@@ -106,6 +121,7 @@ impl What {
             What::Is(marks) => marks.iter().any(|mark| match mark {
                 Mark::Pinned => s.pinned,
                 Mark::Repeat => s.duplicate_of.is_some(),
+                Mark::Repeated => s.repeats > 0,
                 Mark::Retried => s.attempts > 1,
             }),
             What::Text(_) => return None,
@@ -128,6 +144,7 @@ mod tests {
             environment: Environment::Staging,
             signature: SignatureStatus::Valid,
             attempts: 2,
+            repeats: 0,
             answer: Answer { class: AnswerClass::Failed, status: Some(503), duration_us: 1 },
             ..crate::tui::sample::line(0)
         }
@@ -152,18 +169,32 @@ mod tests {
             ("is:pinned", false),
             ("-is:pinned is:retried", true),
             ("is:repeat|retried", true),
+            ("-is:repeat -is:repeated", true),
+            ("is:repeat", false),
+            ("is:repeated|pinned", false),
             ("since:1h", true),
             ("until:1h", false),
             ("-until:1h", true),
             ("tunnel:team", true),
             ("tunnel:other", false),
             ("anything", true),
+            ("-is:repeat", true),
+            ("is:repeat", false),
         ] {
             let query = Query::read(text, NOW).unwrap();
             assert_eq!(query.fits(&line()), wanted, "{text}");
             if wanted {
                 assert!(query.filter().matches(&line()), "{text}: the index would leave it out");
             }
+        }
+    }
+
+    #[test]
+    fn what_an_attempt_may_change_is_known() {
+        for (text, changes) in
+            [("status:2xx", true), ("-status:2xx", true), ("is:retried", true), ("is:pinned a", false)]
+        {
+            assert_eq!(Query::read(text, NOW).unwrap().changes(), changes, "{text}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The language in which deliveries are looked for: in the inspector as one types, and wherever else a filter is one line of text.
 //!
 //! A query is words with blanks between them, and all of them must hold. A word is a condition, `event:appointment.*`, or text that the
-//! body must have. `|` stands between alternatives, `-` before a word turns it round, and quotes keep blanks together. [`WORDS`] has every
+//! body must have, or `@name`, which stands for a query that was saved under that name ([`Saved`]). `|` stands between alternatives, `-` before a word turns it round, and quotes keep blanks together. [`WORDS`] has every
 //! condition, from which help is printed.
 //!
 //! Owns reading the text, with the place of a mistake, and whether a line of a list fits. It does not own looking: [`Query::filter`] is what
@@ -9,12 +9,14 @@
 
 mod fits;
 mod read;
+mod saved;
 mod words;
 
 use std::ops::Range;
 
 use tunnel_delivery::{AnswerClass, Environment, SignatureStatus, Timestamp, TunnelName};
 
+pub use saved::Saved;
 pub use words::{WORDS, Word};
 
 /// The longest query, in bytes.
@@ -81,6 +83,8 @@ pub enum Mark {
     Pinned,
     /// Seems to repeat an earlier one.
     Repeat,
+    /// Seems to be repeated by a later one.
+    Repeated,
     /// More than one attempt was made.
     Retried,
 }

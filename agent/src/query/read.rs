@@ -147,7 +147,9 @@ impl Reader<'_> {
             ),
             "since" => What::Since(self.moment(&values)?),
             "until" => What::Until(self.moment(&values)?),
-            "is" => What::Is(each(&values, &[Mark::Pinned, Mark::Repeat, Mark::Retried], |m| m.as_str())?),
+            "is" => {
+                What::Is(each(&values, &[Mark::Pinned, Mark::Repeat, Mark::Repeated, Mark::Retried], |m| m.as_str())?)
+            }
             // "text": `WORDS` has no other.
             _ => What::Text(values.into_iter().map(|v| v.text).collect()),
         })
@@ -169,6 +171,7 @@ impl Mark {
         match self {
             Mark::Pinned => "pinned",
             Mark::Repeat => "repeat",
+            Mark::Repeated => "repeated",
             Mark::Retried => "retried",
         }
     }

@@ -26,6 +26,10 @@ pub const WORDS: &[Word] = &[
     Word { name: "tunnel", values: "team", about: "this tunnel" },
     Word { name: "since", values: "24h 2026-11-21T09:30:00Z", about: "received then or later" },
     Word { name: "until", values: "1h", about: "received then or earlier" },
-    Word { name: "is", values: "pinned repeat retried", about: "marks" },
+    Word {
+        name: "is",
+        values: "pinned repeat repeated retried",
+        about: "marks; a repeat seems to be an earlier one again",
+    },
     Word { name: "text", values: "\"no show\"", about: "the body has this text; so does a word without a colon" },
 ];

@@ -119,6 +119,7 @@ pub type Flags = Vec<(&'static str, String)>;
 pub struct Settings {
     found: BTreeMap<&'static str, Sourced>,
     key_bindings: Vec<KeyBinding>,
+    filters: BTreeMap<String, String>,
     environment: Environment,
 }
 
@@ -191,6 +192,17 @@ impl Settings {
                     .map_err(|action| wrong(format!("keys for {action:?} that are not a string like \"r ctrl-r\"")))?;
                 continue;
             }
+            if let ("filters", toml::Value::Table(filters)) = (name.as_str(), value) {
+                for (name, query) in filters {
+                    let toml::Value::String(query) = query else {
+                        return Err(wrong(format!(
+                            "the filter {name:?}, which is not a string like \"status:failed\""
+                        )));
+                    };
+                    self.filters.insert(name.clone(), query.clone());
+                }
+                continue;
+            }
             let key = KEYS
                 .iter()
                 .find(|k| k.name == name)
@@ -217,6 +229,11 @@ impl Settings {
             self.key_bindings.push(KeyBinding { action: action.clone(), keys: keys.clone(), origin });
         }
         Ok(())
+    }
+
+    /// Filters by name, from the table `[filters]` of the files; what they mean is decided where they are used.
+    pub fn filters(&self) -> &BTreeMap<String, String> {
+        &self.filters
     }
 
     /// The keys of the inspector that were set.
@@ -418,6 +435,8 @@ mod tests {
         let settings = load("[keys]\nreplay = \"ctrl-r f5\"\n").unwrap();
         let keys: Vec<_> = settings.key_bindings().iter().map(|k| (k.action.as_str(), k.keys.as_str())).collect();
         assert_eq!(keys, [("pin", "P"), ("replay", "ctrl-r f5")]);
+        assert_eq!(load("[filters]\nbad = \"sig:invalid\"\n").unwrap().filters()["bad"], "sig:invalid");
+        assert!(load("[filters]\nbad = 5\n").unwrap_err().to_string().contains("\"bad\""));
         let error = load("[keys]\nreplay = 5\n").unwrap_err().to_string();
         assert!(error.contains("\"replay\"") && error.contains(PROJECT_FILE), "{error}");
     }

@@ -26,6 +26,8 @@ pub(crate) enum Action {
     Filter,
     ClearFilter,
     Timeline,
+    Filters,
+    SaveFilter,
     Form,
     Fold,
     FoldAll,
@@ -41,6 +43,8 @@ pub(crate) enum Action {
     Copy,
     Save,
     Trigger,
+    Pause,
+    AnswerMode,
     Stop,
     Help,
     Redraw,
@@ -111,6 +115,8 @@ actions! {
     Look {
     Action::Filter, "filter", "/", "filter", "filter as you type";
     Action::ClearFilter, "clear-filter", "ctrl-x", "", "show everything again";
+    Action::Filters, "filters", "F", "", "choose a saved filter";
+    Action::SaveFilter, "save-filter", "ctrl-s", "", "save the filter under a name, also while it is written";
     Action::Timeline, "timeline", "o", "", "only this resource, its life as a timeline; again: back";
     Action::NextTab, "next-tab", "right l ]", "tabs", "the next tab";
     Action::PreviousTab, "previous-tab", "left h [", "", "the tab before";
@@ -119,13 +125,14 @@ actions! {
     Action::Tab(2), "tab-body", "3", "", "the body";
     Action::Tab(3), "tab-signature", "4", "", "the signature";
     Action::Tab(4), "tab-attempts", "5", "", "attempts and answers";
-    Action::Tab(5), "tab-diff", "6", "", "what differs from another delivery";
+    Action::Tab(5), "tab-resource", "6", "", "the GraphQL query for the record";
+    Action::Tab(6), "tab-diff", "7", "", "what differs from another delivery or attempt";
     Action::Form, "body-form", "v", "", "the body pretty, raw, in hexadecimal";
     Action::Fold, "fold", "space", "", "fold or unfold what the cursor is in";
     Action::FoldAll, "fold-all", "z", "", "fold or unfold everything";
     Action::PreviousAttempt, "previous-attempt", "<", "", "the attempt before";
     Action::NextAttempt, "next-attempt", ">", "", "the next attempt";
-    Action::MarkForDiff, "mark", "d", "", "mark this delivery; the diff tab compares others with it";
+    Action::MarkForDiff, "mark", "d", "", "mark this delivery, or in the attempts this attempt; the diff tab compares others with it";
     Action::Zoom, "zoom", "w", "", "the details on the whole screen";
     }
     Do {
@@ -136,8 +143,10 @@ actions! {
     Action::Trigger, "trigger", "t", "trigger", "send a synthetic event";
     Action::Pin, "pin", "p", "", "pin or unpin";
     Action::Note, "note", "m", "", "write a note";
-    Action::Copy, "copy", "y", "copy", "copy as curl, JSON, body, URL or id";
-    Action::Save, "save", "s", "", "save the request as a file";
+    Action::Copy, "copy", "y", "copy", "copy as curl, JSON, fixture, GraphQL query, body, answer, URL or id";
+    Action::Save, "save", "s", "", "save as a fixture";
+    Action::Pause, "pause", "P", "", "pause forwarding, or go on with it";
+    Action::AnswerMode, "answer", "a", "", "switch between ack and passthrough";
     Action::Stop, "stop", "ctrl-g", "", "stop what is going on: a search, a replay of many";
     }
     Program {

@@ -61,7 +61,7 @@ pub(crate) fn areas(m: &Model) -> Areas {
     let (list, detail) = if m.zoomed {
         (Rect::new(0, rest.y, 0, 0), rest)
     } else if width >= SIDE_BY_SIDE {
-        let left = (u32::from(width) * 48 / 100).min(110) as u16;
+        let left = (u32::from(width) * 46 / 100).min(110) as u16;
         (Rect { width: left, ..rest }, Rect { x: left + 1, width: width - left - 1, ..rest })
     } else if rest.height < 14 {
         // Room for one of the two.

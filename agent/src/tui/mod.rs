@@ -8,14 +8,14 @@
 //! `listen` does not know this room. Nothing here knows the archive or the network.
 
 mod copy;
-mod doc;
-mod edit;
+pub(crate) mod doc;
 mod guard;
 mod keys;
 mod layout;
 mod message;
 mod model;
 mod perform;
+mod replaying;
 mod screen;
 mod sheet;
 mod standing;
@@ -41,7 +41,10 @@ use tunnel_delivery::Timestamp;
 
 use crate::control::Control;
 use crate::notice::{Notice, Sink};
+use crate::query::Saved;
+use crate::replay::draft as edit;
 
+pub(crate) use copy::tool as clipboard;
 pub(crate) use guard::Aside;
 pub(crate) use keys::KeyMap;
 pub(crate) use standing::Whose;
@@ -69,6 +72,11 @@ pub(crate) struct Setup {
     pub(crate) urls: Vec<String>,
     /// The filter to begin with.
     pub(crate) filter: String,
+    /// Filters that have a name, and those of them that were saved in the inspector.
+    pub(crate) saved: Saved,
+    pub(crate) own_filters: Saved,
+    /// The program that has this machine's clipboard, with its arguments.
+    pub(crate) clipboard: Option<Vec<String>>,
     /// The user's editor.
     pub(crate) editor: String,
     /// A folder that only the user can read.
@@ -135,6 +143,7 @@ impl Tui {
             let mut m = model::Model::new((80, 24), now, theme::Theme { colour: setup.colour }, setup.keys);
             m.standing.whose = setup.whose;
             (m.standing.target, m.standing.tunnel, m.standing.urls) = (setup.target, setup.tunnel, setup.urls);
+            (m.saved, m.own_filters, m.clipboard) = (setup.saved, setup.own_filters, setup.clipboard);
             m.begin_with(&setup.filter);
             screen::run(m, ends)
         })?;

@@ -9,13 +9,13 @@ use tunnel_delivery::{DeliveryId, Stored, Timestamp};
 use super::doc::{Doc, Form};
 use super::edit::Draft;
 use super::keys::KeyMap;
-use super::message::{Batch, Effect};
+use super::message::{Batch, Effect, FixtureTo};
 use super::standing::Standing;
 use super::text::{Row, Tone};
 use super::theme::Theme;
 use super::window::Window;
 use crate::control::Explained;
-use crate::query::{Query, QueryError};
+use crate::query::{Query, QueryError, Saved};
 
 /// Everything that the screen shows.
 pub(crate) struct Model {
@@ -36,7 +36,10 @@ pub(crate) struct Model {
     /// The delivery that is being read, if one is.
     pub(crate) loading: Option<DeliveryId>,
     /// The delivery that others are compared with.
-    pub(crate) marked: Option<Arc<Stored>>,
+    pub(crate) marked: Option<Marked>,
+    /// Filters that have a name: all of them, and those that were saved here.
+    pub(crate) saved: Saved,
+    pub(crate) own_filters: Saved,
     pub(crate) dialog: Option<Dialog>,
     /// What the user is told, until it is dismissed.
     pub(crate) told: Option<Told>,
@@ -51,8 +54,12 @@ pub(crate) struct Model {
     pub(crate) outdated: bool,
     /// Whether the store can be asked.
     pub(crate) ready: bool,
-    /// Ticks since the figures were read.
+    /// Ticks so far.
     pub(crate) ticks: u32,
+    /// Whether the agent was asked how it is and has not said.
+    pub(crate) asked: bool,
+    /// The program that gives text to this machine's clipboard, where there is one.
+    pub(crate) clipboard: Option<Vec<String>>,
     /// Where files are saved unless the user says otherwise.
     pub(crate) folder: String,
 }
@@ -72,11 +79,13 @@ pub(crate) enum Tab {
     Body,
     Signature,
     Attempts,
+    Resource,
     Diff,
 }
 
 impl Tab {
-    pub(crate) const ALL: [Tab; 6] = [Tab::Event, Tab::Headers, Tab::Body, Tab::Signature, Tab::Attempts, Tab::Diff];
+    pub(crate) const ALL: [Tab; 7] =
+        [Tab::Event, Tab::Headers, Tab::Body, Tab::Signature, Tab::Attempts, Tab::Resource, Tab::Diff];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -85,6 +94,7 @@ impl Tab {
             Tab::Body => "Body",
             Tab::Signature => "Signature",
             Tab::Attempts => "Attempts",
+            Tab::Resource => "Resource",
             Tab::Diff => "Diff",
         }
     }
@@ -101,6 +111,8 @@ impl Tab {
 pub(crate) struct Filter {
     /// The text that holds.
     pub(crate) text: String,
+    /// It with saved filters written out, as the store is asked.
+    pub(crate) written_out: String,
     /// It as read, for what comes.
     pub(crate) query: Query,
     /// What is being written.
@@ -140,6 +152,13 @@ pub(crate) struct Detail {
     pub(crate) attempt: usize,
 }
 
+/// What others are compared with.
+pub(crate) struct Marked {
+    pub(crate) stored: Arc<Stored>,
+    /// Which of its attempts; `None` for the delivery itself.
+    pub(crate) attempt: Option<usize>,
+}
+
 /// What is said to the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
@@ -172,11 +191,22 @@ pub(crate) enum Dialog {
         draft: Draft,
         stored: Arc<Stored>,
     },
+    /// The saved filters.
+    Filters {
+        selected: usize,
+    },
+    /// A fixture of what came from production: scrub it or not.
+    Fixture {
+        stored: Arc<Stored>,
+        to: FixtureTo,
+    },
 }
 
 /// A line that is asked for.
 pub(crate) struct Prompt {
     pub(crate) what: Asking,
+    /// What stands above the line.
+    pub(crate) about: String,
     pub(crate) input: Input,
     pub(crate) problem: Option<String>,
 }
@@ -187,6 +217,10 @@ pub(crate) enum Asking {
     Target(DeliveryId),
     Note(DeliveryId),
     File,
+    /// A name for the filter that holds.
+    FilterName,
+    /// How all that match are sent again.
+    ReplayAll,
 }
 
 impl Asking {
@@ -194,7 +228,9 @@ impl Asking {
         match self {
             Asking::Target(_) => "Replay to: a port, host:port or URL",
             Asking::Note(_) => "Note (empty removes it)",
-            Asking::File => "Save the request as sent, people's data included, to the file",
+            Asking::File => "Save as (.fixture with where it came from, .http the request alone)",
+            Asking::ReplayAll => "Send all that match again: options",
+            Asking::FilterName => "Save the filter as (letters, digits, - and _; @NAME then stands for it)",
         }
     }
 }
@@ -216,6 +252,8 @@ impl Model {
             detail: None,
             loading: None,
             marked: None,
+            saved: Saved::default(),
+            own_filters: Saved::default(),
             dialog: None,
             told: None,
             busy: None,
@@ -225,6 +263,8 @@ impl Model {
             outdated: false,
             ready: false,
             ticks: 0,
+            asked: false,
+            clipboard: None,
             folder: "fixtures".to_owned(),
         };
         model.fit();
@@ -233,8 +273,11 @@ impl Model {
 
     /// The filter that holds at the beginning.
     pub(crate) fn begin_with(&mut self, filter: &str) {
-        match Query::read(filter, self.now) {
-            Ok(query) => (self.filter.text, self.filter.query) = (filter.to_owned(), query),
+        match self.saved.read(filter, self.now) {
+            Ok((query, written_out)) => {
+                (self.filter.text, self.filter.query) = (filter.to_owned(), query);
+                self.filter.written_out = written_out;
+            }
             Err(e) => self.complain(format!("the filter {filter:?} is not used: {e}")),
         }
     }

@@ -181,6 +181,15 @@ impl Running {
                 let mut out = io::stdout().lock();
                 out.write_all(copy::osc52(&text).as_bytes())?;
                 out.flush()?;
+                drop(out);
+                if let Some(tool) = &self.model.clipboard {
+                    to_clipboard(tool.clone(), text);
+                }
+                After::GoOn
+            }
+            Effect::SaveFilters(saved) => {
+                let done = crate::saved_filters::write(&self.ends.folder, &saved);
+                more.extend(update(&mut self.model, Message::FiltersSaved(done)));
                 After::GoOn
             }
             Effect::Suspend => {
@@ -214,6 +223,22 @@ impl Running {
         })?;
         Ok(())
     }
+}
+
+/// Gives text to a clipboard's program, beside everything else: it may wait for somebody. What fails is not told; the terminal got the text too.
+fn to_clipboard(words: Vec<String>, text: String) {
+    let run = move || -> io::Result<()> {
+        use std::process::{Command, Stdio};
+        let [program, arguments @ ..] = &words[..] else { return Ok(()) };
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(text.as_bytes())?;
+        }
+        child.wait().map(drop)
+    };
+    drop(std::thread::Builder::new().name("clipboard".into()).spawn(move || drop(run())));
 }
 
 /// Stops this job as the shell's suspend key does; returns when it goes on.

@@ -1,9 +1,14 @@
 //! How things stand, for the line above: where the tunnel is, the connection, the handler, and what came since the inspector opened.
 
-use tunnel_delivery::{AnswerClass, Cause, Timestamp};
+use std::time::Duration;
 
-use crate::control::Totals;
+use tunnel_delivery::{AnswerClass, Cause, Summary, Timestamp};
+
+use tunnel_protocol::AnswerMode;
+
+use crate::control::{Figures, Status};
 use crate::notice::{Connection, Notice};
+use crate::standing::State;
 
 /// Whose deliveries are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,23 +30,33 @@ pub(crate) struct Standing {
     pub(crate) urls: Vec<String>,
     /// `ack` or `passthrough`.
     pub(crate) answer: Option<&'static str>,
+    /// Whether forwarding is paused.
+    pub(crate) paused: bool,
     /// Where deliveries are forwarded to.
     pub(crate) target: Option<String>,
     pub(crate) connection: Option<Connection>,
     /// Since when the connection is as it is.
     pub(crate) since: Option<Timestamp>,
-    /// When the relay was last heard of: a delivery or a change of the connection.
+    /// When the relay was last heard of.
     pub(crate) heard: Option<Timestamp>,
-    /// How many waited at the relay when the session began.
+    /// How long it took to answer the last sign of life, in milliseconds.
+    pub(crate) round_trip: Option<f64>,
+    /// The agent's process, where it is another one.
+    pub(crate) pid: Option<u32>,
+    /// Why that agent does not answer, if it does not.
+    pub(crate) silent: Option<String>,
+    /// How many of those that waited at the relay when the session began have not come yet.
     pub(crate) at_relay: u64,
     pub(crate) came: u64,
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
     /// How many wait for the handler.
     pub(crate) queued: u64,
+    /// Whether there are more of them than were counted.
+    pub(crate) queued_more: bool,
     /// How many attempts in a row came to the same, and what the last one came to.
     pub(crate) health: Option<Health>,
-    pub(crate) totals: Option<Totals>,
+    pub(crate) totals: Option<Figures>,
     /// Lines that were left out because there were too many.
     pub(crate) left_out: u64,
 }
@@ -67,6 +82,7 @@ impl Standing {
                 self.target.clone_from(&r.target);
                 self.heard = Some(now);
             }
+            Notice::Forwarding { paused } => self.paused = *paused,
             Notice::AnswerMode { answer } => self.answer = Some(answer),
             Notice::Connection(c) => {
                 self.connection = Some(c.clone());
@@ -103,12 +119,64 @@ impl Standing {
                 self.health = Some(Health { ok, in_a_row: before + 1, last });
             }
             Notice::Gap { count, reason } => {
-                return Some(format!("{count} deliveries are gone from the relay before they could come ({reason})"));
+                return Some(match count {
+                    1 => format!("1 delivery is gone from the relay before it could come ({reason})"),
+                    n => format!("{n} deliveries are gone from the relay before they could come ({reason})"),
+                });
             }
             Notice::Warning { message } => return Some(message.clone()),
             Notice::Stopped { reason: Some(reason) } => return Some(format!("the agent ended: {reason}")),
             _ => {}
         }
         None
+    }
+
+    /// Takes in how the agent says that it is.
+    pub(crate) fn take(&mut self, s: &Status, now: Timestamp) {
+        self.totals = Some(s.archive);
+        (self.queued, self.queued_more) = (s.waiting.to_forward, s.waiting.to_forward_more);
+        self.silent = None;
+        self.pid = s.pid;
+        self.paused = s.paused;
+        if let Some(mode) = s.answer.as_ref().and_then(|a| a.parse::<AnswerMode>().ok()) {
+            self.answer = Some(mode.as_str());
+        }
+        if s.tunnel.is_some() {
+            self.tunnel.clone_from(&s.tunnel);
+            self.urls.clone_from(&s.public_urls);
+        }
+        let Some(c) = &s.connection else { return };
+        self.at_relay = s.waiting.at_relay.unwrap_or(0);
+        let reason = || c.reason.clone().unwrap_or_default();
+        self.connection = Some(match c.state {
+            State::Connecting => Connection::Connecting { attempt: c.attempt },
+            State::Connected => Connection::Connected,
+            State::Waiting => Connection::Waiting { delay_ms: c.next_try_ms.unwrap_or(0), reason: reason() },
+            State::Refused => Connection::Refused { reason: reason() },
+            State::Closed => Connection::Closed,
+        });
+        self.since = c.since;
+        self.heard = c.heard_ms_ago.map(|ms| now.earlier(Duration::from_millis(ms)));
+        self.round_trip = c.round_trip_ms;
+    }
+
+    /// How the handler of an agent elsewhere is, as the newest lines of the list tell.
+    pub(crate) fn judge<'a>(&mut self, newest_first: impl Iterator<Item = &'a Summary>) {
+        let mut health: Option<Health> = None;
+        for line in newest_first {
+            if matches!(line.answer.class, AnswerClass::None | AnswerClass::Queued) {
+                continue;
+            }
+            let ok = line.answer.class == AnswerClass::Success;
+            match &mut health {
+                None => {
+                    let last = line.answer.status.map_or_else(|| "error".to_owned(), |status| status.to_string());
+                    health = Some(Health { ok, in_a_row: 1, last });
+                }
+                Some(health) if health.ok == ok => health.in_a_row += 1,
+                Some(_) => break,
+            }
+        }
+        self.health = health;
     }
 }

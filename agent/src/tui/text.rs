@@ -210,6 +210,15 @@ pub(crate) fn age(since: std::time::Duration) -> String {
     }
 }
 
+/// How long after something: `120 ms`, `4.2 s`, `5 min`, and then as [`age`].
+pub(crate) fn span(span: std::time::Duration) -> String {
+    match span.as_millis() {
+        ms @ 0..1000 => format!("{ms} ms"),
+        ms @ 1000..100_000 => format!("{:.1} s", ms as f64 / 1e3),
+        _ => age(span),
+    }
+}
+
 /// `4.2 ms`, `1.25 s`, in seven columns at most.
 pub(crate) fn took(micros: u64) -> String {
     match micros {

@@ -41,6 +41,8 @@ struct AttemptRow {
     body: Bytes,
     #[prost(bool, tag = "12")]
     truncated: bool,
+    #[prost(bool, tag = "16")]
+    edited: bool,
 }
 
 /// Header lines, to be stored.
@@ -60,6 +62,7 @@ pub(crate) fn encode(a: &Attempt) -> Vec<u8> {
         target: a.target.clone(),
         cause: cause::code(a.cause),
         resigned: a.resigned,
+        edited: a.edited,
         status: a.status.map(u32::from),
         error: a.error.as_ref().map(|e| kind::code(e.kind)),
         message: a.error.as_ref().map(|e| e.message.clone()).unwrap_or_default(),
@@ -80,6 +83,7 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Attempt, Unreadable> {
         target: row.target,
         cause: cause::value(row.cause).ok_or(Unreadable("cause"))?,
         resigned: row.resigned,
+        edited: row.edited,
         status: row.status.and_then(|s| u16::try_from(s).ok()),
         error: row
             .error

@@ -138,6 +138,7 @@ fn answered(at: tunnel_delivery::Timestamp) -> Attempt {
         target: "http://127.0.0.1:3000/webhooks/healthie".to_owned(),
         cause: Cause::Forward,
         resigned: false,
+        edited: false,
         status: Some(200),
         error: None,
         duration: Duration::from_micros(1234),

@@ -3,11 +3,13 @@
 //! A name that is not in the catalogue is data, never an error: new events appear over time, and two documented names are
 //! misspelt. This room knows nothing of disk and network; randomness comes in as a seed.
 
+mod graphql;
 mod pattern;
 mod read;
 mod synthetic;
 mod table;
 
+pub use graphql::{MOST_FIELDS, NoRecordQuery, record_query};
 pub use pattern::matches;
 pub use read::read;
 pub use synthetic::{IdStyle, synthetic, synthetic_unknown};

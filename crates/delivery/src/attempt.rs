@@ -92,6 +92,9 @@ pub struct Attempt {
     /// Whether the copy that was sent carried a new signature, made for the path that the handler sees.
     #[serde(default)]
     pub resigned: bool,
+    /// Whether what was sent is a copy that somebody changed, and not the delivery.
+    #[serde(default)]
+    pub edited: bool,
     /// The status of the target's answer.
     pub status: Option<u16>,
     /// What kept the target from answering.

@@ -303,6 +303,7 @@ mod tests {
                 target: "http://localhost:3000/hook".into(),
                 cause: Cause::Forward,
                 resigned: true,
+                edited: false,
                 status: None,
                 error: Some(AttemptError { kind: ErrorKind::Connect, message: "nothing listens there".into() }),
                 duration: std::time::Duration::from_micros(1234),

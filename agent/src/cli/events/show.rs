@@ -79,11 +79,12 @@ fn print(s: &Stored, out: &mut Output) -> Result<(), Failure> {
             (None, Some(e)) => format!("{}: {}", e.kind.as_str(), SafeText::new(&e.message)),
             (None, None) => "nothing".into(),
         };
+        let edited = if attempt.edited { ", a changed copy" } else { "" };
         let again = if attempt.resigned { ", signed again" } else { "" };
         let took = duration(u64::try_from(attempt.duration.as_micros()).unwrap_or(u64::MAX));
         out.line("")?;
         let head = format!(
-            "attempt {} ({}{again})  {} UTC  {}  {took}",
+            "attempt {} ({}{edited}{again})  {} UTC  {}  {took}",
             i + 1,
             attempt.cause.as_str(),
             date_time(attempt.at),

@@ -29,7 +29,7 @@ pub(super) fn rows(s: &Stored, chosen: usize, width: usize) -> Vec<Row> {
             "{:>3} {:<8}{}{:>9} ",
             i + 1,
             attempt.cause.as_str(),
-            if attempt.resigned { "✎ " } else { "  " },
+            if attempt.edited { "✎ " } else { "  " },
             took(micros(attempt)),
         );
         let before = Run::new(Tone::Plain, &line);
@@ -46,6 +46,9 @@ pub(super) fn rows(s: &Stored, chosen: usize, width: usize) -> Vec<Row> {
     out.extend(field("attempt", Tone::Strong, &format!("{} of {}", chosen + 1, s.attempts.len()), width));
     out.extend(field("to", Tone::Plain, &attempt.target, width));
     out.extend(field("at", Tone::Plain, &attempt.at.to_string(), width));
+    if attempt.edited {
+        out.extend(field("sent", Tone::Doubtful, "a changed copy, not the delivery as it came", width));
+    }
     if attempt.resigned {
         out.extend(field("signature", Tone::Plain, "made again for what the handler saw", width));
     }

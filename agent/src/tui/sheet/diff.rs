@@ -1,92 +1,66 @@
-//! What differs: this delivery from the marked one, or where none is marked the answer of an attempt from the one before.
+//! What differs: this delivery from the marked one, an attempt's answer from that of the marked attempt, or where nothing is marked the
+//! answer of an attempt from the one before.
 
-use std::collections::HashSet;
-use std::time::Duration;
+use tunnel_delivery::{Attempt, Stored};
 
-use bytes::Bytes;
-use similar::{ChangeTag, TextDiff};
-use tunnel_delivery::{Attempt, Headers, Stored};
-
-use super::super::doc::{Doc, Form};
+use super::super::keys::{Action, KeyMap};
+use super::super::model::Marked;
 use super::super::text::{Row, Run, Tone, row, wrap};
 use super::paragraph;
-use crate::safe_text::bytes_as_text;
+use crate::compare::{Mark, Side, hunks};
+use crate::request_text::Written;
 
-/// More of a body is not compared.
-const BODY: usize = 128 * 1024;
-/// Comparing takes no longer; what is found by then is shown.
-const WITHIN: Duration = Duration::from_millis(150);
-/// Rows of what is the same around what is not.
-const AROUND: usize = 3;
-
-pub(super) fn rows(s: &Stored, marked: Option<&Stored>, attempt: usize, width: usize) -> Vec<Row> {
-    match marked {
-        Some(marked) if marked.delivery.id != s.delivery.id => {
-            let name = |s: &Stored| {
-                let event = s.event.as_ref().map_or("(no event)", |e| e.event_type.as_str());
-                format!("{event}  {}", s.delivery.received_at)
-            };
-            compared(&name(marked), &request(marked), &name(s), &request(s), width)
+pub(super) fn rows(s: &Stored, marked: Option<&Marked>, attempt: usize, keys: &KeyMap, width: usize) -> Vec<Row> {
+    let chosen = attempt.min(s.attempts.len().saturating_sub(1));
+    let short = |s: &Stored| {
+        let event = s.event.as_ref().map_or("(no event)", |e| e.event_type.as_str());
+        let id = s.delivery.id.to_string();
+        format!("{event}  {}  {}", s.delivery.received_at, id.get(24..).unwrap_or(&id))
+    };
+    let tried = |s: &Stored, n: usize| format!("{}, attempt {} of {}", short(s), n + 1, s.attempts.len());
+    let key = |action| keys.first(action).map_or_else(String::new, |key| format!(" ({key})"));
+    if let Some(Marked { stored: other, attempt: Some(n) }) = marked {
+        let (Some(old), Some(new)) = (other.attempts.get(*n), s.attempts.get(chosen)) else {
+            return paragraph(Tone::Dim, "This delivery has no attempt to compare with the marked one.", width);
+        };
+        if other.delivery.id == s.delivery.id && *n == chosen {
+            let what = format!(
+                "This attempt is marked. Choose another attempt{}, or another delivery, to compare it with this.",
+                key(Action::NextAttempt)
+            );
+            return paragraph(Tone::Good, &what, width);
         }
-        _ => {
-            let mut out = Vec::new();
-            let chosen = attempt.min(s.attempts.len().saturating_sub(1));
-            if marked.is_some() {
-                out.push(row([(Tone::Good, "This delivery is marked. Choose another one to compare it with this.")]));
-            } else {
-                out.extend(paragraph(
-                    Tone::Dim,
-                    "Mark a delivery with d, then choose another one, to see what differs between the two.",
-                    width,
-                ));
-            }
-            if chosen > 0
-                && let (Some(before), Some(after)) = (s.attempts.get(chosen - 1), s.attempts.get(chosen))
-            {
-                out.push(Row::new());
-                out.push(row([(Tone::Strong, "Answers of two attempts")]));
-                let name = |n: usize| format!("attempt {n}");
-                out.extend(compared(&name(chosen), &answer(before), &name(chosen + 1), &answer(after), width));
-            }
-            out
-        }
+        return compared(&tried(other, *n), &answer(old), &tried(s, chosen), &answer(new), width);
     }
+    if let Some(Marked { stored: other, .. }) = marked.filter(|m| m.stored.delivery.id != s.delivery.id) {
+        return compared(&short(other), &request(other), &short(s), &request(s), width);
+    }
+    let mark = key(Action::MarkForDiff);
+    let mut out = if marked.is_some() {
+        paragraph(Tone::Good, "This delivery is marked. Choose another one to compare it with this.", width)
+    } else {
+        let how = format!(
+            "Mark a delivery{mark}, then choose another one, to see what differs between the two; in the attempts, mark an attempt."
+        );
+        paragraph(Tone::Dim, &how, width)
+    };
+    if chosen > 0
+        && let (Some(before), Some(after)) = (s.attempts.get(chosen - 1), s.attempts.get(chosen))
+    {
+        out.push(Row::new());
+        out.push(row([(Tone::Strong, "Answers of two attempts")]));
+        let name = |n: usize| format!("attempt {n}");
+        out.extend(compared(&name(chosen), &answer(before), &name(chosen + 1), &answer(after), width));
+    }
+    out
 }
 
 fn request(s: &Stored) -> String {
-    let d = &s.delivery;
-    let mut out = format!("{} {}\n", d.method, d.target);
-    head(&d.headers, &mut out);
-    body(&d.body, &mut out);
-    out
+    Side::request(&Written::of(&s.delivery)).text()
 }
 
 fn answer(a: &Attempt) -> String {
-    let mut out = match (a.status, &a.error) {
-        (_, Some(e)) => format!("{}: {}\n", e.kind.as_str(), e.message),
-        (Some(status), None) => format!("{status}\n"),
-        (None, None) => "nothing\n".to_owned(),
-    };
-    head(&a.response_headers, &mut out);
-    body(&a.response_body, &mut out);
-    out
-}
-
-fn head(headers: &Headers, out: &mut String) {
-    for line in headers {
-        out.push_str(&format!("{}: {}\n", bytes_as_text(&line.name), bytes_as_text(&line.value)));
-    }
-    out.push('\n');
-}
-
-fn body(bytes: &Bytes, out: &mut String) {
-    let doc = Doc::new(bytes.slice(..bytes.len().min(BODY)), Form::Pretty, 200);
-    for i in 0..doc.len() {
-        for run in doc.draw(i, &HashSet::new(), 200) {
-            out.push_str(run.text());
-        }
-        out.push('\n');
-    }
+    Side::answer(a).text()
 }
 
 fn compared(old_name: &str, old: &str, new_name: &str, new: &str, width: usize) -> Vec<Row> {
@@ -99,22 +73,18 @@ fn compared(old_name: &str, old: &str, new_name: &str, new: &str, width: usize) 
         out.push(row([(Tone::Good, "no difference")]));
         return out;
     }
-    let diff = TextDiff::configure().timeout(WITHIN).diff_lines(old, new);
-    for (i, group) in diff.grouped_ops(AROUND).iter().enumerate() {
+    for (i, hunk) in hunks(old, new).into_iter().enumerate() {
         if i > 0 {
             out.push(row([(Tone::Dim, "  ⋯")]));
         }
-        for op in group {
-            for change in diff.iter_changes(op) {
-                let (mark, tone) = match change.tag() {
-                    ChangeTag::Delete => ("- ", Tone::Removed),
-                    ChangeTag::Insert => ("+ ", Tone::Added),
-                    ChangeTag::Equal => ("  ", Tone::Dim),
-                };
-                let line = change.value().trim_end_matches('\n');
-                for run in wrap(line, width.saturating_sub(2)) {
-                    out.push(vec![Run::new(tone, mark), run.toned(tone)]);
-                }
+        for (mark, line) in hunk {
+            let (mark, tone) = match mark {
+                Mark::Old => ("- ", Tone::Removed),
+                Mark::New => ("+ ", Tone::Added),
+                Mark::Same => ("  ", Tone::Dim),
+            };
+            for run in wrap(&line, width.saturating_sub(2)) {
+                out.push(vec![Run::new(tone, mark), run.toned(tone)]);
             }
         }
     }

@@ -3,8 +3,11 @@
 use tunnel_catalogue::{EventType, ResourceType};
 use tunnel_delivery::{Environment, Stored};
 
-use super::super::text::{Row, Tone, field, size};
+use super::super::text::{Row, Tone, field, size, span};
 use super::paragraph;
+
+/// More repeats are counted only.
+const REPEATS: usize = 8;
 
 pub(super) fn rows(s: &Stored, width: usize) -> Vec<Row> {
     let d = &s.delivery;
@@ -59,8 +62,20 @@ pub(super) fn rows(s: &Stored, width: usize) -> Vec<Row> {
     out.extend(field("body", Tone::Plain, &size(d.body.len() as u64), width));
     out.extend(field("id", Tone::Plain, &d.id.to_string(), width));
     if let Some(first) = &s.duplicate_of {
-        out.extend(field("repeats", Tone::Doubtful, &format!("{}: {}", first.id, first.reason), width));
+        out.extend(field("repeat of", Tone::Doubtful, &format!("{}: {}", first.id, first.reason), width));
         out.extend(field("", Tone::Dim, "a guess: Healthie sends no delivery id", width));
+    }
+    for (i, repeat) in s.repeats.iter().take(REPEATS).enumerate() {
+        let after = span(repeat.received_at().since(d.id.received_at()));
+        let name = if i == 0 { "repeats" } else { "" };
+        out.extend(field(name, Tone::Doubtful, &format!("{repeat}  {after} later"), width));
+    }
+    if !s.repeats.is_empty() {
+        let more = s.repeats.len().saturating_sub(REPEATS);
+        let more = if more > 0 { format!("and {more} more; ") } else { String::new() };
+        let guess =
+            format!("{more}same body and target, and the same signature if any; that they are repeats is a guess");
+        out.extend(field("", Tone::Dim, &guess, width));
     }
     if s.pinned {
         out.extend(field("pinned", Tone::Good, "kept whatever its age", width));

@@ -4,6 +4,7 @@ mod attempts;
 mod diff;
 mod event;
 mod headers;
+mod resource;
 mod signature;
 
 use super::model::{Detail, Model, Tab};
@@ -22,7 +23,8 @@ pub(crate) fn rows(m: &Model, detail: &Detail, tab: Tab, width: usize) -> Vec<Ro
         Tab::Body => Vec::new(),
         Tab::Signature => signature::rows(stored, detail.explained.as_ref(), width),
         Tab::Attempts => attempts::rows(stored, detail.attempt, width),
-        Tab::Diff => diff::rows(stored, m.marked.as_deref(), detail.attempt, width),
+        Tab::Resource => resource::rows(stored, &m.keys, width),
+        Tab::Diff => diff::rows(stored, m.marked.as_ref(), detail.attempt, &m.keys, width),
     }
 }
 

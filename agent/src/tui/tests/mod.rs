@@ -4,6 +4,8 @@ mod hostile;
 mod screens;
 mod speed;
 mod stories;
+#[cfg(unix)]
+mod terminal;
 
 use std::collections::BTreeMap;
 
@@ -22,8 +24,9 @@ use super::standing::Whose;
 use super::theme::Theme;
 use super::update::update;
 use super::view::view;
-use crate::control::{Explained, PageFound};
+use crate::control::{Figures, PageFound, Status, Waiting};
 use crate::query::Query;
+use crate::standing::{ConnectionStatus, State};
 
 /// The inspector with a store of samples behind it: what it wants from the store is done at once, everything else is kept.
 struct Bench {
@@ -101,43 +104,55 @@ impl Bench {
             }
             Effect::Explain(id) => {
                 let stored = &self.all[&id];
-                Message::Explained(
-                    id,
-                    Ok(Box::new(Explained {
-                        id: Some(id),
-                        source: crate::request_text::Form::Delivery,
-                        status: stored.signature.status,
-                        profile: stored.signature.profile.clone(),
-                        variant: None,
-                        label: Some("sig1".into()),
-                        secret: None,
-                        reason: stored.signature.reason.clone(),
-                        hint: None,
-                        digest: "right".into(),
-                        signed: Some(crate::examine::Signed {
-                            text: "post\n/hooks\n\nSHA-256=abc\napplication/json\n42".into(),
-                            len: 46,
-                            lines: Vec::new(),
-                            parts: Vec::new(),
-                        }),
-                        findings: Vec::new(),
-                        difference: None,
-                        notes: Vec::new(),
-                        readings: Vec::new(),
-                        stored: Some(stored.signature.status),
-                    })),
-                )
+                let unknown = stored.signature.status == tunnel_delivery::SignatureStatus::NoSecret;
+                let secret = tunnel_signature::Secret::new(sample::SECRET).unwrap();
+                let known =
+                    tunnel_signature::doctor::KnownSecret { label: "configured", secret: &secret, expected: true };
+                let known = if unknown { Vec::new() } else { vec![known] };
+                let request = crate::request_text::Written::of(&stored.delivery);
+                let explained = crate::examine::examine(&request, &known, &crate::examine::Surroundings::default());
+                Message::Explained(id, Ok(Box::new(explained)))
             }
-            Effect::Totals => Message::Totals(crate::control::Totals {
-                deliveries: self.all.len() as u64,
-                attempts: 7,
-                disk_bytes: 1 << 22,
-            }),
+            Effect::Status => Message::Status(Ok(Box::new(self.status()))),
             other => {
                 self.wanted.push(other);
                 return None;
             }
         })
+    }
+
+    /// How an agent is that has these deliveries.
+    fn status(&self) -> Status {
+        let connection = ConnectionStatus {
+            state: State::Connected,
+            since: Some(sample::BEGAN),
+            heard_ms_ago: Some(4000),
+            round_trip_ms: Some(12.4),
+            attempt: 0,
+            next_try_ms: None,
+            reason: None,
+            arrived_before: 0,
+        };
+        Status {
+            running: true,
+            pid: Some(42),
+            software: "healthie-tunnel/0".into(),
+            relay: None,
+            tunnel: Some("team".into()),
+            device: None,
+            answer: Some("ack".into()),
+            paused: self.m.standing.paused,
+            public_urls: vec!["https://relay.example.com/t/team".into()],
+            connection: Some(connection),
+            waiting: Waiting { at_relay: Some(2), to_forward: 7, to_forward_more: false },
+            archive: Figures {
+                deliveries: self.all.len() as u64,
+                attempts: 7,
+                body_bytes: 1 << 20,
+                disk_bytes: 1 << 22,
+            },
+            upkeep: None,
+        }
     }
 
     /// Presses keys: characters as they are, others by name in angle brackets.

@@ -50,8 +50,38 @@ fn attempts() {
 }
 
 #[test]
+fn signature_that_is_valid() {
+    screens("valid", "4jjjjj<tab>");
+}
+
+#[test]
+fn resource() {
+    screens("resource", "6<tab>");
+}
+
+#[test]
+fn timeline() {
+    screens("timeline", "o");
+}
+
+#[test]
+fn saved_filters() {
+    screens("filters", "/status:failed env:production<ctrl-s>bad<enter>/type:Goal<ctrl-s>goals<enter>Fj");
+}
+
+#[test]
+fn fixtures_of_people() {
+    screens("fixture", "jyf");
+}
+
+#[test]
+fn diff_of_attempts() {
+    screens("attempt-diff", "5n<tab>d>7");
+}
+
+#[test]
 fn diff() {
-    screens("diff", "d6jjjjj");
+    screens("diff", "d7jjjjj");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use ratatui::crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEven
 use tunnel_delivery::Attempt;
 
 use super::super::edit::Draft;
-use super::super::message::{Batch, Effect, Message};
+use super::super::message::{Batch, Effect, FixtureTo, Message, Scrub};
 use super::super::model::{Focus, Tab};
 use super::super::sample;
 use super::Bench;
@@ -84,7 +84,7 @@ fn after_a_replay_the_new_attempt_is_shown() {
     let id = b.m.list.selected().unwrap().id;
     assert!(b.shows("1 of 2"), "{}", b.text());
     b.press("1r");
-    assert!(matches!(b.wanted.pop(), Some(Effect::Replay(which, None)) if which == id));
+    assert!(matches!(b.wanted.pop(), Some(Effect::Replay(which, again)) if which == id && again.to.is_none()));
     assert!(b.shows("sending again"));
     let attempt = attempt(58, 200);
     b.all.get_mut(&id).unwrap().attempts.push(attempt.clone());
@@ -121,9 +121,13 @@ fn a_replay_to_another_host_asks_before_patients_data_leaves() {
     b.press("<ctrl-u>example.com:80<enter>");
     assert!(b.wanted.is_empty() && b.shows("from production"), "{}", b.text());
     b.press("y");
-    assert!(matches!(b.wanted.pop(), Some(Effect::Replay(id, Some(_))) if id == sample::id(58)));
+    assert!(
+        matches!(b.wanted.pop(), Some(Effect::Replay(id, again)) if id == sample::id(58) && again.allow_production)
+    );
     b.press("R4000<enter>");
-    assert!(matches!(b.wanted.pop(), Some(Effect::Replay(_, Some(to))) if to.to_string() == "http://localhost:4000"));
+    let Some(Effect::Replay(_, again)) = b.wanted.pop() else { panic!() };
+    assert_eq!(again.to.unwrap().to_string(), "http://localhost:4000");
+    assert!(!again.allow_production, "what stays here needs no permission");
 }
 
 #[test]
@@ -149,20 +153,27 @@ fn an_edited_copy_is_signed_again_unless_that_is_not_wanted() {
 }
 
 #[test]
-fn many_are_replayed_after_a_question_and_can_be_stopped() {
+fn many_are_replayed_with_options_and_can_be_stopped() {
     let mut b = bench();
     b.press("/status:5xx<enter>A");
     assert!(b.shows("all that match status:5xx") && b.shows("12 deliveries"), "{}", b.text());
-    b.press("n");
+    b.press("<esc>");
     assert!(b.wanted.is_empty());
-    b.press("Ay");
-    assert!(matches!(b.wanted.pop(), Some(Effect::ReplayAll(query)) if query == "status:5xx"));
-    b.happens(Message::Batch(Batch { ok: 3, failed: 1, ..Batch::default() }));
-    assert!(b.shows("3 ✓ 1 ✗"));
+    b.press("A--rat 5<enter>");
+    assert!(b.wanted.is_empty() && b.shows("\"--rat\" is none of"), "{}", b.text());
+    b.press("<ctrl-u>--rate 5/s --chaos twice<enter>");
+    let Some(Effect::ReplayAll(query, how)) = b.wanted.pop() else { panic!() };
+    assert_eq!((query.as_str(), how.pace.interval.as_millis()), ("status:5xx", 200));
+    b.press("A");
+    assert!(b.m.dialog.is_none() && b.shows("a replay is going on"), "{}", b.text());
+    b.happens(Message::Batch(Batch { ok: 3, failed: 1, all: Some(24) }));
+    assert!(b.shows("3 ✓ 1 ✗ of 24"), "{}", b.text());
     b.press("<ctrl-g>");
     assert!(matches!(b.wanted.pop(), Some(Effect::StopReplay)));
-    b.happens(Message::Batch(Batch { ok: 4, failed: 1, ended: true, stopped: true }));
-    assert!(b.shows("replay stopped: 4 answered 2xx, 1 not"));
+    let left = crate::replay::Left { requests: 19, ..crate::replay::Left::default() };
+    let summary = crate::replay::Summary { ok: 4, failed: 1, left: Some(left), seed: Some(7), ..Default::default() };
+    b.happens(Message::BatchOver(Ok(Box::new(summary))));
+    assert!(b.shows("replay stopped: 4 answered 2xx, 1 not; 19 left; --seed 7 does the same again"), "{}", b.text());
 }
 
 #[test]
@@ -194,6 +205,8 @@ fn tabs_bodies_and_folds() {
     b.press("5");
     assert!(b.shows("1 of 1"));
     b.press("<right>");
+    assert_eq!(b.m.tab, Tab::Resource);
+    b.press("<right>");
     assert_eq!(b.m.tab, Tab::Diff);
     b.press("<right>");
     assert_eq!(b.m.tab, Tab::Event);
@@ -202,10 +215,121 @@ fn tabs_bodies_and_folds() {
 #[test]
 fn two_deliveries_are_compared() {
     let mut b = bench();
-    b.press("6d");
+    b.press("7d");
     assert!(b.shows("This delivery is marked"), "{}", b.text());
     b.press("jjjjjw");
     assert!(b.shows("-     \"n\": 59,") && b.shows("+     \"n\": 54,"), "{}", b.text());
+}
+
+#[test]
+fn an_attempt_is_compared_with_any_other() {
+    let mut b = bench();
+    // Two attempts of one delivery, and then one of another.
+    b.press("5n<enter>");
+    let marked = b.m.list.selected().unwrap().id;
+    assert_eq!(b.all[&marked].attempts.len(), 2);
+    b.press("d7");
+    assert!(b.shows("This attempt is marked"), "{}", b.text());
+    b.press("w<<>");
+    assert!(b.shows("- X-Try: 1") && b.shows("+ X-Try: 0") && b.shows("attempt 1 of 2"), "{}", b.text());
+    b.press("<esc><esc>j");
+    assert!(b.shows("- 503") && b.shows("+ 200"), "{}", b.text());
+    // The same key takes the mark away, but only on what is marked.
+    b.press("k5<enter>>d");
+    assert!(b.m.marked.is_none(), "{}", b.text());
+}
+
+#[test]
+fn a_filter_is_saved_used_and_removed() {
+    let mut b = bench();
+    b.press("F");
+    assert!(b.shows("no filter is saved yet; ctrl-s"), "{}", b.text());
+    b.press("/status:5xx<ctrl-s>My filter<enter>");
+    assert!(b.shows("is no name"), "{}", b.text());
+    b.press("<ctrl-u>failing<enter>");
+    let Some(Effect::SaveFilters(saved)) = b.wanted.pop() else { panic!() };
+    assert_eq!(saved.get("failing"), Some("status:5xx"));
+    b.press("<esc><esc>");
+    assert_eq!(b.m.list.len(), 60);
+    // A name that is being written is no mistake yet; one that stays unknown is.
+    b.press("/@fail");
+    assert!(b.m.filter.error.is_none(), "{}", b.text());
+    b.press("<enter>");
+    assert!(b.shows("no filter is saved as fail"), "{}", b.text());
+    b.press("ing type:BillingItem<enter>");
+    assert_eq!(b.m.filter.written_out, "status:5xx type:BillingItem");
+    assert!(b.m.list.len() < 12 && b.m.list.len() > 0);
+    b.press("<esc>F<enter>");
+    assert_eq!((b.m.filter.text.as_str(), b.m.list.len()), ("@failing", 12));
+    b.press("Fx");
+    assert!(matches!(b.wanted.pop(), Some(Effect::SaveFilters(saved)) if saved.is_empty()));
+    assert!(b.m.dialog.is_none() && b.m.saved.is_empty());
+}
+
+#[test]
+fn forwarding_is_paused_and_the_answer_switched_after_a_question() {
+    let mut b = bench();
+    b.press("P");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Pause(true))));
+    b.happens(Message::Paused(true, Ok(true)));
+    assert!(b.shows("‖ paused, P goes on"), "{}", b.text());
+    b.press("P");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Pause(false))));
+    b.press("a");
+    assert!(b.wanted.is_empty() && b.shows("Switch the tunnel to passthrough?"), "{}", b.text());
+    b.press("y");
+    let Some(Effect::Answer(mode)) = b.wanted.pop() else { panic!() };
+    b.happens(Message::Answers(mode, Ok(())));
+    assert!(b.line("relay.example.com").ends_with("passthrough"), "{}", b.text());
+    b.press("a");
+    assert!(b.shows("Switch the tunnel to ack?"), "{}", b.text());
+    b.press("n");
+    assert!(b.wanted.is_empty());
+}
+
+#[test]
+fn a_fixture_of_people_is_scrubbed_unless_that_is_not_wanted() {
+    let mut b = bench();
+    b.press("s<enter>");
+    let Some(Effect::Fixture(_, Scrub::AsItIs, FixtureTo::File(path))) = b.wanted.pop() else { panic!() };
+    assert!(path.starts_with("fixtures") && path.extension().is_some_and(|e| e == "fixture"), "{path:?}");
+    // Delivery 58 is from production.
+    b.press("js<enter>");
+    assert!(b.wanted.is_empty() && b.shows("may be about patients"), "{}", b.text());
+    b.press("s");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Fixture(_, Scrub::Scrubbed, FixtureTo::File(_)))));
+    b.press("yfa");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Fixture(_, Scrub::AsItIs, FixtureTo::Clipboard))));
+    b.happens(Message::FixtureText(Ok("text".into())));
+    assert!(matches!(b.wanted.pop(), Some(Effect::Copy(text)) if text == "text"));
+    b.happens(Message::FixtureText(Ok("x".repeat(80_000))));
+    assert!(b.wanted.is_empty() && b.shows("more than terminals take"), "{}", b.text());
+}
+
+#[test]
+fn an_agent_elsewhere_is_told_of_by_what_it_says() {
+    let mut b = bench();
+    b.m.standing =
+        super::super::standing::Standing { whose: super::super::standing::Whose::Others, ..Default::default() };
+    let status = b.status();
+    b.happens(Message::Status(Ok(Box::new(status))));
+    let line = b.line("relay.example.com");
+    assert!(line.contains("process 42, connected") && line.contains("answers in 12 ms"), "{line}");
+    assert!(b.shows("7 to forward  2 at the relay"), "{}", b.text());
+    let gone = ControlError::new(Kind::Unreachable, "the agent does not answer");
+    b.happens(Message::Status(Err(gone)));
+    assert!(b.line("healthie-tunnel").contains("✗ the agent does not answer"), "{}", b.text());
+}
+
+#[test]
+fn a_repeat_is_counted_at_what_it_repeats() {
+    let mut b = bench();
+    let mut repeat = sample::stored(64);
+    repeat.duplicate_of = Some(tunnel_delivery::DuplicateOf { id: sample::id(59), reason: "the same body".into() });
+    b.put(repeat);
+    assert!(b.line("08:34:48").contains("×2"), "{}", b.text());
+    b.press("g");
+    assert!(b.line("08:34:56").contains('↻') && b.shows("repeat of"), "{}", b.text());
 }
 
 #[test]
@@ -232,10 +356,12 @@ fn copies_go_to_the_terminal() {
     b.press("y");
     assert!(b.shows("curl line"));
     b.press("c");
-    assert!(matches!(b.wanted.pop(), Some(Effect::Copy(text)) if text.starts_with("curl -X 'POST'")));
-    b.press("s<enter>");
+    assert!(matches!(b.wanted.pop(), Some(Effect::Copy(text)) if text.starts_with("curl ")));
+    b.press("s<ctrl-u>requests/a.txt<enter>");
+    assert!(b.shows("end the name in .fixture"), "{}", b.text());
+    b.press("<ctrl-u>requests/a.http<enter>");
     let Some(Effect::Save(path, bytes)) = b.wanted.pop() else { panic!() };
-    assert!(path.starts_with("fixtures") && bytes.starts_with(b"POST /t/team/hooks HTTP/1.1\r\nHost:"), "{path:?}");
+    assert!(path.starts_with("requests") && bytes.starts_with(b"POST /t/team/hooks HTTP/1.1\r\nHost:"), "{path:?}");
 }
 
 #[test]
@@ -262,8 +388,8 @@ fn the_figures_count_what_happens() {
     b.put(sample::stored(60));
     let tried = Tried::new(&sample::line(60), &attempt(60, 503));
     b.happens(Message::Notice(Arc::new(Notice::Attempt(tried))));
-    assert!(b.line("localhost:3000").contains("✗ 503 ×1"), "{}", b.text());
-    assert!(b.line("stored").contains("+1 ✓0 ✗1"), "{}", b.text());
+    assert!(b.line("localhost:3000").contains("✗ 503 1 in a row"), "{}", b.text());
+    assert!(b.line("stored").contains("1 came ✓0 ✗1"), "{}", b.text());
     b.happens(Message::Notice(Arc::new(Notice::Warning { message: "the disk is nearly full".into() })));
     assert!(b.shows("the disk is nearly full"));
 }

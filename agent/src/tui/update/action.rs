@@ -1,14 +1,17 @@
 //! What the keys of the two panes do.
 
 use super::super::keys::Action;
-use super::super::message::Effect;
-use super::super::model::{Asking, Dialog, Focus, Model, Prompt, Tab, Told};
+use super::super::message::{Again, Effect};
+use super::super::model::{Asking, Dialog, Focus, Marked, Model, Prompt, Tab, Told};
+use super::super::replaying::KNOWN;
 use super::super::text::Tone;
 use super::super::{edit::Draft, layout};
 use super::{details, filter, stored};
 use crate::control::Marking;
 use tui_input::Input;
 use tunnel_delivery::Environment;
+use tunnel_fixture::FixtureName;
+use tunnel_protocol::AnswerMode;
 
 pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
     match action {
@@ -44,6 +47,20 @@ pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
         }
         Action::Filter => filter::open(m),
         Action::ClearFilter => filter::set(m, "", effects),
+        Action::Filters => {
+            if m.saved.is_empty() {
+                m.say(format!("no filter is saved yet; {} saves the one that holds", keys(m, Action::SaveFilter)));
+            } else {
+                m.dialog = Some(Dialog::Filters { selected: 0 });
+            }
+        }
+        Action::SaveFilter => {
+            if m.filter.text.is_empty() {
+                m.say(format!("there is no filter to save; {} writes one", keys(m, Action::Filter)));
+            } else {
+                prompt(m, Asking::FilterName, "");
+            }
+        }
         Action::Timeline => timeline(m, effects),
         Action::Form => {
             details::open_tab(m, Tab::Body);
@@ -61,21 +78,14 @@ pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
         Action::PreviousAttempt => details::choose_attempt(m, false),
         Action::NextAttempt => details::choose_attempt(m, true),
         Action::MarkForDiff => match selected(m) {
-            Some(stored) => {
-                let same = m.marked.as_ref().is_some_and(|marked| marked.delivery.id == stored.delivery.id);
-                m.marked = (!same).then_some(stored);
-                m.say(if same { "not marked any more" } else { "marked; the diff tab compares others with it" });
-                if let Some(detail) = &mut m.detail {
-                    detail.built = None;
-                }
-            }
+            Some(stored) => mark(m, stored),
             None => not_read(m),
         },
         Action::Replay => {
             if let Some(id) = m.list.selected().map(|s| s.id) {
                 m.list.hold();
                 m.busy = Some("sending again …".into());
-                effects.push(Effect::Replay(id, None));
+                effects.push(Effect::Replay(id, Again::default()));
             }
         }
         Action::ReplayTo => {
@@ -115,19 +125,17 @@ pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
             Some(stored) => {
                 m.list.hold();
                 let event = stored.event.as_ref().map_or("delivery", |e| e.event_type.as_str());
-                // A name of a stranger's choosing must not name another folder.
-                let event: String = event
-                    .chars()
-                    .take(60)
-                    .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' })
-                    .collect();
                 let id = stored.delivery.id.to_string();
-                let path = format!("{}/{}-{}.http", m.folder, event.trim_matches('.'), id.get(24..).unwrap_or(&id));
+                // A name of a stranger's choosing names no other folder.
+                let name = FixtureName::made_of(&format!("{event}-{}", id.get(24..).unwrap_or(&id)));
+                let path = format!("{}/{name}", m.folder);
                 prompt(m, Asking::File, &path);
             }
             None => not_read(m),
         },
         Action::Trigger => m.dialog = Some(Dialog::Trigger { input: Input::default(), selected: 0 }),
+        Action::Pause => effects.push(Effect::Pause(!m.standing.paused)),
+        Action::AnswerMode => answer_mode(m),
         Action::Stop => {
             if m.batch.is_some() {
                 effects.push(Effect::StopReplay);
@@ -141,6 +149,55 @@ pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
         Action::Suspend => effects.push(Effect::Suspend),
         Action::Quit => effects.push(Effect::Quit),
     }
+}
+
+/// Marks what is looked at, or takes the mark away.
+fn mark(m: &mut Model, stored: std::sync::Arc<tunnel_delivery::Stored>) {
+    let on_an_attempt = m.tab == Tab::Attempts && m.focus == Focus::Detail && !stored.attempts.is_empty();
+    let attempt = on_an_attempt.then(|| m.detail.as_ref().map_or(0, |d| d.attempt));
+    let same =
+        m.marked.as_ref().is_some_and(|was| was.stored.delivery.id == stored.delivery.id && was.attempt == attempt);
+    let what = if on_an_attempt { "the attempt is" } else { "the delivery is" };
+    let other = if on_an_attempt { "other attempts" } else { "other deliveries" };
+    let compares = m.keys.first(Action::Tab(6)).map_or_else(String::new, |k| format!(" ({k})"));
+    m.say(if same {
+        format!("{what} not marked any more")
+    } else {
+        format!("{what} marked; the diff tab{compares} compares {other} with it")
+    });
+    m.marked = (!same).then_some(Marked { stored, attempt });
+    if let Some(detail) = &mut m.detail {
+        detail.built = None;
+    }
+}
+
+/// Asks before the tunnel answers otherwise: it does so for everybody, and for good.
+fn answer_mode(m: &mut Model) {
+    let (to, what) = match m.standing.answer {
+        None => {
+            m.say("how the tunnel answers is not known without a connection to the relay");
+            return;
+        }
+        Some("passthrough") => {
+            (AnswerMode::Ack, "200 as soon as a delivery is stored at the relay, whatever the handler makes of it")
+        }
+        Some(_) => (
+            AnswerMode::Passthrough,
+            "the handler's own answer; what is not 2xx makes Healthie send again, and in the end disable the webhook",
+        ),
+    };
+    m.dialog = Some(Dialog::Confirm {
+        question: format!(
+            "Switch the tunnel to {}? Senders get {what}. It holds for all agents of the tunnel, until it is switched again.",
+            to.as_str()
+        ),
+        yes: vec![Effect::Answer(to)],
+    });
+}
+
+/// The first key of an action, in words.
+fn keys(m: &Model, action: Action) -> String {
+    m.keys.first(action).map_or_else(|| "no key".to_owned(), |key| key.to_string())
 }
 
 fn page(m: &Model) -> usize {
@@ -221,17 +278,19 @@ fn replay_all(m: &mut Model) {
     } else {
         format!("all that match {}", m.filter.text)
     };
-    m.dialog = Some(Dialog::Confirm {
-        question: format!(
-            "Send {which} again ({many} deliveries), oldest first, one after the other, to where each would be forwarded?"
-        ),
-        yes: vec![Effect::ReplayAll(m.filter.text.clone())],
-    });
+    prompt(m, Asking::ReplayAll, "");
+    if let Some(Dialog::Prompt(prompt)) = &mut m.dialog {
+        prompt.about = format!(
+            "Send {which} again, {many} deliveries, oldest first. Options, such as {KNOWN}; none sends one \
+            after the other to where each would be forwarded. Enter sends."
+        );
+    }
 }
 
 /// Opens a line for something, with what it begins as.
 pub(super) fn prompt(m: &mut Model, what: Asking, value: &str) {
-    m.dialog = Some(Dialog::Prompt(Prompt { what, input: Input::new(value.to_owned()), problem: None }));
+    let about = what.title().to_owned();
+    m.dialog = Some(Dialog::Prompt(Prompt { what, about, input: Input::new(value.to_owned()), problem: None }));
 }
 
 /// The selected delivery, if it has been read.

@@ -115,10 +115,10 @@ pub(super) fn loaded(m: &mut Model, id: DeliveryId, result: Result<Box<Stored>, 
             });
         }
     }
-    if m.marked.as_ref().is_some_and(|marked| marked.delivery.id == id)
+    if let Some(marked) = m.marked.as_mut().filter(|marked| marked.stored.delivery.id == id)
         && let Some(stored) = m.detail.as_ref().and_then(|d| d.stored.clone())
     {
-        m.marked = Some(stored);
+        marked.stored = stored;
     }
     // A key may have moved the selection meanwhile.
     m.eager |= !m.list.follow;

@@ -1,15 +1,18 @@
 //! The keys while something stands above the panes: help, a line that is asked for, a question, a menu.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tunnel_catalogue::EventType;
+use tunnel_delivery::{Environment, Stored};
 
-use super::super::copy;
+use super::super::copy::{self, Choice};
 use super::super::edit;
 use super::super::keys::Action;
-use super::super::message::Effect;
+use super::super::message::{Again, Batch, Effect, FixtureTo, Scrub};
 use super::super::model::{Asking, Dialog, Model};
+use super::super::replaying::Replaying;
 use super::action::leaves_with_patients_data;
 use super::{filter, stored};
 use crate::control::Marking;
@@ -37,12 +40,13 @@ pub(super) fn on_key(m: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
             KeyCode::Char('n' | 'N' | 'q') => None,
             _ => Some(Dialog::Confirm { question, yes }),
         },
-        Dialog::Copy => match key.code {
-            KeyCode::Char(choice) if copy::CHOICES.iter().any(|(c, _)| *c == choice) => {
-                copied(m, choice, effects);
-                None
+        Dialog::Copy => match copy::CHOICES.iter().find(|(c, ..)| key.code == KeyCode::Char(*c)) {
+            Some((_, choice, _)) => {
+                copied(m, *choice, effects);
+                // A fixture of what came from production is asked about.
+                m.dialog.take()
             }
-            _ => Some(Dialog::Copy),
+            None => Some(Dialog::Copy),
         },
         Dialog::Prompt(mut prompt) => {
             if key.code == KeyCode::Enter {
@@ -87,6 +91,19 @@ pub(super) fn on_key(m: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
             }
             Some(Dialog::Trigger { input, selected })
         }
+        Dialog::Filters { selected } => filters(m, key, selected, effects),
+        Dialog::Fixture { stored, to } => {
+            let scrub = match key.code {
+                KeyCode::Enter | KeyCode::Char('s') => Scrub::Scrubbed,
+                KeyCode::Char('a') => Scrub::AsItIs,
+                _ => {
+                    m.dialog = Some(Dialog::Fixture { stored, to });
+                    return;
+                }
+            };
+            effects.push(Effect::Fixture(stored, scrub, to));
+            None
+        }
         Dialog::Edited { draft, stored } => {
             let id = stored.delivery.id;
             let sign = match key.code {
@@ -114,6 +131,41 @@ pub(super) fn on_key(m: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
             }
         }
     };
+}
+
+/// The list of saved filters.
+fn filters(m: &mut Model, key: KeyEvent, selected: usize, effects: &mut Vec<Effect>) -> Option<Dialog> {
+    let last = m.saved.len().saturating_sub(1);
+    let named = |m: &Model| m.saved.iter().nth(selected).map(|(name, _)| name.to_owned());
+    let selected = match (key.code, m.keys.action(key)) {
+        (KeyCode::Enter, _) => {
+            if let Some(name) = named(m) {
+                filter::set(m, &format!("@{name}"), effects);
+            }
+            return None;
+        }
+        (KeyCode::Delete | KeyCode::Char('x'), _) => {
+            let name = named(m)?;
+            if m.own_filters.remove(&name) {
+                m.saved.remove(&name);
+                m.say(format!("the filter {name} is removed"));
+                effects.push(Effect::SaveFilters(m.own_filters.clone()));
+            } else {
+                m.complain(format!("the filter {name} stands in a settings file; remove it there"));
+            }
+            return (!m.saved.is_empty())
+                .then_some(Dialog::Filters { selected: selected.min(m.saved.len().max(1) - 1) });
+        }
+        (KeyCode::Char('q'), _) => return None,
+        (_, Some(Action::Down)) => (selected + 1).min(last),
+        (_, Some(Action::Up)) => selected.saturating_sub(1),
+        (_, Some(Action::PageDown)) => (selected + PAGE).min(last),
+        (_, Some(Action::PageUp)) => selected.saturating_sub(PAGE),
+        (_, Some(Action::First)) => 0,
+        (_, Some(Action::Last)) => last,
+        _ => selected,
+    };
+    Some(Dialog::Filters { selected })
 }
 
 fn help(m: &Model, key: KeyEvent, top: usize) -> Option<Dialog> {
@@ -154,8 +206,9 @@ fn answered(m: &mut Model, what: Asking, text: &str, effects: &mut Vec<Effect>) 
     match what {
         Asking::Target(id) => {
             let to: TargetUrl = text.parse().map_err(|e| format!("{e}"))?;
-            let send = Effect::Replay(id, Some(to.clone()));
-            if leaves_with_patients_data(m, id, &to.peer.host) {
+            let leaves = leaves_with_patients_data(m, id, &to.peer.host);
+            let send = Effect::Replay(id, Again { to: Some(to.clone()), allow_production: leaves });
+            if leaves {
                 m.dialog = Some(Dialog::Confirm {
                     question: format!(
                         "This delivery is from production and {} is not this machine. It may be about patients. Send it there?",
@@ -178,22 +231,80 @@ fn answered(m: &mut Model, what: Asking, text: &str, effects: &mut Vec<Effect>) 
             let shown = m.list.selected().and_then(|s| stored(m, s.id));
             let Some(stored) = shown else { return Err("the delivery is not shown any more".into()) };
             let path = PathBuf::from(text);
+            let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_owned();
+            if ending != "fixture" && ending != "http" {
+                return Err("end the name in .fixture, or in .http for the request alone, as it was sent".into());
+            }
             if let Some(folder) = path.parent() {
                 m.folder = folder.display().to_string();
             }
-            effects.push(Effect::Save(path, edit::fixture(&stored)));
+            if ending == "http" {
+                let save = Effect::Save(path, edit::fixture(&stored));
+                if stored.delivery.environment == Environment::Production {
+                    m.dialog = Some(Dialog::Confirm {
+                        question: "This delivery is from production and may be about patients. Save it as it is? \
+                            (A .fixture can be scrubbed.)"
+                            .into(),
+                        yes: vec![save],
+                    });
+                } else {
+                    effects.push(save);
+                }
+            } else {
+                fixture(m, stored, FixtureTo::File(path), effects);
+            }
+        }
+        Asking::ReplayAll => {
+            let how = Replaying::read(text)?;
+            m.batch = Some(Batch::default());
+            effects.push(Effect::ReplayAll(m.filter.written_out.clone(), Box::new(how)));
+        }
+        Asking::FilterName => {
+            let query = m.filter.written_out.clone();
+            m.saved.insert(text, &query)?;
+            m.own_filters.insert(text, &query)?;
+            m.say(format!("saved: @{text} stands for {query}"));
+            effects.push(Effect::SaveFilters(m.own_filters.clone()));
         }
     }
     Ok(())
 }
 
-fn copied(m: &mut Model, choice: char, effects: &mut Vec<Effect>) {
+/// Makes a fixture; of what came from production the user says how.
+fn fixture(m: &mut Model, stored: Arc<Stored>, to: FixtureTo, effects: &mut Vec<Effect>) {
+    if stored.delivery.environment == Environment::Production {
+        m.dialog = Some(Dialog::Fixture { stored, to });
+    } else {
+        effects.push(Effect::Fixture(stored, Scrub::AsItIs, to));
+    }
+}
+
+fn copied(m: &mut Model, choice: Choice, effects: &mut Vec<Effect>) {
     let Some(stored) = m.list.selected().and_then(|s| stored(m, s.id)) else { return };
-    match copy::text(choice, &stored, m.standing.target.as_deref()) {
-        Ok(text) => {
-            m.say(format!("{} bytes given to the terminal's clipboard (OSC 52)", text.len()));
-            effects.push(Effect::Copy(text));
-        }
+    if choice == Choice::Fixture {
+        return fixture(m, stored, FixtureTo::Clipboard, effects);
+    }
+    let attempt = m.detail.as_ref().map_or(0, |d| d.attempt);
+    match copy::text(choice, &stored, attempt, m.standing.target.as_deref()) {
+        Ok(text) => give(m, text, effects),
         Err(why) => m.complain(why),
     }
+}
+
+/// Gives text to the clipboard.
+pub(super) fn give(m: &mut Model, text: String, effects: &mut Vec<Effect>) {
+    if text.len() > copy::MOST {
+        m.complain(format!(
+            "{} bytes are more than terminals take ({}); save it as a file instead",
+            text.len(),
+            copy::MOST
+        ));
+        return;
+    }
+    let to = match &m.clipboard {
+        Some(tool) => format!("by {} and", tool[0]),
+        None => "by".to_owned(),
+    };
+    m.say(format!("{} copied {to} the terminal (OSC 52)", super::super::text::size(text.len() as u64)));
+    effects.push(Effect::Copy(text));
 }

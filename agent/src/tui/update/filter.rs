@@ -4,8 +4,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
 use super::super::message::Effect;
-use super::super::model::Model;
-use crate::query::{Query, WORDS};
+use super::super::model::{Asking, Model};
+use crate::query::WORDS;
 
 /// So many earlier filters are remembered.
 const HISTORY: usize = 50;
@@ -23,15 +23,27 @@ pub(super) fn on_key(m: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
             if m.filter.error.is_some() {
                 return;
             }
-            if let Some(input) = m.filter.input.take() {
-                set(m, input.value(), effects);
+            let value = m.filter.input.as_ref().map_or("", |i| i.value()).to_owned();
+            if let Err(e) = m.saved.read(&value, m.now) {
+                m.filter.error = Some(e);
+                return;
             }
+            m.filter.input = None;
+            set(m, &value, effects);
             let text = m.filter.text.clone();
             if !text.is_empty() {
                 m.filter.history.retain(|h| *h != text);
                 m.filter.history.push(text);
                 let over = m.filter.history.len().saturating_sub(HISTORY);
                 m.filter.history.drain(..over);
+            }
+        }
+        KeyCode::Char('s') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+            let text = m.filter.input.as_ref().map_or("", |i| i.value()).trim().to_owned();
+            if m.filter.error.is_none() && !text.is_empty() {
+                m.filter.input = None;
+                set(m, &text, effects);
+                super::action::prompt(m, Asking::FilterName, "");
             }
         }
         KeyCode::Esc => {
@@ -77,12 +89,19 @@ pub(super) fn insert(input: &mut Input, text: &str) {
 
 fn changed(m: &mut Model, effects: &mut Vec<Effect>) {
     let text = m.filter.input.as_ref().map(|i| i.value().to_owned()).unwrap_or_default();
-    match Query::read(&text, m.now) {
+    match m.saved.read(&text, m.now) {
         // `sta` will be `status:` more often than it is text to look for; Enter looks for it.
         Ok(_) if unfinished(&text) => m.filter.error = None,
         Ok(_) => set(m, &text, effects),
+        Err(_) if names_begin(m, &text) => m.filter.error = None,
         Err(e) => m.filter.error = Some(e),
     }
+}
+
+/// Whether the text ends with the beginning of a saved filter's name.
+fn names_begin(m: &Model, text: &str) -> bool {
+    let word = text.rsplit(char::is_whitespace).next().unwrap_or_default();
+    word.strip_prefix('@').is_some_and(|begun| m.saved.iter().any(|(name, _)| name.starts_with(begun)))
 }
 
 /// Whether the text ends with the beginning of a condition's name.
@@ -95,14 +114,15 @@ fn unfinished(text: &str) -> bool {
 /// Looks for that. A text with a mistake is not looked for.
 pub(super) fn set(m: &mut Model, text: &str, effects: &mut Vec<Effect>) {
     m.filter.error = None;
-    let Ok(query) = Query::read(text, m.now) else { return };
+    let Ok((query, written_out)) = m.saved.read(text, m.now) else { return };
     m.filter.query = query;
-    if m.filter.text == text && m.list.query() == text {
+    text.clone_into(&mut m.filter.text);
+    if m.filter.written_out == written_out && m.list.query() == written_out {
         return;
     }
-    text.clone_into(&mut m.filter.text);
+    m.filter.written_out = written_out;
     if m.ready {
-        effects.push(Effect::Page(m.list.look_for(text)));
+        effects.push(Effect::Page(m.list.look_for(&m.filter.written_out)));
     }
 }
 

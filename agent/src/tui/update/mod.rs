@@ -16,9 +16,10 @@ use super::model::{Dialog, Model};
 use super::standing::Whose;
 use crate::control::ControlError;
 use crate::notice::Notice;
+use crate::replay::Summary;
 
-/// Figures are read every so many ticks.
-const FIGURES: u32 = 20;
+/// How the agent is is asked every so many ticks.
+const STATUS: u32 = 10;
 /// A list that nobody tells about what comes is read again every so many ticks.
 const LOOK: u32 = 5;
 
@@ -52,12 +53,15 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
         Message::Warned(text) => m.complain(text),
         Message::Ready => {
             m.ready = true;
-            let query = m.filter.text.clone();
+            let query = m.filter.written_out.clone();
             effects.push(Effect::Page(m.list.look_for(&query)));
-            effects.push(Effect::Totals);
+            effects.push(Effect::Status);
         }
         Message::Page(ask, Ok(found)) => {
             effects.extend(m.list.page(&ask, found).map(Effect::Page));
+            if m.standing.whose != Whose::Ours && m.filter.text.is_empty() && m.list.follow {
+                m.standing.judge(m.list.shown().0);
+            }
             if m.list.took_no_failure() {
                 m.say("no further failure");
             }
@@ -70,7 +74,14 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
         Message::Loaded(id, result) => details::loaded(m, id, result),
         Message::SetOut(id, form, width, doc) => details::set_out(m, id, form, width, doc),
         Message::Explained(id, result) => details::explained(m, id, result),
-        Message::Totals(totals) => m.standing.totals = Some(totals),
+        Message::Status(result) => {
+            m.asked = false;
+            match result {
+                Ok(status) => m.standing.take(&status, m.now),
+                // The line above says it, at every moment.
+                Err(e) => m.standing.silent = Some(sentence(&e)),
+            }
+        }
         Message::Replayed(id, Ok(done)) => {
             m.busy = None;
             let a = &done.attempt;
@@ -93,17 +104,13 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
             m.busy = None;
             m.complain(sentence(&e));
         }
-        Message::Batch(batch) => {
-            m.batch = (!batch.ended).then_some(batch);
-            if batch.ended {
-                let how = if batch.stopped { "stopped" } else { "done" };
-                let text = format!("replay {how}: {} answered 2xx, {} not", batch.ok, batch.failed);
-                if batch.failed > 0 || batch.stopped {
-                    m.complain(text);
-                } else {
-                    m.say(text);
-                }
-                m.outdated = true;
+        Message::Batch(batch) => m.batch = Some(batch),
+        Message::BatchOver(result) => {
+            m.batch = None;
+            m.outdated = true;
+            match result {
+                Ok(summary) => batch_over(m, &summary),
+                Err(e) => m.complain(sentence(&e)),
             }
         }
         Message::Marked(marking, Ok(())) => {
@@ -129,8 +136,24 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
                 Err(e) => m.complain(sentence(&e)),
             }
         }
-        Message::Saved(Ok(path)) => m.say(format!("saved as {}", path.display())),
-        Message::Saved(Err(why)) => m.complain(why),
+        Message::Paused(paused, Ok(_)) => {
+            m.standing.paused = paused;
+            m.say(if paused {
+                "forwarding is paused: what comes is stored and waits"
+            } else {
+                "forwarding goes on, with what waited first"
+            });
+        }
+        Message::Answers(mode, Ok(())) => {
+            m.standing.answer = Some(mode.as_str());
+            m.say(format!("the tunnel answers its senders by {mode} now", mode = mode.as_str()));
+        }
+        Message::Paused(_, Err(e)) | Message::Answers(_, Err(e)) => m.complain(sentence(&e)),
+        Message::Saved(Ok((path, known))) => m.say(format!("saved as {}{known}", path.display())),
+        Message::Saved(Err(why)) | Message::FixtureText(Err(why)) | Message::FiltersSaved(Err(why)) => m.complain(why),
+        Message::FixtureText(Ok(text)) => dialog::give(m, text, &mut effects),
+        // It was said when it was done.
+        Message::FiltersSaved(Ok(())) => {}
     }
     m.fit();
     details::keep_up(m, ticked, &mut effects);
@@ -168,8 +191,9 @@ fn tick(m: &mut Model, effects: &mut Vec<Effect>) {
     if !m.ready {
         return;
     }
-    if m.ticks.is_multiple_of(FIGURES) {
-        effects.push(Effect::Totals);
+    if m.ticks.is_multiple_of(STATUS) && !m.asked {
+        m.asked = true;
+        effects.push(Effect::Status);
     }
     // An agent in another process tells nothing by itself, and text can only be looked for in the store.
     let told_of_nothing = m.standing.whose == Whose::Others || m.filter.query.texts().next().is_some();
@@ -185,7 +209,14 @@ fn on_notice(m: &mut Model, notice: &Arc<Notice>) {
     // Texts are not in the line; such a list is read again.
     let telling = m.filter.query.texts().next().is_none();
     match &**notice {
-        Notice::Delivery(line) if telling && m.filter.query.fits(line) => m.list.put(line),
+        Notice::Delivery(line) => {
+            if let Some(first) = line.duplicate_of {
+                m.list.change(first, |line| line.repeats += 1);
+            }
+            if telling && m.filter.query.fits(line) {
+                m.list.put(line);
+            }
+        }
         Notice::Attempt(tried) => {
             let line = &tried.summary;
             // One that does not fit any more stays until the list is read again: it would be gone before one has seen why.
@@ -197,6 +228,34 @@ fn on_notice(m: &mut Model, notice: &Arc<Notice>) {
             }
         }
         _ => {}
+    }
+}
+
+/// What a replay of many came to, with why it ended early or something was not sent.
+fn batch_over(m: &mut Model, s: &Summary) {
+    use super::text::{count, took};
+    let how = if s.left.is_some() { "stopped" } else { "done" };
+    let mut text = format!("replay {how}: {} answered 2xx, {} not", count(s.ok), count(s.failed));
+    let micros = |ms: f64| (ms * 1000.0) as u64;
+    if let (Some(p50), Some(p99)) = (s.p50_ms, s.p99_ms) {
+        text.push_str(&format!("; half within {}, 99% within {}", took(micros(p50)), took(micros(p99))));
+    }
+    if s.dropped > 0 {
+        text.push_str(&format!("; {} left out by chaos", count(s.dropped)));
+    }
+    if let Some(left) = &s.left {
+        text.push_str(&format!("; {}{} left", count(left.requests), if left.or_more { " or more" } else { "" }));
+    }
+    if let Some(seed) = s.seed {
+        text.push_str(&format!("; --seed {seed} does the same again"));
+    }
+    if let Some(e) = s.broke.as_ref().or(s.refused.as_ref()) {
+        text.push_str(&format!("; {}", sentence(e)));
+    }
+    if s.failed > 0 || s.left.is_some() || s.broke.is_some() || s.refused.is_some() {
+        m.complain(text);
+    } else {
+        m.say(text);
     }
 }
 

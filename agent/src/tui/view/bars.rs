@@ -83,7 +83,8 @@ pub(super) fn footer(m: &Model, area: Rect, buffer: &mut Buffer) {
     let busy = match m.batch {
         Some(batch) => {
             let stop = m.keys.first(Action::Stop).map_or_else(String::new, |k| format!(", {k} stops"));
-            Some(format!(" replaying: {} ✓ {} ✗{stop} ", count(batch.ok), count(batch.failed)))
+            let of = batch.all.map_or_else(String::new, |all| format!(" of {}", count(all)));
+            Some(format!(" replaying: {} ✓ {} ✗{of}{stop} ", count(batch.ok), count(batch.failed)))
         }
         None => m.busy.as_ref().map(|busy| format!(" {busy} ")),
     };

@@ -7,6 +7,7 @@ use ratatui::widgets::{Clear, Widget as _};
 
 use super::super::copy::CHOICES;
 use super::super::keys::{ACTIONS, Group};
+use super::super::message::FixtureTo;
 use super::super::model::{Dialog, Model, Prompt};
 use super::super::text::{Row, Run, Tone, row, wrap};
 use super::super::update::dialog::events;
@@ -34,7 +35,9 @@ pub(super) fn draw(m: &Model, screen: Rect, buffer: &mut Buffer) -> Option<(u16,
         Dialog::Copy => {
             let rows: Vec<Row> = CHOICES
                 .iter()
-                .map(|(key, what)| row([(Tone::Strong, &*key.to_string()), (Tone::Plain, "  "), (Tone::Plain, what)]))
+                .map(|(key, _, what)| {
+                    row([(Tone::Strong, &*key.to_string()), (Tone::Plain, "  "), (Tone::Plain, what)])
+                })
                 .collect();
             let inner = boxed(m, screen, rows.len() as u16 + 2, screen.width.min(56), "Copy", buffer);
             draw_rows(m, &rows, inner, buffer);
@@ -65,6 +68,30 @@ pub(super) fn draw(m: &Model, screen: Rect, buffer: &mut Buffer) -> Option<(u16,
             }
             Some(cursor)
         }
+        Dialog::Filters { selected } => {
+            draw_filters(m, *selected, screen, buffer);
+            None
+        }
+        Dialog::Fixture { to, .. } => {
+            let what = match to {
+                FixtureTo::Clipboard => "copied".to_owned(),
+                FixtureTo::File(path) => format!("saved as {}", path.display()),
+            };
+            let width = screen.width.min(76);
+            let text = format!("This delivery is from production and may be about patients. It is to be {what}.");
+            let mut rows: Vec<Row> =
+                wrap(&text, usize::from(width.saturating_sub(4))).into_iter().map(|run| vec![run]).collect();
+            rows.push(Row::new());
+            rows.push(row([
+                (Tone::Strong, "s"),
+                (Tone::Plain, "    with pseudonyms, signed with the fixtures' secret"),
+            ]));
+            rows.push(row([(Tone::Strong, "a"), (Tone::Plain, "    as it is: you are allowed to keep it there")]));
+            rows.push(row([(Tone::Strong, "esc"), (Tone::Plain, "  not at all")]));
+            let inner = boxed(m, screen, rows.len() as u16 + 2, width, "A fixture of people's data?", buffer);
+            draw_rows(m, &rows, inner, buffer);
+            None
+        }
         Dialog::Edited { draft, .. } => {
             let size = super::super::text::size(draft.text.len() as u64);
             let rows = [
@@ -86,9 +113,39 @@ pub(super) fn draw(m: &Model, screen: Rect, buffer: &mut Buffer) -> Option<(u16,
     }
 }
 
+fn draw_filters(m: &Model, selected: usize, screen: Rect, buffer: &mut Buffer) {
+    let height = (m.saved.len() as u16).saturating_add(3).clamp(6, screen.height.saturating_sub(2).max(6));
+    let inner = boxed(m, screen, height, screen.width.min(90), "Saved filters", buffer);
+    let list = Rect { height: inner.height.saturating_sub(1), ..inner };
+    let names = m.saved.iter().map(|(name, _)| name.len()).max().unwrap_or(0).min(24);
+    let from = selected.saturating_sub(usize::from(list.height).saturating_sub(1));
+    for (i, (name, query)) in m.saved.iter().enumerate().skip(from).take(usize::from(list.height)) {
+        let y = list.y + (i - from) as u16;
+        let base = if i == selected { m.theme.selected(true) } else { Style::new() };
+        let name = Run::column(Tone::Strong, &format!("@{name}"), names + 1);
+        let room = usize::from(list.width).saturating_sub(name.columns() + 2);
+        let runs = [name, Run::new(Tone::Plain, "  "), Run::cut(Tone::Plain, query, room)];
+        put(buffer, list.x, y, list.width, &runs, m.theme, base);
+        if i == selected {
+            fill(buffer, Rect::new(list.x, y, list.width, 1), base);
+        }
+    }
+    let keys = row([
+        (Tone::Strong, "enter"),
+        (Tone::Dim, " uses it   "),
+        (Tone::Strong, "x"),
+        (Tone::Dim, " removes it   "),
+        (Tone::Strong, "esc"),
+        (Tone::Dim, " back"),
+    ]);
+    if inner.height > 1 {
+        put(buffer, inner.x, inner.bottom() - 1, inner.width, &keys, m.theme, Style::new());
+    }
+}
+
 fn draw_prompt(m: &Model, prompt: &Prompt, screen: Rect, buffer: &mut Buffer) -> (u16, u16) {
     let width = screen.width.min(80);
-    let title = wrap(prompt.what.title(), usize::from(width.saturating_sub(4)));
+    let title = wrap(&prompt.about, usize::from(width.saturating_sub(4)));
     let problem = prompt.problem.as_deref().map(|p| wrap(p, usize::from(width.saturating_sub(4)))).unwrap_or_default();
     let inner = boxed(m, screen, (title.len() + 1 + problem.len()) as u16 + 2, width, "", buffer);
     let titles: Vec<Row> = title.into_iter().map(|run| vec![run.toned(Tone::Strong)]).collect();
@@ -151,12 +208,14 @@ pub(crate) fn help_rows(m: &Model) -> Vec<Row> {
     for word in WORDS {
         entry(&format!("  {}:", word.name), "", &format!("{}: {}", word.values, word.about));
     }
+    entry("  @name", "", "a saved filter; with ctrl-s while writing a filter it is saved");
     entry("Mouse", "", "selects, scrolls, opens tabs; with shift held most terminals select text instead");
     entry("Marks", "", "");
     for (mark, about) in [
         ("✓ ✗ – ?", "the signature: valid, invalid, unsigned, not checked"),
         ("s P ·", "from Healthie's staging, production, or neither"),
-        ("×2 ↻ ★ ◆", "attempts, seems to repeat an earlier one, pinned, marked for the diff"),
+        ("↻ ×3", "seems to be an earlier one again; seems to have come three times"),
+        ("★ ◆ ✎", "pinned; marked for the diff; an attempt with a changed copy"),
     ] {
         entry(&format!("  {mark}"), "", about);
     }

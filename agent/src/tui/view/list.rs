@@ -6,8 +6,9 @@ use ratatui::style::{Modifier, Style};
 use tunnel_delivery::{AnswerClass, Environment, SignatureStatus, Summary, Timestamp};
 
 use super::super::model::{Focus, Model};
-use super::super::text::{Run, Tone, count, took};
+use super::super::text::{Run, Tone, count, span, took};
 use super::{fill, put};
+use crate::summary::repeat_mark;
 
 /// The columns that a line of this width has.
 #[derive(Clone, Copy)]
@@ -33,7 +34,7 @@ impl Columns {
             + 7
             + if took { 9 } else { 0 }
             + if attempts { 4 } else { 0 }
-            + 3;
+            + 4;
         let room = width.saturating_sub(fixed + 2);
         let event = (room * 3 / 5).min(44);
         Columns { date, millis, environment, took, attempts, event, resource: room.saturating_sub(event).min(60) }
@@ -48,12 +49,21 @@ pub(super) fn draw(m: &Model, area: Rect, rows: Rect, buffer: &mut Buffer) {
     let columns = Columns::of(usize::from(area.width));
     heading(m, columns, Rect { height: 1, ..area }, focused, buffer);
     let (lines, selected) = m.list.shown();
+    let mut lines = lines.peekable();
     let mut none = true;
-    for (i, line) in lines.take(usize::from(rows.height)).enumerate() {
+    for i in 0..usize::from(rows.height) {
+        let Some(line) = lines.next() else { break };
         none = false;
         let y = rows.y + i as u16;
-        let marked = m.marked.as_ref().is_some_and(|s| s.delivery.id == line.id);
-        let runs = runs(line, columns, marked);
+        let marked = m.marked.as_ref().is_some_and(|marked| marked.stored.delivery.id == line.id);
+        // All lines of a timeline are about the same resource.
+        let about = if m.filter.before.is_none() {
+            resource(line)
+        } else {
+            let older = lines.peek().map(|older| line.received_at.since(older.received_at));
+            older.map_or_else(|| "first".to_owned(), |after| format!("{} later", span(after)))
+        };
+        let runs = runs(line, &about, columns, marked);
         let base = if i == selected { m.theme.selected(focused) } else { Style::new() };
         // Colours on a reversed line would be backgrounds.
         let runs: Vec<Run> =
@@ -93,11 +103,15 @@ fn heading(m: &Model, c: Columns, area: Rect, focused: bool, buffer: &mut Buffer
     }
     runs.push(Run::column(Tone::Plain, "S", 2));
     runs.push(Run::column(Tone::Plain, "event", c.event + 1));
-    runs.push(Run::column(Tone::Plain, "resource", c.resource + 1));
+    let about = if m.filter.before.is_some() { "timeline" } else { "resource" };
+    runs.push(Run::column(Tone::Plain, about, c.resource + 1));
     runs.push(Run::column(Tone::Plain, "answer", 7));
     if c.took {
         runs.push(Run::right(Tone::Plain, "took", 8));
         runs.push(Run::new(Tone::Plain, " "));
+    }
+    if c.attempts {
+        runs.push(Run::column(Tone::Plain, "try", 4));
     }
     let used = put(buffer, area.x, area.y, area.width, &runs, m.theme, style);
     let (newest, oldest) = m.list.ends();
@@ -120,7 +134,7 @@ fn heading(m: &Model, c: Columns, area: Rect, focused: bool, buffer: &mut Buffer
     }
 }
 
-fn runs(s: &Summary, c: Columns, marked: bool) -> Vec<Run> {
+fn runs(s: &Summary, about: &str, c: Columns, marked: bool) -> Vec<Run> {
     let at = s.received_at.to_string();
     let mut out = vec![Run::new(Tone::Doubtful, if marked { "◆" } else { " " })];
     if c.date {
@@ -144,7 +158,7 @@ fn runs(s: &Summary, c: Columns, marked: bool) -> Vec<Run> {
     };
     out.push(Run::column(tone, event, c.event));
     out.push(Run::new(Tone::Plain, " "));
-    out.push(Run::column(Tone::Plain, &resource(s), c.resource));
+    out.push(Run::column(Tone::Plain, about, c.resource));
     out.push(Run::new(Tone::Plain, " "));
     let (tone, answer) = answer(s);
     out.push(Run::column(tone, &answer, 7));
@@ -154,10 +168,11 @@ fn runs(s: &Summary, c: Columns, marked: bool) -> Vec<Run> {
         out.push(Run::new(Tone::Plain, " "));
     }
     if c.attempts {
-        let many = if s.attempts > 1 { format!("×{}", s.attempts) } else { String::new() };
-        out.push(Run::column(Tone::Doubtful, &many, 4));
+        let many = if s.attempts > 1 { count(u64::from(s.attempts)) } else { String::new() };
+        out.push(Run::right(Tone::Doubtful, &many, 3));
+        out.push(Run::new(Tone::Plain, " "));
     }
-    out.push(Run::new(Tone::Doubtful, if s.duplicate_of.is_some() { "↻" } else { " " }));
+    out.push(Run::column(Tone::Doubtful, &repeat_mark(s), 2));
     out.push(Run::new(Tone::Doubtful, if s.pinned { "★" } else { " " }));
     out
 }

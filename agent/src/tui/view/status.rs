@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use super::super::keys::Action;
 use super::super::model::Model;
 use super::super::standing::{Standing, Whose};
 use super::super::text::{Run, Tone, age, count, size};
@@ -35,6 +36,7 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
         if let Some(Connection::Waiting { reason, .. }) = &s.connection {
             second.push(Run::new(Tone::Bad, reason));
         } else {
+            second.extend(paused(m));
             second.extend(target(s));
             second.extend(figures);
         }
@@ -42,6 +44,7 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
     } else {
         let mut one = first;
         one.push(Run::new(Tone::Plain, "  "));
+        one.extend(paused(m));
         one.extend(target(s));
         put(buffer, area.x, area.y, area.width, &one, m.theme, Style::new());
     }
@@ -50,9 +53,16 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
 fn connection(m: &Model, wide: bool) -> (Tone, String) {
     let s = &m.standing;
     let since = |at: Option<tunnel_delivery::Timestamp>| at.map(|at| age(m.now.since(at))).unwrap_or_default();
+    if let (Some(why), Whose::Ours | Whose::Others) = (&s.silent, s.whose) {
+        return (Tone::Bad, format!("✗ {why}"));
+    }
+    let agent = match (s.whose, s.pid) {
+        (Whose::Others, Some(pid)) if wide => format!("process {pid}, "),
+        _ => String::new(),
+    };
     match (&s.connection, s.whose) {
         (_, Whose::Store) => (Tone::Dim, "■ a store that no agent has open".into()),
-        (_, Whose::Others) => (Tone::Good, "● a running agent's".into()),
+        (None, Whose::Others) => (Tone::Dim, format!("● {agent}a running agent's")),
         (None, Whose::Ours) => (Tone::Dim, "○ starting".into()),
         (Some(Connection::Connected), _) => {
             let heard = match (s.heard, wide) {
@@ -60,13 +70,31 @@ fn connection(m: &Model, wide: bool) -> (Tone, String) {
                 (_, true) => format!(", heard {} ago", since(s.heard)),
                 (_, false) => format!(", ♥ {}", since(s.heard)),
             };
-            (Tone::Good, format!("● connected {}{heard}", since(s.since)))
+            let answers = match (s.round_trip, wide) {
+                (None, _) => String::new(),
+                (Some(ms), true) => format!(", answers in {}", millis(ms)),
+                (Some(ms), false) => format!(" ⇄ {}", millis(ms)),
+            };
+            (Tone::Good, format!("● {agent}connected {}{heard}{answers}", since(s.since)))
         }
-        (Some(Connection::Connecting { attempt }), _) => (Tone::Doubtful, format!("○ connecting, try {attempt}")),
-        (Some(Connection::Waiting { .. }), _) => (Tone::Bad, format!("○ no connection for {}", since(s.since))),
-        (Some(Connection::Refused { reason }), _) => (Tone::Bad, format!("✗ refused: {reason}")),
-        (Some(Connection::Closed), _) => (Tone::Dim, "○ closed".into()),
+        (Some(Connection::Connecting { attempt }), _) => {
+            (Tone::Doubtful, format!("○ {agent}connecting, try {attempt}"))
+        }
+        (Some(Connection::Waiting { .. }), _) => (Tone::Bad, format!("○ {agent}no connection for {}", since(s.since))),
+        (Some(Connection::Refused { reason }), _) => (Tone::Bad, format!("✗ {agent}refused: {reason}")),
+        (Some(Connection::Closed), _) => (Tone::Dim, format!("○ {agent}closed")),
     }
+}
+
+/// `0.4 ms`, `12 ms`.
+fn millis(ms: f64) -> String {
+    if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+}
+
+/// That nothing is forwarded, before everything else: it is easily forgotten.
+fn paused(m: &Model) -> Option<Run> {
+    let key = m.keys.first(Action::Pause).map_or_else(String::new, |key| format!(", {key} goes on"));
+    m.standing.paused.then(|| Run::new(Tone::Bad, &format!("‖ paused{key}  ")))
 }
 
 fn target(s: &Standing) -> Vec<Run> {
@@ -80,7 +108,8 @@ fn target(s: &Standing) -> Vec<Run> {
     }
     if let Some(health) = &s.health {
         let (tone, mark) = if health.ok { (Tone::Good, "✓") } else { (Tone::Bad, "✗") };
-        out.push(Run::new(tone, &format!("{mark} {} ×{}  ", health.last, count(health.in_a_row))));
+        let text = format!("{mark} {} {} in a row  ", health.last, count(health.in_a_row));
+        out.push(Run::new(tone, &text));
     } else if !out.is_empty() {
         out.push(Run::new(Tone::Plain, " "));
     }
@@ -89,16 +118,18 @@ fn target(s: &Standing) -> Vec<Run> {
 
 fn figures(s: &Standing) -> Vec<Run> {
     let mut out = Vec::new();
+    // What waits is what one must know; the rest gives way to it.
+    if s.queued > 0 {
+        let more = if s.queued_more { "+" } else { "" };
+        out.push(Run::new(Tone::Doubtful, &format!("{}{more} to forward  ", count(s.queued))));
+    }
+    if s.at_relay > 0 {
+        out.push(Run::new(Tone::Doubtful, &format!("{} at the relay  ", count(s.at_relay))));
+    }
     if s.whose == Whose::Ours {
-        out.push(Run::new(Tone::Plain, &format!("+{} ", count(s.came))));
+        out.push(Run::new(Tone::Plain, &format!("{} came ", count(s.came))));
         out.push(Run::new(Tone::Good, &format!("✓{} ", count(s.succeeded))));
         out.push(Run::new(if s.failed > 0 { Tone::Bad } else { Tone::Dim }, &format!("✗{} ", count(s.failed))));
-        if s.queued > 0 {
-            out.push(Run::new(Tone::Doubtful, &format!("{} wait for the handler ", count(s.queued))));
-        }
-        if s.at_relay > 0 {
-            out.push(Run::new(Tone::Doubtful, &format!("{} wait at the relay ", count(s.at_relay))));
-        }
         if s.left_out > 0 {
             out.push(Run::new(Tone::Dim, &format!("({} not counted) ", count(s.left_out))));
         }

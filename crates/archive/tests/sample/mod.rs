@@ -123,6 +123,7 @@ pub(crate) fn attempt(n: u64) -> Attempt {
         target: "http://localhost:3000/hook".into(),
         cause: if dice.below(2) == 0 { Cause::Forward } else { Cause::Replay },
         resigned: dice.below(2) == 0,
+        edited: dice.below(2) == 0,
         status: (!refused).then_some([200, 302, 404, 500][usize::try_from(dice.below(4)).unwrap()]),
         error: refused.then(|| AttemptError { kind: ErrorKind::Connect, message: "nothing listens there".into() }),
         duration: Duration::from_micros(dice.below(1_000_000)),
