@@ -93,8 +93,7 @@ async fn what_failed_is_tried_again_and_holds_up_nothing() {
         "the second delivery overtakes the first one's next try"
     );
     agent.stop(session).await.unwrap();
-    let numbers: Vec<_> =
-        handler.seen.all().iter().map(|r| head_line(r, "Healthie-Tunnel-Attempt").unwrap()).collect();
+    let numbers: Vec<_> = handler.seen.all().iter().map(|r| head_line(r, "Healthie-Tunnel-Attempt").unwrap()).collect();
     assert_eq!(numbers, ["1", "1", "2", "3", "4"]);
     let attempts = stored(data.path(), 1).attempts;
     assert_eq!(attempts.iter().map(|a| a.status.unwrap()).collect::<Vec<_>>(), [503, 503, 503, 200]);

@@ -99,8 +99,7 @@ fn the_answer_mode_is_switched_under_load_and_nothing_is_lost() {
 #[test]
 fn the_tunnel_s_other_agents_hear_of_it() {
     let world = World::connected(AnswerMode::Ack);
-    let mut other =
-        world.stage.agent("other").relay(&world.relay.url(), &world.token).target(&world.handler.url());
+    let mut other = world.stage.agent("other").relay(&world.relay.url(), &world.token).target(&world.handler.url());
     other.start();
     world.agent.run(&["answer", "passthrough"]).ok();
     for agent in [&world.agent, &other] {
@@ -177,7 +176,10 @@ fn a_replay_says_that_it_is_one_unless_it_is_told_not_to() {
     world.agent.start();
     world.agent.run(&["replay", &id]).ok();
     let last = world.handler.wait_for(3).remove(2).message;
-    assert!(last.headers.iter().all(|(name, _)| !name.to_ascii_lowercase().starts_with(b"healthie-tunnel")), "{last:?}");
+    assert!(
+        last.headers.iter().all(|(name, _)| !name.to_ascii_lowercase().starts_with(b"healthie-tunnel")),
+        "{last:?}"
+    );
 }
 
 #[test]
