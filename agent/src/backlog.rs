@@ -45,6 +45,16 @@ pub(crate) struct Job {
     pub(crate) summary: Summary,
 }
 
+/// How many at once, and when.
+pub(crate) struct Pace {
+    /// How many deliveries are handed over at once.
+    pub(crate) concurrency: usize,
+    /// Whether any are.
+    pub(crate) pause: Pause,
+    /// Spreads the pauses before what is tried again.
+    pub(crate) chance: Chance,
+}
+
 /// What is to be done.
 enum Due {
     /// A delivery that came.
@@ -134,9 +144,7 @@ impl Backlog {
         self: Arc<Self>,
         hand: Hand,
         policy: Arc<Policy>,
-        concurrency: usize,
-        pause: Pause,
-        chance: Chance,
+        Pace { concurrency, pause, chance }: Pace,
         mut stop: watch::Receiver<bool>,
         inflight: Inflight,
     ) {

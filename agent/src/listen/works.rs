@@ -13,7 +13,7 @@ use tunnel_signature::Secret;
 use super::asking::{self, Asking, Question};
 use super::driver::{Chance, Connecting, DriveError, Driver};
 use super::progress::Progress;
-use crate::backlog::Backlog;
+use crate::backlog::{Backlog, Pace};
 use crate::control::Steering;
 use crate::dial::Dialer;
 use crate::forward::{Client, HostHeader, Interrupt};
@@ -146,9 +146,7 @@ impl Works {
             let run = Arc::clone(&backlog).run(
                 hand.clone(),
                 Arc::clone(&policy),
-                parts.concurrency,
-                pause.clone(),
-                Arc::clone(&parts.chance),
+                Pace { concurrency: parts.concurrency, pause: pause.clone(), chance: Arc::clone(&parts.chance) },
                 stop.subscribe(),
                 inflight.clone(),
             );
