@@ -97,8 +97,8 @@ pub(crate) struct Args {
     /// Give one up so long after its first try
     #[arg(long, value_name = "TIME", default_value = "10m", requires = "until_success", value_parser = arguments::span, help_heading = "How")]
     within: Duration,
-    /// Disorder, separated by commas: `twice` sends each once more, up to 8 requests later (twice=20%: a fifth of them); `shuffle` mixes their
-    /// order; `late=10m` holds a fifth of them back, each for up to ten minutes (late=10m:50%: half of them; --speed counts here too); `drop=5%`
+    /// Disorder, separated by commas: `twice` sends each once more, with up to 8 other deliveries between (twice=20%: a fifth of them); `shuffle`
+    /// mixes their order; `late=10m` holds a fifth of them back, each for up to ten minutes (late=10m:50%: half of them; --speed counts here too); `drop=5%`
     /// leaves some out
     #[arg(long, value_name = "WHAT", help_heading = "How")]
     chaos: Option<Chaos>,
@@ -267,12 +267,12 @@ fn ended(summary: &Summary, plan: &Plan, context: &mut Context) -> Result<(), Fa
         let kind = if e.kind == Kind::Negative { Kind::Negative } else { Kind::Usage };
         return Err(Failure { kind: Some(kind), message: e.message.clone(), hint: e.hint.clone() });
     }
-    let of = s.ok + s.failed;
+    let of = report::thousands(s.ok + s.failed);
     if s.sent > 0 && s.unreachable == s.sent {
         return Err(Failure::unreachable(format!("none of {of} could be delivered: nobody is there")));
     }
     if s.failed > 0 {
-        return Err(Failure::negative(format!("{} of {of} were not answered 2xx", s.failed)));
+        return Err(Failure::negative(format!("{} of {of} were not answered 2xx", report::thousands(s.failed))));
     }
     if s.left.is_some() {
         return Err(Failure { message: String::new(), ..Failure::negative("") });
@@ -318,7 +318,7 @@ async fn preview(control: &Control, plan: &Plan, json: bool, context: &mut Conte
     failed?;
     out.flush()?;
     let left_out = if dropped > 0 { format!(", {dropped} left out") } else { String::new() };
-    out.message(&format!("{requests} would be sent{left_out}; nothing was"));
+    out.message(&format!("{} would be sent{left_out}; nothing was", report::thousands(requests)));
     match (requests + dropped, refused) {
         (0, _) => Err(Failure::negative("nothing is stored that fits")),
         (_, 0) => Ok(()),
