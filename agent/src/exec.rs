@@ -60,6 +60,7 @@ impl Exec {
             target: format!("{COMMAND}{}", cut(&self.command, MOST_NAMED)),
             cause,
             resigned: false,
+            edited: false,
             status: None,
             error,
             duration: began.elapsed(),

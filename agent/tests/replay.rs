@@ -15,7 +15,7 @@ use healthie_tunnel::control::{Control, Local};
 use healthie_tunnel::dial::Trust;
 use healthie_tunnel::forward::HostHeader;
 use healthie_tunnel::policy::Policy;
-use healthie_tunnel::replay::{self, Pace, Plan, Selection, Told};
+use healthie_tunnel::replay::{self, Pace, Plan, Selection, Told, UntilSuccess};
 use serde_json::Value;
 use support::{Seen, Server, answering, patiently, read_request, serve};
 use tokio::io::AsyncWriteExt as _;
@@ -342,5 +342,14 @@ async fn a_stop_waits_for_what_is_under_way_and_tells_what_is_left() {
     plan.pace = Pace { interval: Duration::from_secs(3600), ..Pace::default() };
     let summary = patiently("the stop", replay::run(&control, &plan, first, std::future::pending())).await.unwrap();
     assert_eq!((summary.sent, summary.left.unwrap().requests), (1, 39));
+    // What waits to be tried again is given up, and a stop after the last one leaves nothing.
+    let never = answering(NO).await;
+    plan.copy.to = Some(never.port.to_string().parse().unwrap());
+    plan.limit = Some(1);
+    let hour = Duration::from_secs(3600);
+    let until_success = Some(UntilSuccess { pause: hour, tries: 9, within: hour * 9 });
+    plan.pace = Pace { until_success, ..Pace::default() };
+    let summary = patiently("the end", replay::run(&control, &plan, first, std::future::pending())).await.unwrap();
+    assert_eq!((summary.sent, summary.failed, summary.given_up, summary.left), (1, 1, 1, None));
     control.close().await;
 }

@@ -57,7 +57,7 @@ impl fmt::Display for Share {
 /// Disorder that a handler must be able to live with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Chaos {
-    /// These are sent once more, up to eight deliveries later.
+    /// These are sent once more, with up to eight other deliveries between.
     pub twice: Share,
     /// All are sent in another order.
     pub shuffle: bool,

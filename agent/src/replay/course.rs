@@ -16,7 +16,7 @@ use super::chaos::{Chaos, Roll, roll};
 pub const MOST_SHUFFLED: usize = 1_000_000;
 /// The most late ones that are held back at a time; while there are so many no other is late.
 pub const MOST_HELD: usize = 1_000_000;
-/// A repeat comes at most so many requests later.
+/// At most so many other deliveries come between the two of a repeat.
 const MOST_GAP: u64 = 8;
 
 /// A delivery of the selection.
@@ -242,7 +242,7 @@ impl Course {
     }
 
     /// The next request, if it is known.
-    pub fn next(&mut self) -> Step {
+    pub fn step(&mut self) -> Step {
         loop {
             let late = self.late.peek().map(|Reverse((at, ..))| *at);
             let (at, copy) = match (late, self.ready.front()) {

@@ -75,7 +75,9 @@ pub async fn run(
             stopping |= told(Told::Counted(manner.requests(all))).is_break();
         }
         if stopping {
-            summary.given_up += pacer.stop() as u64;
+            let given_up = pacer.stop() as u64;
+            summary.given_up += given_up;
+            summary.failed += given_up;
             stopping = false;
             place.stopped = true;
         }
@@ -126,7 +128,9 @@ pub async fn run(
     // Counting what is left is not part of it.
     summary.end(began.elapsed());
     if place.stopped {
-        summary.left = Some(left(&mut items, &pacer, plan, &manner, &place).await);
+        let left = left(&mut items, &pacer, plan, &manner, &place).await;
+        // A stop that comes with the last answer stops nothing.
+        summary.left = Some(left).filter(|l| l.requests > 0 || l.or_more);
     }
     Ok(summary)
 }

@@ -97,8 +97,8 @@ pub(crate) struct Args {
     /// Give one up so long after its first try
     #[arg(long, value_name = "TIME", default_value = "10m", requires = "until_success", value_parser = arguments::span, help_heading = "How")]
     within: Duration,
-    /// Disorder, separated by commas: `twice` sends each once more, up to 8 requests later (twice=20%: a fifth of them); `shuffle` mixes their
-    /// order; `late=10m` holds a fifth of them back, each for up to ten minutes (late=10m:50%: half of them; --speed counts here too); `drop=5%`
+    /// Disorder, separated by commas: `twice` sends each once more, with up to 8 other deliveries between (twice=20%: a fifth of them); `shuffle`
+    /// mixes their order; `late=10m` holds a fifth of them back, each for up to ten minutes (late=10m:50%: half of them; --speed counts here too); `drop=5%`
     /// leaves some out
     #[arg(long, value_name = "WHAT", help_heading = "How")]
     chaos: Option<Chaos>,
@@ -132,15 +132,13 @@ fn speed(text: &str) -> Result<f64, String> {
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings =
         Gather::default().one("data", &args.data.data).many("secret", &args.secrets.secrets).load(context)?;
-    // Before anything else, so that Ctrl-C is heard from the beginning.
-    let stop = signals::end();
     let (dry_run, json, yes, edit, sign) = (args.dry_run, args.json, args.yes, args.edit, !args.no_resign);
     let (mut plan, after) = plan(args)?;
     if let Selection::Query(query) = &mut plan.selection {
         *query = filters::check(query, &inspect::saved(&settings)?.0)?;
     }
     let control = arguments::local(&settings)?.connect().await?;
-    let done = on(&control, plan, after, Wish { dry_run, json, yes, edit, sign }, stop, context).await;
+    let done = on(&control, plan, after, Wish { dry_run, json, yes, edit, sign }, context).await;
     control.close().await;
     done
 }
@@ -203,7 +201,6 @@ async fn on(
     mut plan: Plan,
     after: Option<String>,
     wish: Wish,
-    stop: impl Future<Output = ()>,
     context: &mut Context,
 ) -> Result<(), Failure> {
     if let Some(after) = after {
@@ -236,11 +233,13 @@ async fn on(
     if plan.manner.chaos.any() && !wish.json {
         context.out.message(&format!("--seed {} does the same again", plan.manner.seed));
     }
-    let bar = Bar::new(on_terminal && !one, counted.map(|n| plan.manner.requests(n)));
+    // JSON on the same screen would run into it.
+    let shown = on_terminal && !one && !(wish.json && std::io::stdout().is_terminal());
+    let bar = Bar::new(shown, counted.map(|n| plan.manner.requests(n)));
     let mut report = Report::new(wish.json, named, bar);
     let summary = {
         let out = &mut context.out;
-        replay::run(control, &plan, |told| report.told(&told, out), stop).await
+        replay::run(control, &plan, |told| report.told(&told, out), signals::end()).await
     };
     drop(report.end());
     report.failed()?;
@@ -268,12 +267,12 @@ fn ended(summary: &Summary, plan: &Plan, context: &mut Context) -> Result<(), Fa
         let kind = if e.kind == Kind::Negative { Kind::Negative } else { Kind::Usage };
         return Err(Failure { kind: Some(kind), message: e.message.clone(), hint: e.hint.clone() });
     }
-    let of = s.ok + s.failed;
+    let of = report::thousands(s.ok + s.failed);
     if s.sent > 0 && s.unreachable == s.sent {
         return Err(Failure::unreachable(format!("none of {of} could be delivered: nobody is there")));
     }
     if s.failed > 0 {
-        return Err(Failure::negative(format!("{} of {of} were not answered 2xx", s.failed)));
+        return Err(Failure::negative(format!("{} of {of} were not answered 2xx", report::thousands(s.failed))));
     }
     if s.left.is_some() {
         return Err(Failure { message: String::new(), ..Failure::negative("") });
@@ -319,7 +318,7 @@ async fn preview(control: &Control, plan: &Plan, json: bool, context: &mut Conte
     failed?;
     out.flush()?;
     let left_out = if dropped > 0 { format!(", {dropped} left out") } else { String::new() };
-    out.message(&format!("{requests} would be sent{left_out}; nothing was"));
+    out.message(&format!("{} would be sent{left_out}; nothing was", report::thousands(requests)));
     match (requests + dropped, refused) {
         (0, _) => Err(Failure::negative("nothing is stored that fits")),
         (_, 0) => Ok(()),
