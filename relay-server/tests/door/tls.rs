@@ -219,3 +219,22 @@ async fn pairs_that_do_not_go_together_are_told_at_the_start() {
     let said = refused.to_string();
     assert!(said.contains("the key is not the certificate's") && said.contains("server.key"), "{said}");
 }
+
+#[tokio::test]
+async fn one_that_has_ended_is_no_reason_not_to_start_and_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["relay.test".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pair = PairFiles { cert: dir.path().join("c.pem"), key: dir.path().join("k.pem") };
+    std::fs::write(&pair.cert, params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+    let relay = crate::visitor::relay(&dir.path().join("data"), |config| {
+        config.https = Some(Https::with_pair("127.0.0.1:0".parse().unwrap(), pair));
+    })
+    .await;
+    let (status, said) = readyz(&relay).await;
+    assert_eq!((status, &said["certificates"][0]["state"]), (503, &"expired".into()), "{said}");
+    assert_eq!(said["certificates"][0]["expires_at"], "2020-01-01T00:00:00.000000Z");
+    relay.stop().await;
+}
