@@ -94,7 +94,7 @@ async fn key_exchange_is_post_quantum_and_both_versions_are_spoken() {
 async fn each_name_gets_its_certificate() {
     let stand = Stand::new();
     let (one, two) = (stand.pair("one", &["relay.test", "*.relay.test"]), stand.pair("two", &["hooks.example.test"]));
-    let relay = stand.relay(vec![one.clone(), two.clone()]).await;
+    let relay = stand.relay(vec![two.clone(), one.clone()]).await;
     let to = relay.addresses().https.unwrap();
     for (name, pair) in [("team.relay.test", &one), ("relay.test", &one), ("hooks.example.test", &two)] {
         assert_eq!(shown(&stand.visitor().visit(to, name).await.unwrap()), leaf(pair), "{name}");
