@@ -149,6 +149,8 @@ async fn sender(stream: &mut (impl AsyncRead + Unpin), peer: IpAddr, door: &Door
     match tokio::time::timeout(door.shared.config.limits.tls_time, preface::read(stream)).await {
         Ok(Ok(preface::Client::At(client))) => Some(client),
         Ok(Ok(preface::Client::Peer)) => Some(peer),
+        // It looks whether somebody listens, as balancers do.
+        Ok(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => None,
         Ok(Err(e)) => {
             warn!(proxy = %peer, error = %e, "a trusted proxy did not say by the PROXY protocol who connects; is it set up for it?");
             None

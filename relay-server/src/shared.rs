@@ -188,11 +188,7 @@ impl Shared {
             return by_host.into_iter().chain([format!("{public}/t/{tunnel}")]).collect();
         }
         if let (Some(https), Some(host)) = (proxied, host) {
-            let scheme = if https { "https" } else { "http" };
-            let port = host.rsplit_once(':').filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit()));
-            let port = port.map_or_else(String::new, |(_, port)| format!(":{port}"));
-            let by_host = self.domain.as_ref().map(|domain| format!("{scheme}://{tunnel}.{}{port}", domain.as_str()));
-            return by_host.into_iter().chain([format!("{scheme}://{host}/t/{tunnel}")]).collect();
+            return proxied_urls(self.domain.as_ref(), tunnel, https, host);
         }
         let (scheme, port, usual) = match (self.ports.https, self.ports.http) {
             (Some(port), _) => ("https", port, 443),
@@ -212,5 +208,30 @@ impl Shared {
             urls.push(format!("{scheme}://{host}{port}/t/{tunnel}"));
         }
         urls
+    }
+}
+
+/// Where senders reach a tunnel through the proxy by which an agent came to this host.
+fn proxied_urls(domain: Option<&Domain>, tunnel: &TunnelName, https: bool, host: &str) -> Vec<String> {
+    let scheme = if https { "https" } else { "http" };
+    let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    let port = port.map_or_else(String::new, |(_, port)| format!(":{port}"));
+    let by_host = domain.map(|domain| format!("{scheme}://{tunnel}.{}{port}", domain.as_str()));
+    by_host.into_iter().chain([format!("{scheme}://{host}/t/{tunnel}")]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_a_proxy_the_world_comes_by_its_scheme_and_port() {
+        let (domain, team) = (Domain::new("relay.test"), "team".parse().unwrap());
+        let urls = |domain, https, host| proxied_urls(domain, &team, https, host);
+        let by_both = ["https://team.relay.test", "https://relay.test/t/team"];
+        assert_eq!(urls(domain.as_ref(), true, "relay.test"), by_both);
+        let by_both = ["http://team.relay.test:8080", "http://relay.test:8080/t/team"];
+        assert_eq!(urls(domain.as_ref(), false, "relay.test:8080"), by_both);
+        assert_eq!(urls(None, true, "[::1]"), ["https://[::1]/t/team"]);
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{Authority, Connection, Process, eventually, skipped};
 
-/// An ACME server and its DNS. All names resolve to [`Pebble::address`], an address of loopback that nobody else uses: so its ports are free.
+/// An ACME server and its DNS. All names resolve to one address of loopback that nobody else uses: so its ports are free.
 pub struct Pebble {
     address: Ipv4Addr,
     root: PathBuf,

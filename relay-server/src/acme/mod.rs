@@ -100,14 +100,14 @@ impl Keeper {
     ) -> Result<Keeper, AcmeError> {
         let folder = Folder::open(data, &settings.directory)?;
         let current = match folder.certificate() {
-            Ok(Some(pair)) if pair.is_for(&settings.names) => {
-                info!(names = %pair.names.join(" "), expires_at = %pair.not_after, "the certificate from ACME is in force");
+            Ok(Some(pair)) => {
+                let names = pair.names.join(" ");
+                info!(%names, expires_at = %pair.not_after, "the certificate from ACME is in force");
+                if !pair.is_for(&settings.names) {
+                    info!(%names, "it is not for all names of the settings; asking for one that is");
+                }
                 tls.certificates.put(tls.certificates.acme_slot(), pair.clone());
                 Some(pair)
-            }
-            Ok(Some(pair)) => {
-                info!(had = %pair.names.join(" "), "the stored certificate is not for all names; asking for a new one");
-                None
             }
             Ok(None) => None,
             Err(e) => {
@@ -123,6 +123,7 @@ impl Keeper {
         let slot = self.tls.certificates.acme_slot();
         let mut failures = 0;
         let mut chance = Chance::draw();
+        let mut soonest = self.clock.now();
         let mut next = self.plan(chance).await;
         loop {
             self.tls.certificates.plan(slot, next);
@@ -135,7 +136,7 @@ impl Keeper {
             if !asked && self.clock.now() < next {
                 // While it fails, the plan is to try again and not what the server suggests.
                 if failures == 0 {
-                    next = self.plan(chance).await;
+                    next = self.plan(chance).await.max(soonest);
                 }
                 continue;
             }
@@ -143,7 +144,8 @@ impl Keeper {
             match self.renew().await {
                 Ok(()) => {
                     failures = 0;
-                    next = self.plan(chance).await;
+                    soonest = later(self.clock.now(), self.rest());
+                    next = self.plan(chance).await.max(soonest);
                 }
                 Err(e) => {
                     failures += 1;
@@ -160,9 +162,16 @@ impl Keeper {
 
     /// When to renew what is in force; now, if nothing is.
     async fn plan(&mut self, chance: Chance) -> Timestamp {
-        let Some(pair) = self.current.clone() else { return self.clock.now() };
+        let Some(pair) = self.current.clone().filter(|pair| pair.is_for(&self.settings.names)) else {
+            return self.clock.now();
+        };
         let window = self.suggested(&pair).await;
         schedule::renew_at(pair.not_before, pair.not_after, window, chance)
+    }
+
+    /// How long what is in force is kept in any case.
+    fn rest(&self) -> Duration {
+        self.current.as_ref().map_or(Duration::ZERO, |pair| schedule::rest(pair.not_before, pair.not_after))
     }
 
     /// The time in which the server would have it renewed, if it says so.

@@ -43,6 +43,12 @@ pub(crate) fn renew_at(
     planned.min(at_latest)
 }
 
+/// How long a certificate is kept after it was issued, whatever is suggested: a server whose windows are always over, or a clock that is wrong, must
+/// not make the relay ask again and again.
+pub(crate) fn rest(not_before: Timestamp, not_after: Timestamp) -> Duration {
+    (not_after.since(not_before) / 10).min(Duration::from_secs(3600))
+}
+
 /// How long to wait after so many failures in a row: doubling, and a quarter more or less.
 pub(crate) fn again_after(failures: u32, limited: bool, Chance(chance): Chance) -> Duration {
     let wait = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST);
@@ -85,6 +91,13 @@ mod tests {
         assert!(waits[..5].iter().sum::<Duration>() > Duration::from_secs(45 * 60), "{waits:?}");
         assert!(again_after(u32::MAX, false, Chance(0.999)) < Duration::from_secs(8 * 3600));
         assert!(again_after(1, true, Chance(0.0)) >= Duration::from_secs(45 * 60));
+    }
+
+    #[test]
+    fn a_new_one_rests_for_an_hour_and_a_short_one_for_a_tenth() {
+        assert_eq!(rest(day(0.0), day(90.0)), Duration::from_secs(3600));
+        assert_eq!(rest(day(0.0), day(1.0 / 24.0)), Duration::from_secs(360));
+        assert_eq!(rest(day(1.0), day(0.0)), Duration::ZERO);
     }
 
     proptest! {

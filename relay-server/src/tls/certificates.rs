@@ -241,8 +241,8 @@ mod tests {
         let certificates = Certificates::new(2, false);
         let (wild, own) = (pair(&["relay.test", "*.relay.test"]), pair(&["own.relay.test"]));
         assert!(certificates.table.load().pick(Some("relay.test"), &ALL).is_none(), "none is there yet");
-        certificates.put(0, wild.clone());
-        certificates.put(1, own.clone());
+        certificates.put(0, own.clone());
+        certificates.put(1, wild.clone());
         let table = certificates.table.load();
         let got = |name: Option<&str>| {
             let key = table.pick(name, &ALL).unwrap();
@@ -251,9 +251,9 @@ mod tests {
         assert_eq!(got(Some("own.relay.test")), "own");
         assert_eq!(got(Some("OWN.relay.test")), "own");
         assert_eq!(got(Some("other.relay.test")), "wild");
-        assert_eq!(got(Some("a.b.relay.test")), "wild");
-        assert_eq!(got(None), "wild");
-        assert_eq!(got(Some("strange.test")), "wild");
+        assert_eq!(got(Some("a.b.relay.test")), "own", "a wildcard is for one label");
+        assert_eq!(got(None), "own");
+        assert_eq!(got(Some("strange.test")), "own");
     }
 
     #[test]

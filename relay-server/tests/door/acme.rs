@@ -131,10 +131,20 @@ async fn a_name_is_proved_in_a_handshake_and_renewed_without_dropping_a_connecti
     }
     assert_eq!(files, 2, "an account and a certificate");
     relay.stop().await;
-    let nobody = Acme { directory: acme.directory.clone(), root: Some("/nowhere".into()), ..acme };
+    let nobody = Acme { root: Some("/nowhere".into()), ..acme.clone() };
     let relay = start(&pebble, &data, nobody).await;
     until_ready(&relay).await;
     assert_eq!(shown(&visitor.visit(pebble.https(), "relay.test").await.unwrap()), new);
+    relay.stop().await;
+
+    // One name more: what there is stays in force until there is one for all.
+    let names = ["relay.test", "team.relay.test", "more.relay.test"].map(str::to_owned).to_vec();
+    let relay =
+        start(&pebble, &data, Acme { names: names.clone(), root: Some("/nowhere".into()), ..acme.clone() }).await;
+    assert_eq!(until_ready(&relay).await["names"].as_array().unwrap().len(), 2);
+    relay.stop().await;
+    let relay = start(&pebble, &data, Acme { names, ..acme }).await;
+    until(&relay, "a certificate with the new name", |_, c| c["names"].to_string().contains("more.relay.test")).await;
     relay.stop().await;
 }
 

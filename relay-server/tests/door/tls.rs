@@ -94,7 +94,7 @@ async fn key_exchange_is_post_quantum_and_both_versions_are_spoken() {
 async fn each_name_gets_its_certificate() {
     let stand = Stand::new();
     let (one, two) = (stand.pair("one", &["relay.test", "*.relay.test"]), stand.pair("two", &["hooks.example.test"]));
-    let relay = stand.relay(vec![one.clone(), two.clone()]).await;
+    let relay = stand.relay(vec![two.clone(), one.clone()]).await;
     let to = relay.addresses().https.unwrap();
     for (name, pair) in [("team.relay.test", &one), ("relay.test", &one), ("hooks.example.test", &two)] {
         assert_eq!(shown(&stand.visitor().visit(to, name).await.unwrap()), leaf(pair), "{name}");
@@ -218,4 +218,23 @@ async fn pairs_that_do_not_go_together_are_told_at_the_start() {
     let Err(refused) = Relay::start(config).await else { panic!("it started") };
     let said = refused.to_string();
     assert!(said.contains("the key is not the certificate's") && said.contains("server.key"), "{said}");
+}
+
+#[tokio::test]
+async fn one_that_has_ended_is_no_reason_not_to_start_and_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["relay.test".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pair = PairFiles { cert: dir.path().join("c.pem"), key: dir.path().join("k.pem") };
+    std::fs::write(&pair.cert, params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+    let relay = crate::visitor::relay(&dir.path().join("data"), |config| {
+        config.https = Some(Https::with_pair("127.0.0.1:0".parse().unwrap(), pair));
+    })
+    .await;
+    let (status, said) = readyz(&relay).await;
+    assert_eq!((status, &said["certificates"][0]["state"]), (503, &"expired".into()), "{said}");
+    assert_eq!(said["certificates"][0]["expires_at"], "2020-01-01T00:00:00.000000Z");
+    relay.stop().await;
 }
