@@ -227,12 +227,12 @@ fn look_for(
 /// Whether the list begins with this delivery.
 fn shows_first(screen: &Screen, facts: Facts) -> bool {
     let clock = clock(facts);
-    screen.top().is_some_and(|line| line.contains(&clock))
+    screen.top().is_some_and(|line| line.contains(&clock) && line.contains(facts.event))
 }
 
 /// When it came, as the list shows it.
 fn clock(facts: Facts) -> String {
-    facts.at().to_string().get(11..23).unwrap_or_default().to_owned()
+    facts.at().to_string().get(11..19).unwrap_or_default().to_owned()
 }
 
 fn ms(took: Duration) -> f64 {
