@@ -232,10 +232,10 @@ fn an_attempt_is_compared_with_any_other() {
     assert!(b.shows("This attempt is marked"), "{}", b.text());
     b.press("w<<>");
     assert!(b.shows("- X-Try: 1") && b.shows("+ X-Try: 0") && b.shows("attempt 1 of 2"), "{}", b.text());
-    b.press("<esc><esc>j");
+    b.press("w<tab>jw");
     assert!(b.shows("- 503") && b.shows("+ 200"), "{}", b.text());
     // The same key takes the mark away, but only on what is marked.
-    b.press("k5<enter>>d");
+    b.press("w<tab>k5<enter>>d");
     assert!(b.m.marked.is_none(), "{}", b.text());
 }
 
@@ -256,8 +256,8 @@ fn a_filter_is_saved_used_and_removed() {
     assert!(b.m.filter.error.is_none(), "{}", b.text());
     b.press("<enter>");
     assert!(b.shows("no filter is saved as fail"), "{}", b.text());
-    b.press("ing type:BillingItem<enter>");
-    assert_eq!(b.m.filter.written_out, "status:5xx type:BillingItem");
+    b.press("ing is:pinned<enter>");
+    assert_eq!(b.m.filter.written_out, "status:5xx is:pinned");
     assert!(b.m.list.len() < 12 && b.m.list.len() > 0);
     b.press("<esc>F<enter>");
     assert_eq!((b.m.filter.text.as_str(), b.m.list.len()), ("@failing", 12));
