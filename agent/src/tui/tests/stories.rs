@@ -335,8 +335,12 @@ fn a_repeat_is_counted_at_what_it_repeats() {
 #[test]
 fn a_resource_has_a_timeline() {
     let mut b = bench();
+    let mut later = sample::stored(64);
+    later.event.as_mut().unwrap().resource_id = Some("12014".into());
+    b.put(later);
     b.press("o");
     assert_eq!(b.m.filter.text, "type:Goal resource:12014");
+    assert!(b.line("08:34:56").contains("7.5 s later") && b.line("08:34:48").contains("first"), "{}", b.text());
     b.press("o");
     assert_eq!(b.m.filter.text, "");
 }

@@ -89,6 +89,7 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
             match (&a.error, a.status) {
                 (Some(e), _) => m.complain(format!("sent again: {}", e.message)),
                 (None, Some(status)) if a.succeeded() => m.say(format!("sent again: {status} in {took}")),
+                (None, None) if a.succeeded() => m.say(format!("given again, ended well after {took}")),
                 (None, status) => m.complain(format!("sent again: {} answered {}", a.target, status.unwrap_or(0))),
             }
             // An agent in this process tells of the attempt by itself.
