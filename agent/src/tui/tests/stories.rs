@@ -333,6 +333,27 @@ fn a_repeat_is_counted_at_what_it_repeats() {
 }
 
 #[test]
+fn what_is_wanted_before_a_delivery_is_read_is_done_when_it_is() {
+    let mut b = bench();
+    // Both keys come before the store has answered.
+    let key = |c| {
+        Message::Key(ratatui::crossterm::event::KeyEvent::new(
+            ratatui::crossterm::event::KeyCode::Char(c),
+            KeyModifiers::NONE,
+        ))
+    };
+    let mut effects = super::update(&mut b.m, key('j'));
+    effects.extend(super::update(&mut b.m, key('y')));
+    assert!(b.m.dialog.is_none());
+    for effect in effects {
+        if let Some(answer) = b.answer(effect) {
+            b.happens(answer);
+        }
+    }
+    assert!(b.shows("curl line"), "{}", b.text());
+}
+
+#[test]
 fn a_resource_has_a_timeline() {
     let mut b = bench();
     let mut later = sample::stored(64);
