@@ -40,7 +40,7 @@ async fn one_story_from_the_first_screen_to_the_last() {
     t.press("4");
     t.shows("What was signed");
     t.press("6");
-    t.shows("GraphQL");
+    t.shows("no query for it is known");
     // Sent again, and the attempt is there.
     t.press("r");
     t.shows("sent again: 200");

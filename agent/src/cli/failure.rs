@@ -72,7 +72,10 @@ impl From<ListenError> for Failure {
                 Kind::Usage,
                 "stop that agent, or choose another folder with --data; every other command works beside it",
             ),
-            ListenError::Archive(ArchiveError::Held { .. }) => (Kind::Usage, "choose another folder with --data"),
+            ListenError::Archive(ArchiveError::Held { .. }) => (
+                Kind::Usage,
+                "an open `inspect` keeps it: close that, start `listen`, and `inspect` works beside it; or choose another folder with --data",
+            ),
             ListenError::Refused(_) => (
                 Kind::Unreachable,
                 "check --relay, --token, --tunnel and, for a certificate of your own, --ca (`healthie-tunnel config` shows them)",

@@ -8,7 +8,7 @@ use tunnel_delivery::{DeliveryId, Stored, Timestamp};
 
 use super::doc::{Doc, Form};
 use super::edit::Draft;
-use super::keys::KeyMap;
+use super::keys::{Action, KeyMap};
 use super::message::{Batch, Effect, FixtureTo};
 use super::standing::Standing;
 use super::text::{Row, Tone};
@@ -50,6 +50,8 @@ pub(crate) struct Model {
     pub(crate) eager: bool,
     /// A delivery whose last attempt is to be shown once it is read again.
     pub(crate) show_last_attempt: Option<DeliveryId>,
+    /// What is to be done with a delivery once it is read.
+    pub(crate) pending: Option<(DeliveryId, Action)>,
     /// Whether the details changed and are to be read again.
     pub(crate) outdated: bool,
     /// Whether the store can be asked.
@@ -260,6 +262,7 @@ impl Model {
             batch: None,
             eager: true,
             show_last_attempt: None,
+            pending: None,
             outdated: false,
             ready: false,
             ticks: 0,

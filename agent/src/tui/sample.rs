@@ -42,7 +42,7 @@ pub(crate) fn line(n: u32) -> Summary {
         "method": "POST", "target": "/hooks", "event_type": event, "resource_id_type": kind,
         "resource_id": (12_000 + n / 4).to_string(),
         "signature": (["valid", "valid", "valid", "invalid", "unsigned", "no-secret"][n as usize % 6]),
-        "profile": null, "body_len": 120, "duplicate_of": (n % 9 == 8).then(|| id(n - 8)), "repeats": u32::from(n % 9 == 0), "pinned": n % 8 == 2,
+        "profile": null, "body_len": 120, "duplicate_of": (n % 9 == 8).then(|| id(n - 8)), "repeats": u32::from(n.is_multiple_of(9)), "pinned": n % 8 == 2,
         "attempts": attempts, "answer": {"class": class, "status": status, "duration_us": 4_200 + 997 * u64::from(n)},
     });
     serde_json::from_value(json).expect("a summary")
@@ -112,7 +112,7 @@ pub(crate) fn with_body(n: u32, body: &[u8]) -> Stored {
             "reason": (line.signature == SignatureStatus::Invalid)
                 .then_some("no known secret gives this signature in any reading"), "hint": null},
         "duplicate_of": line.duplicate_of, "duplicate_reason": "the same body came 12 s before",
-        "repeats": (line.repeats > 0).then(|| vec![id(n + 8)]).unwrap_or_default(),
+        "repeats": if line.repeats > 0 { vec![id(n + 8)] } else { Vec::new() },
         "pinned": line.pinned, "note": (n % 8 == 2).then_some("ask Ana about this one"),
         "attempts": (0..line.attempts).map(attempt).collect::<Vec<_>>(),
     });

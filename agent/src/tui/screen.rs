@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{Clear, ClearType};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tunnel_delivery::{DeliveryId, Timestamp};
 
@@ -125,8 +127,7 @@ impl Running {
             }
             if self.ends.resumed.swap(false, Ordering::SeqCst) {
                 self.guard.again()?;
-                self.terminal.clear()?;
-                self.changed = true;
+                self.draw_anew()?;
             }
             if key || (self.changed && drawn.is_none_or(|at| at.elapsed() >= FRAME)) {
                 self.draw()?;
@@ -165,7 +166,7 @@ impl Running {
             for effect in std::mem::take(&mut waiting) {
                 match self.perform(effect, &mut waiting)? {
                     After::GoOn => {}
-                    After::DrawAnew => self.terminal.clear()?,
+                    After::DrawAnew => self.draw_anew()?,
                     After::End => return Ok(false),
                 }
             }
@@ -211,6 +212,15 @@ impl Running {
                 After::GoOn
             }
         })
+    }
+
+    /// Forgets what is on the screen. `Terminal::clear` asks the terminal where its cursor is, and one that does not answer at once (a slow
+    /// line, a script) would end the inspector.
+    fn draw_anew(&mut self) -> io::Result<()> {
+        execute!(io::stdout(), Clear(ClearType::All))?;
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        self.changed = true;
+        Ok(())
     }
 
     fn draw(&mut self) -> io::Result<()> {

@@ -181,7 +181,8 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<Run> {
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        // What would be rounded to 1024.0 KiB is 1.0 MiB.
+        1024..1_048_524 => format!("{:.1} KiB", bytes as f64 / 1024.0),
         _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
 }
@@ -273,7 +274,7 @@ mod tests {
     fn figures_are_short() {
         assert_eq!((count(7), count(1_234_567)), ("7".into(), "1,234,567".into()));
         assert_eq!((took(4_210), took(999_999), took(1_250_000)), ("4.2 ms".into(), "999 ms".into(), "1.25 s".into()));
-        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!((size(1536), size(1_048_570)), ("1.5 KiB".into(), "1.0 MiB".into()));
     }
 
     proptest! {

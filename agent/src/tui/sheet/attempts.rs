@@ -75,6 +75,7 @@ fn outcome(a: &Attempt) -> (Tone, String) {
         (Some(status), None) => status.to_string(),
         (Some(status), Some(e)) => format!("{status}, then {}: {}", e.kind.as_str(), e.message),
         (None, Some(e)) => format!("{}: {}", e.kind.as_str(), e.message),
+        (None, None) if a.succeeded() => "ended well".into(),
         (None, None) => "nothing".into(),
     };
     (tone, text)

@@ -232,10 +232,10 @@ fn an_attempt_is_compared_with_any_other() {
     assert!(b.shows("This attempt is marked"), "{}", b.text());
     b.press("w<<>");
     assert!(b.shows("- X-Try: 1") && b.shows("+ X-Try: 0") && b.shows("attempt 1 of 2"), "{}", b.text());
-    b.press("<esc><esc>j");
+    b.press("w<tab>jw");
     assert!(b.shows("- 503") && b.shows("+ 200"), "{}", b.text());
     // The same key takes the mark away, but only on what is marked.
-    b.press("k5<enter>>d");
+    b.press("w<tab>k5<enter>>d");
     assert!(b.m.marked.is_none(), "{}", b.text());
 }
 
@@ -256,8 +256,8 @@ fn a_filter_is_saved_used_and_removed() {
     assert!(b.m.filter.error.is_none(), "{}", b.text());
     b.press("<enter>");
     assert!(b.shows("no filter is saved as fail"), "{}", b.text());
-    b.press("ing type:BillingItem<enter>");
-    assert_eq!(b.m.filter.written_out, "status:5xx type:BillingItem");
+    b.press("ing is:pinned<enter>");
+    assert_eq!(b.m.filter.written_out, "status:5xx is:pinned");
     assert!(b.m.list.len() < 12 && b.m.list.len() > 0);
     b.press("<esc>F<enter>");
     assert_eq!((b.m.filter.text.as_str(), b.m.list.len()), ("@failing", 12));
@@ -333,10 +333,35 @@ fn a_repeat_is_counted_at_what_it_repeats() {
 }
 
 #[test]
+fn what_is_wanted_before_a_delivery_is_read_is_done_when_it_is() {
+    let mut b = bench();
+    // Both keys come before the store has answered.
+    let key = |c| {
+        Message::Key(ratatui::crossterm::event::KeyEvent::new(
+            ratatui::crossterm::event::KeyCode::Char(c),
+            KeyModifiers::NONE,
+        ))
+    };
+    let mut effects = super::update(&mut b.m, key('j'));
+    effects.extend(super::update(&mut b.m, key('y')));
+    assert!(b.m.dialog.is_none());
+    for effect in effects {
+        if let Some(answer) = b.answer(effect) {
+            b.happens(answer);
+        }
+    }
+    assert!(b.shows("curl line"), "{}", b.text());
+}
+
+#[test]
 fn a_resource_has_a_timeline() {
     let mut b = bench();
+    let mut later = sample::stored(64);
+    later.event.as_mut().unwrap().resource_id = Some("12014".into());
+    b.put(later);
     b.press("o");
     assert_eq!(b.m.filter.text, "type:Goal resource:12014");
+    assert!(b.line("08:34:56").contains("7.5 s later") && b.line("08:34:48").contains("first"), "{}", b.text());
     b.press("o");
     assert_eq!(b.m.filter.text, "");
 }

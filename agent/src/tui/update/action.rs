@@ -79,7 +79,7 @@ pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
         Action::NextAttempt => details::choose_attempt(m, true),
         Action::MarkForDiff => match selected(m) {
             Some(stored) => mark(m, stored),
-            None => not_read(m),
+            None => not_read(m, action),
         },
         Action::Replay => {
             if let Some(id) = m.list.selected().map(|s| s.id) {
@@ -99,7 +99,7 @@ pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
                 m.list.hold();
                 effects.push(Effect::Edit(stored.delivery.id, Draft::of(&stored)));
             }
-            None => not_read(m),
+            None => not_read(m, action),
         },
         Action::ReplayAll => replay_all(m),
         Action::Pin => {
@@ -112,14 +112,14 @@ pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
                 m.list.hold();
                 prompt(m, Asking::Note(stored.delivery.id), stored.note.as_deref().unwrap_or(""));
             }
-            None => not_read(m),
+            None => not_read(m, action),
         },
         Action::Copy => match selected(m) {
             Some(_) => {
                 m.list.hold();
                 m.dialog = Some(Dialog::Copy);
             }
-            None => not_read(m),
+            None => not_read(m, action),
         },
         Action::Save => match selected(m) {
             Some(stored) => {
@@ -131,7 +131,7 @@ pub(super) fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
                 let path = format!("{}/{name}", m.folder);
                 prompt(m, Asking::File, &path);
             }
-            None => not_read(m),
+            None => not_read(m, action),
         },
         Action::Trigger => m.dialog = Some(Dialog::Trigger { input: Input::default(), selected: 0 }),
         Action::Pause => effects.push(Effect::Pause(!m.standing.paused)),
@@ -298,8 +298,12 @@ fn selected(m: &Model) -> Option<std::sync::Arc<tunnel_delivery::Stored>> {
     stored(m, m.list.selected()?.id)
 }
 
-fn not_read(m: &mut Model) {
-    m.say(if m.list.len() == 0 { "there is no delivery" } else { "the delivery is still being read" });
+/// What is wanted of a delivery that is still being read is done once it is there: keys may be faster than the store.
+fn not_read(m: &mut Model, action: Action) {
+    match m.list.selected().map(|s| s.id) {
+        Some(id) => m.pending = Some((id, action)),
+        None => m.say("there is no delivery"),
+    }
 }
 
 /// Whether sending this delivery there would take it off this machine although it is from production.

@@ -30,6 +30,7 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
     match message {
         Message::Key(key) if key.kind != KeyEventKind::Release => {
             m.eager = true;
+            m.pending = None;
             on_key(m, key, &mut effects);
         }
         Message::Key(_) => return effects,
@@ -71,7 +72,13 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
                 m.complain(sentence(&e));
             }
         }
-        Message::Loaded(id, result) => details::loaded(m, id, result),
+        Message::Loaded(id, result) => {
+            details::loaded(m, id, result);
+            let there = stored(m, id).is_some() && m.list.selected().is_some_and(|s| s.id == id);
+            if let Some((_, action)) = m.pending.take_if(|(wanted, _)| *wanted == id && there) {
+                action::act(m, action, &mut effects);
+            }
+        }
         Message::SetOut(id, form, width, doc) => details::set_out(m, id, form, width, doc),
         Message::Explained(id, result) => details::explained(m, id, result),
         Message::Status(result) => {
@@ -89,6 +96,7 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
             match (&a.error, a.status) {
                 (Some(e), _) => m.complain(format!("sent again: {}", e.message)),
                 (None, Some(status)) if a.succeeded() => m.say(format!("sent again: {status} in {took}")),
+                (None, None) if a.succeeded() => m.say(format!("given again, ended well after {took}")),
                 (None, status) => m.complain(format!("sent again: {} answered {}", a.target, status.unwrap_or(0))),
             }
             // An agent in this process tells of the attempt by itself.

@@ -88,6 +88,9 @@ fn titles(m: &Model, area: Rect, focused: bool, buffer: &mut Buffer) {
         place = at.map(|at| list::name(event, at)).unwrap_or_default();
     }
     let room = usize::from(area.right().saturating_sub(used + 1));
+    if m.tab == Tab::Body && place.chars().count() > room {
+        place = format!("{}/{total}", detail.cursor + 1);
+    }
     let run = Run::cut(Tone::Dim, &place, room);
     let x = area.right().saturating_sub(run.columns() as u16);
     put(buffer, x, area.y, area.width, &[run], m.theme, line);

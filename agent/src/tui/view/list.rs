@@ -58,7 +58,7 @@ pub(super) fn draw(m: &Model, area: Rect, rows: Rect, buffer: &mut Buffer) {
         let marked = m.marked.as_ref().is_some_and(|marked| marked.stored.delivery.id == line.id);
         // All lines of a timeline are about the same resource.
         let about = if m.filter.before.is_none() {
-            resource(line)
+            resource(line, columns.resource)
         } else {
             let older = lines.peek().map(|older| line.received_at.since(older.received_at));
             older.map_or_else(|| "first".to_owned(), |after| format!("{} later", span(after)))
@@ -123,12 +123,15 @@ fn heading(m: &Model, c: Columns, area: Rect, focused: bool, buffer: &mut Buffer
     let mut place = format!("{} {}", side(above, newest, '↑'), side(below, oldest, '↓'));
     if let Some(n) = m.list.searched.filter(|n| *n > 0) {
         place = format!("looked at {} …", count(n));
-    } else if m.list.follow {
-        place = format!("{place} follows");
+    }
+    let followed = format!("{place} follows");
+    let fits = |text: &str| used + text.trim().chars().count() as u16 <= area.right();
+    if m.list.follow && m.list.searched.is_none_or(|n| n == 0) && fits(&followed) {
+        place = followed;
     }
     let place = place.trim();
     let width = place.chars().count() as u16;
-    if used + width < area.right() {
+    if fits(place) {
         let run = Run::new(Tone::Dim, place);
         put(buffer, area.right() - width, area.y, width, &[run], m.theme, style);
     }
@@ -197,9 +200,18 @@ fn answer(s: &Summary) -> (Tone, String) {
     }
 }
 
-fn resource(s: &Summary) -> String {
-    let parts = [s.resource_id_type.as_deref(), s.resource_id.as_deref()];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+/// The resource's type and id. Where there is no room for both the type gives way: the id is what tells two lines apart.
+fn resource(s: &Summary, columns: usize) -> String {
+    let (kind, id) = match (s.resource_id_type.as_deref(), s.resource_id.as_deref()) {
+        (Some(kind), Some(id)) => (kind, id),
+        (kind, id) => return kind.or(id).unwrap_or_default().to_owned(),
+    };
+    let (kind_run, id_run) = (Run::new(Tone::Plain, kind), Run::new(Tone::Plain, id));
+    let room = columns.saturating_sub(id_run.columns() + 1);
+    if kind_run.columns() > room && room >= 2 {
+        return format!("{} {id}", Run::cut(Tone::Plain, kind, room).text());
+    }
+    format!("{kind} {id}")
 }
 
 /// The short name of a delivery in titles: its event and when it came.
