@@ -152,7 +152,7 @@ async fn stored_with(n: i64, more: &str) -> tempfile::TempDir {
 
 async fn status_of(file: &AgentFile, head: &str) -> String {
     let mut s = TcpStream::connect(file.addr).await.unwrap();
-    let request = format!("POST /v1/status HTTP/1.1\r\n{head}Connection: close\r\nContent-Length: 2\r\n\r\n[]");
+    let request = format!("GET /v1/status HTTP/1.1\r\n{head}Connection: close\r\n\r\n");
     s.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     patiently("the answer", s.read_to_string(&mut answer)).await.unwrap();
@@ -305,8 +305,8 @@ async fn an_export_that_breaks_off_says_so() {
         let request = support::read_request(&mut s).await.unwrap();
         let line = r#"{"delivery":{"id":"019aa58b-ec50-7000-8000-000000000000","stored":{"any":"JSON"}}}"#;
         // The end of a line may come by itself, and the end of the answer in the middle of one.
-        let parts = match request.starts_with(b"POST /v1/hello ") {
-            true => vec![r#"{"pid":7,"software":"x"}"#, ""],
+        let parts = match request.starts_with(b"GET /v1/hello ") {
+            true => vec![r#"{"pid":7,"software":"x","api":1}"#, ""],
             false => vec![line, "\n", &line[..40]],
         };
         let chunks: Vec<String> = parts.iter().map(|part| format!("{:x}\r\n{part}\r\n", part.len())).collect();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tunnel_delivery::{Cause, Delivery, Headers};
 use tunnel_signature::{Profile, Reading, Request};
 
+use super::remote::delivery;
 use super::{Control, ControlError, Kind, Operations, Replayed};
 use crate::forward::{How, Outgoing, TargetUrl, attempt};
 use crate::summary;
@@ -111,7 +112,13 @@ impl Control {
     pub async fn edited(&self, edited: &Edited) -> Result<Replayed, ControlError> {
         match self {
             Control::Local(ops) => ops.edited(edited).await,
-            Control::Remote(agent) => agent.ask("edited", edited).await,
+            Control::Remote(agent) => {
+                let Edited { id, to, method, target, headers, body, sign } = edited;
+                let body = serde_json::json!({
+                    "to": to, "method": method, "target": target, "headers": headers, "body": { "base64": body }, "sign": sign,
+                });
+                agent.post(&delivery(id, "/edited-replays"), &body).await
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use tunnel_delivery::{DeliveryId, Stored, Summary};
 use super::{ControlError, Filter, Operations};
 use crate::arrivals::{KEPT, Place};
 use crate::notice::{Heard, Notice};
+use crate::query::Query;
 use crate::summary;
 
 /// How many ids are remembered so that nothing is told twice.
@@ -23,12 +24,21 @@ const REMEMBERED: usize = 2 * KEPT;
 const PAGE: usize = 256;
 
 /// What a follower asks for.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Follow {
     /// Which deliveries.
     pub filter: Filter,
+    /// What must hold besides.
+    pub query: Query,
     /// Where it was; nowhere if it just begins, and then everything counts that comes from now on.
     pub from: Option<Place>,
+}
+
+impl Follow {
+    /// Follows what fits the query.
+    pub fn of(query: Query, from: Option<Place>) -> Follow {
+        Follow { filter: query.filter(), query, from }
+    }
 }
 
 /// What a follower is told.
@@ -107,6 +117,7 @@ impl Operations {
             told: Met::new(),
             waiting: Met::new(),
             filter: follow.filter,
+            query: Arc::new(follow.query),
             tx,
         };
         let begins = follow.from.is_none();
@@ -128,6 +139,7 @@ impl Operations {
 struct Following {
     ops: Arc<Operations>,
     filter: Filter,
+    query: Arc<Query>,
     at: Place,
     told: Met,
     /// What came and was not meant, but may be after an attempt.
@@ -251,7 +263,7 @@ impl Following {
     }
 
     async fn tell(&mut self, line: Summary) -> Result<(), End> {
-        if !self.told.first_time(line.id) {
+        if !self.fits(&line).await? || !self.told.first_time(line.id) {
             return Ok(());
         }
         self.send(Told::Delivery(Box::new(line))).await
@@ -259,6 +271,17 @@ impl Following {
 
     async fn send(&self, told: Told) -> Result<(), End> {
         self.tx.send(told).await.map_err(|_| End::Gone)
+    }
+
+    /// What the filter leaves to the query.
+    async fn fits(&self, line: &Summary) -> Result<bool, End> {
+        let read = self.query.texts().count() > usize::from(self.filter.text.is_some());
+        if !read || !self.query.fits(line) {
+            return Ok(self.query.fits(line));
+        }
+        let (query, id) = (Arc::clone(&self.query), line.id);
+        let fits = move |stored: Stored| query.fits_body(&stored.delivery.body);
+        self.read(move |archive| Ok(archive.get(id)?.is_some_and(fits))).await
     }
 
     /// The text is in the body, which a summary does not have.

@@ -227,7 +227,7 @@ impl Follower {
             }
         };
         if let Some(agent) = agent {
-            let follow = Follow { filter: self.filter.clone(), from: self.agent.at };
+            let follow = Follow { filter: self.filter.clone(), from: self.agent.at, ..Follow::default() };
             match agent.follow(&follow).await {
                 Ok(lines) => {
                     self.agent.lines = Some(lines);

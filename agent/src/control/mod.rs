@@ -26,6 +26,9 @@ use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Options};
 use tunnel_delivery::Stored;
 
+use crate::query::Query;
+use remote::{but_id, delivery};
+
 pub use edited::Edited;
 pub use export::{Export, Exported};
 pub use filter::{Filter, Found};
@@ -88,7 +91,7 @@ impl From<ArchiveError> for ControlError {
     fn from(e: ArchiveError) -> ControlError {
         let kind = match e {
             ArchiveError::Unknown(_) => Kind::Negative,
-            ArchiveError::Held { .. } => Kind::Usage,
+            ArchiveError::Held { .. } | ArchiveError::TooLarge { .. } => Kind::Usage,
             ArchiveError::Damaged { .. } => Kind::Damaged,
             _ => Kind::Unreachable,
         };
@@ -189,7 +192,7 @@ impl Control {
     pub async fn get(&self, id: &str) -> Result<Stored, ControlError> {
         match self {
             Control::Local(ops) => ops.show(id).await,
-            Control::Remote(agent) => agent.ask("get", &id).await,
+            Control::Remote(agent) => agent.get(&delivery(id, ""), &[]).await,
         }
     }
 
@@ -200,7 +203,7 @@ impl Control {
     pub async fn list(&self, filter: &Filter) -> Result<Found, ControlError> {
         match self {
             Control::Local(ops) => ops.list(filter).await,
-            Control::Remote(agent) => agent.ask("list", filter).await,
+            Control::Remote(agent) => agent.list(filter).await,
         }
     }
 
@@ -210,8 +213,8 @@ impl Control {
     /// The store cannot be read.
     pub async fn groups(&self, filter: &Filter) -> Result<Grouped, ControlError> {
         match self {
-            Control::Local(ops) => ops.groups(filter).await,
-            Control::Remote(agent) => agent.ask("groups", filter).await,
+            Control::Local(ops) => ops.groups(filter, &Query::default()).await,
+            Control::Remote(agent) => agent.groups(filter).await,
         }
     }
 
@@ -222,7 +225,7 @@ impl Control {
     pub async fn replay(&self, replay: &Replay) -> Result<Replayed, ControlError> {
         match self {
             Control::Local(ops) => ops.replay(replay).await,
-            Control::Remote(agent) => agent.ask("replay", replay).await,
+            Control::Remote(agent) => agent.post(&delivery(&replay.id, "/replays"), &but_id(replay)?).await,
         }
     }
 
@@ -233,7 +236,7 @@ impl Control {
     pub async fn verify(&self, verify: &Verify) -> Result<Explained, ControlError> {
         match self {
             Control::Local(ops) => ops.verify(verify).await,
-            Control::Remote(agent) => agent.ask("verify", verify).await,
+            Control::Remote(agent) => agent.post(&delivery(&verify.id, "/signature"), &but_id(verify)?).await,
         }
     }
 
@@ -244,7 +247,7 @@ impl Control {
     pub async fn examine(&self, asked: Examine) -> Result<Explained, ControlError> {
         match self {
             Control::Local(ops) => ops.examine(asked).await,
-            Control::Remote(agent) => agent.ask("examine", &asked).await,
+            Control::Remote(agent) => agent.post("/v1/signatures", &asked).await,
         }
     }
 
@@ -255,7 +258,7 @@ impl Control {
     pub async fn copy(&self, copy: &CopyOf) -> Result<Copied, ControlError> {
         match self {
             Control::Local(ops) => ops.copy(copy).await,
-            Control::Remote(agent) => agent.ask("copy", copy).await,
+            Control::Remote(agent) => agent.post(&delivery(&copy.id, "/copy"), &but_id(copy)?).await,
         }
     }
 
@@ -266,7 +269,7 @@ impl Control {
     pub async fn load(&self, load: Load) -> Result<Loaded, ControlError> {
         match self {
             Control::Local(ops) => ops.load(load).await,
-            Control::Remote(agent) => agent.ask("load", &load).await,
+            Control::Remote(agent) => agent.post("/v1/deliveries", &load).await,
         }
     }
 
@@ -277,7 +280,7 @@ impl Control {
     pub async fn trigger(&self, trigger: &Trigger) -> Result<Triggered, ControlError> {
         match self {
             Control::Local(ops) => ops.trigger(trigger).await,
-            Control::Remote(agent) => agent.ask("trigger", trigger).await,
+            Control::Remote(agent) => agent.post("/v1/triggers", trigger).await,
         }
     }
 
@@ -288,7 +291,7 @@ impl Control {
     pub async fn status(&self) -> Result<Status, ControlError> {
         match self {
             Control::Local(ops) => ops.status().await,
-            Control::Remote(agent) => agent.ask("status", &()).await,
+            Control::Remote(agent) => agent.get("/v1/status", &[]).await,
         }
     }
 

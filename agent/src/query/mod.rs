@@ -10,6 +10,7 @@
 mod fits;
 mod read;
 mod words;
+mod write;
 
 use std::ops::Range;
 
