@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::HttpBody as _;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -61,13 +62,18 @@ impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for 
             let why = "the body must be JSON and say so: Content-Type: application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::Usage, why));
         }
+        let too_long = || {
+            let why = format!("the body has more than {MOST} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Usage, why)
+        };
+        // What says beforehand that it is too long is not read.
+        if request.body().size_hint().lower() > MOST as u64 {
+            return Err(too_long());
+        }
         let body = tokio::time::timeout(PATIENCE, Limited::new(request.into_body(), MOST).collect()).await;
         let body = match body {
             Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(e)) if e.is::<LengthLimitError>() => {
-                let why = format!("the body has more than {MOST} bytes");
-                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Usage, why));
-            }
+            Ok(Err(e)) if e.is::<LengthLimitError>() => return Err(too_long()),
             Ok(Err(e)) => return Err(Problem::bad_request(format!("the body breaks off: {e}"))),
             Err(_) => {
                 let why = format!("the body did not come within {} seconds", PATIENCE.as_secs());

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 unreachable.
 
+mod api;
 mod arguments;
 mod check;
 mod config;
@@ -60,6 +61,7 @@ enum Command {
     #[command(subcommand)]
     Fixtures(fixtures::Command),
     Status(status::Args),
+    Api(api::Args),
     #[command(subcommand)]
     Store(store::Command),
     Config(config::Args),
@@ -139,6 +141,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Curl(args) => curl::run(args, context).await,
         Command::Fixtures(command) => fixtures::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
+        Command::Api(args) => api::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Config(args) => config::run(args, context),
     }
