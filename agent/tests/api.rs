@@ -91,7 +91,15 @@ impl Api {
     }
 
     /// The same where the answer is to have that status.
-    async fn expect(&mut self, status: u16, path: &str, method: &str, id: &str, more: &str, body: Option<&str>) -> Answer {
+    async fn expect(
+        &mut self,
+        status: u16,
+        path: &str,
+        method: &str,
+        id: &str,
+        more: &str,
+        body: Option<&str>,
+    ) -> Answer {
         let target = path.replace("{id}", id) + more;
         let answer = self.ask(path, method, &target, body).await;
         assert_eq!(answer.status, status, "{method} {target} {body:?}: {}", answer.text());
@@ -130,7 +138,9 @@ fn what_is_served_is_described_and_nothing_else() {
         .as_object()
         .unwrap()
         .iter()
-        .flat_map(|(path, methods)| methods.as_object().unwrap().values().map(|o| (o["operationId"].as_str().unwrap(), &**path)))
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().values().map(|o| (o["operationId"].as_str().unwrap(), &**path))
+        })
         .collect();
     assert_eq!(ids.len(), served.len(), "an operation's id is its own");
 }

@@ -27,7 +27,12 @@ async fn a_web_page_gets_nothing_and_learns_nothing() {
         // An image or a form of a page elsewhere: no Origin with GET, and the browser says where it is from, if it is a newer one.
         ("GET", "/v1/deliveries", format!("{host}Sec-Fetch-Site: cross-site\r\n{token}"), 403),
         ("GET", "/v1/deliveries", host.clone(), 401),
-        ("POST", "/v1/store/compact", format!("{host}Origin: http://evil.example\r\n{token}Content-Length: 0\r\n"), 403),
+        (
+            "POST",
+            "/v1/store/compact",
+            format!("{host}Origin: http://evil.example\r\n{token}Content-Length: 0\r\n"),
+            403,
+        ),
         ("POST", "/v1/store/compact", format!("{host}Origin: null\r\n{token}Content-Length: 0\r\n"), 403),
         ("POST", "/v1/store/compact", format!("{host}Content-Length: 0\r\n"), 401),
         // A page on another port of this machine is another's.
@@ -82,15 +87,19 @@ async fn garbage_and_what_is_too_long_is_refused_and_the_agent_goes_on() {
         format!("GET /v1/status HTTP/1.1\r\n{good}X: {long}\r\n\r\n"),
         format!("GET /v1/deliveries?query={long} HTTP/1.1\r\n{good}\r\n"),
         format!("GET /v1/status HTTP/1.1\r\n{good}{}\r\n", "a: b\r\n".repeat(1000)),
-        format!("POST /v1/triggers HTTP/1.1\r\n{good}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        format!(
+            "POST /v1/triggers HTTP/1.1\r\n{good}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+        ),
         format!("POST /v1/triggers HTTP/1.1\r\n{good}Content-Type: application/json\r\nContent-Length: -1\r\n\r\n"),
     ] {
         let mut stream = TcpStream::connect(file.addr).await.unwrap();
         // It may be refused, and the connection closed, before all of it is written.
         let _ = stream.write_all(text.as_bytes()).await;
         let mut answer = Vec::new();
-        patiently("the end of the connection", async { while matches!(stream.read_buf(&mut answer).await, Ok(n) if n > 0) {} })
-            .await;
+        patiently("the end of the connection", async {
+            while matches!(stream.read_buf(&mut answer).await, Ok(n) if n > 0) {}
+        })
+        .await;
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{} {answer}", &text[..text.len().min(80)]);
     }

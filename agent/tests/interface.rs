@@ -3,7 +3,7 @@
 mod support;
 
 use healthie_tunnel::control::{
-    Control, CopyOf, AgentFile, Examine, Export, Exported, Filter, Followed, Follower, Local, Replay, Verify,
+    AgentFile, Control, CopyOf, Examine, Export, Exported, Filter, Followed, Follower, Local, Replay, Verify,
 };
 use healthie_tunnel::notice::Notice;
 use healthie_tunnel::request_text::Written;

@@ -59,8 +59,6 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     out.line(&format!("The token is in {}; so it appears in no list of processes:", held.display()))?;
     out.line(&format!("  {this} --header | curl -sH @- '{url}/deliveries?query=status:failed&limit=5'"))?;
     out.line(&format!("  {this} --header | curl -sNH @- {url}/events"))?;
-    out.line(&format!(
-        "  {this} --header | curl -sH @- --json '{{\"to\":\"3000\"}}' {url}/deliveries/latest/replays"
-    ))?;
+    out.line(&format!("  {this} --header | curl -sH @- --json '{{\"to\":\"3000\"}}' {url}/deliveries/latest/replays"))?;
     out.line(&format!("All of it: {this} --openapi"))
 }

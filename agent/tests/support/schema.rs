@@ -31,7 +31,8 @@ fn fits(file: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), Str
             }
             "required" => {
                 if let Some(object) = value.as_object()
-                    && let Some(absent) = wanted.as_array().unwrap().iter().find(|n| !object.contains_key(n.as_str().unwrap()))
+                    && let Some(absent) =
+                        wanted.as_array().unwrap().iter().find(|n| !object.contains_key(n.as_str().unwrap()))
                 {
                     return wrong(format!("{absent} is absent"));
                 }
