@@ -107,6 +107,8 @@ async fn garbage_and_what_is_too_long_is_refused_and_the_agent_goes_on() {
         let answer = send(&file, "POST", "/v1/triggers", &(good.clone() + &json_head(&body)), &body).await;
         assert_eq!(answer.status, 400, "{}", answer.text());
     }
+    let list = send(&file, "PATCH", "/v1/deliveries/latest", &(good.clone() + &json_head("[true]")), "[true]").await;
+    assert_eq!(list.status, 400, "{}", list.text());
     let long = format!("/v1/deliveries?query={}", "x".repeat(3000));
     assert_eq!(send(&file, "GET", &long, &good, "").await.status, 400);
     assert_eq!(send(&file, "GET", "/v1/status", &good, "").await.status, 200);

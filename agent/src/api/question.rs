@@ -80,8 +80,12 @@ impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for 
                 return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, Kind::Usage, why));
             }
         };
-        let read = serde_json::from_slice(&body);
-        read.map(Asked).map_err(|e| {
+        // Where fields have names, a list of values without them would do for serde.
+        let read = match body.trim_ascii_start() {
+            [b'[', ..] => Err(serde::de::Error::custom("it is a list and not an object")),
+            _ => serde_json::from_slice(&body),
+        };
+        read.map(Asked).map_err(|e: serde_json::Error| {
             Problem::bad_request(format!("the body is not what is asked for here: {e}")).hint(
                 "`healthie-tunnel api --openapi` describes it; an agent of another version may ask for other things",
             )

@@ -56,6 +56,11 @@ fn fits(file: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), Str
                     return wrong(format!("{keyword} is {bound}"));
                 }
             }
+            "minLength" => {
+                if value.as_str().is_some_and(|s| (s.chars().count() as u64) < wanted.as_u64().unwrap()) {
+                    return wrong("too short".into());
+                }
+            }
             "maxLength" => {
                 if value.as_str().is_some_and(|s| s.chars().count() as u64 > wanted.as_u64().unwrap()) {
                     return wrong("too long".into());
