@@ -5,13 +5,14 @@
 //! client) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) ·
 //! `trigger` (synthetic deliveries: which, when, and what is wrong about them) · `check` (a handler under a battery of deliveries) ·
 //! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `fixtures` (deliveries as files: to
-//! and from the store, and against a handler) · `demo` (everything in one process).
+//! and from the store, and against a handler) · `compare` (what differs) · `stats` (figures) · `demo` (everything in one process).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
 pub mod arrivals;
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod control;
 pub mod demo;
 pub mod dial;
@@ -29,6 +30,7 @@ pub mod safe_text;
 pub mod settings;
 pub mod signing;
 pub mod standing;
+pub mod stats;
 pub mod trigger;
 pub mod upkeep;
 

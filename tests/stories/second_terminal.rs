@@ -199,3 +199,38 @@ fn config_tells_where_each_value_is_from_and_no_secret() {
     let refused = world.agent.run(&["config"]).exits(2).err();
     assert!(refused.contains("timeoout") && refused.contains("healthie-tunnel.toml"), "{refused}");
 }
+
+/// A follower with a query is told what fits, also by what an attempt makes of it; figures, files and removals are those of the running agent.
+#[test]
+fn stored_deliveries_are_counted_compared_and_removed_beside_listen_and_without_it() {
+    let mut world = World::connected(AnswerMode::Ack);
+    let wait =
+        ["events", "wait", "status:2xx type:Task", "-text:nothing", "--since", "1h", "--timeout", "20", "--json"];
+    let wait = world.agent.command(&wait).stdout(Stdio::piped()).spawn().unwrap();
+    let (event, other) = two_deliveries(&world);
+    let waited = wait.wait_with_output().unwrap();
+    assert!(waited.status.success(), "{waited:?}");
+    assert_eq!(serde_json::from_slice::<Value>(&waited.stdout).unwrap()["id"], event.as_str());
+    for round in 0..2 {
+        let stats = world.agent.run(&["events", "stats", "--json", "--by", "signature"]).ok().json();
+        assert_eq!(
+            (&stats["total"]["deliveries"], stats["groups"].as_array().unwrap().len()),
+            (&2.into(), 2),
+            "{stats}"
+        );
+        let exported = world.agent.run(&["events", "export", "type:Task"]).ok().json();
+        assert_eq!(exported["id"], event.as_str());
+        assert_eq!(world.agent.run(&["diff", &event, &other, "--json"]).exits(1).json()["same"], false);
+        let stays = world.agent.run(&["events", "remove", "--yes", "--json", "--all"]).exits(1).json();
+        assert_eq!(stays["recent"], 2, "{stays}");
+        world.agent.run(&["events", "note", &event, "round", &round.to_string()]).ok();
+        assert_eq!(world.agent.show(&event)["note"], format!("round {round}"));
+        if round == 0 {
+            assert!(world.agent.terminate().success());
+        }
+    }
+    world.agent.run(&["events", "pin", &event]).ok();
+    let done = world.agent.run(&["events", "remove", "--yes", "--json", "--recent", "--all"]).ok().json();
+    assert_eq!((&done["removed"], &done["pinned"]), (&1.into(), &1.into()));
+    assert_eq!(world.agent.events(&[]).len(), 1);
+}

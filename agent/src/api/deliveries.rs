@@ -16,10 +16,12 @@ use super::Shared;
 use super::problem::Problem;
 use super::question::{Asked, Id, LONG, Params, now};
 use crate::control::{
-    Copied, CopyOf, Edited, Explained, Grouped, Load, Loaded, Marking, PageAsk, PageFound, Replay, Replayed, Verify,
+    Copied, CopyOf, Edited, Explained, Filter, Grouped, Kind, Load, Loaded, Marking, PageAsk, PageFound, Remove,
+    RemoveDone, Replay, Replayed, StatsAsk, Verify,
 };
 use crate::forward::TargetUrl;
 use crate::query::Query;
+use crate::stats::{By, Stats};
 use crate::signing::ForwardAs;
 
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
@@ -61,9 +63,14 @@ fn within(name: &str, given: Option<usize>, standard: usize, most: usize) -> Res
     }
 }
 
+/// What a query means. It is read again by whoever looks, but only here a mistake has its place.
+pub(super) fn meaning(query: String) -> Result<Filter, Problem> {
+    Query::read(&query, now())?;
+    Ok(Filter { query, ..Filter::default() })
+}
+
 pub(super) async fn list(State(shared): State<Arc<Shared>>, Params(asked): Params<List>) -> Answer<PageFound> {
-    // Only here a mistake has its place.
-    Query::read(&asked.query, now())?;
+    meaning(asked.query.clone())?;
     let limit = within("limit", asked.limit, LINES, MOST_LINES)?;
     let patience = match asked.patience_ms.unwrap_or(PATIENCE_MS) {
         ms if ms <= MOST_PATIENCE_MS => Duration::from_millis(ms),
@@ -98,12 +105,13 @@ pub(super) struct Groups {
 }
 
 pub(super) async fn groups(State(shared): State<Arc<Shared>>, Params(asked): Params<Groups>) -> Answer<Grouped> {
-    let query = Query::read(&asked.query, now())?;
-    let mut filter = query.filter();
-    filter.limit = Some(within("limit", asked.limit, LINES, MOST_LINES)?);
-    filter.oldest_first = asked.order == Order::Oldest;
-    filter.cursor = asked.cursor;
-    Ok(Json(shared.ops.groups(&filter, &query).await?))
+    let filter = Filter {
+        limit: Some(within("limit", asked.limit, LINES, MOST_LINES)?),
+        oldest_first: asked.order == Order::Oldest,
+        cursor: asked.cursor,
+        ..meaning(asked.query)?
+    };
+    Ok(Json(shared.ops.groups(&filter).await?))
 }
 
 pub(super) async fn get(State(shared): State<Arc<Shared>>, Id(id): Id) -> Answer<Stored> {
@@ -160,15 +168,64 @@ pub(super) async fn change(
     Ok(Json(Marked { id, pinned: stored.pinned, note: stored.note }))
 }
 
-/// Only by its whole id: `latest` may be another by the time that this is read.
+/// Only by its whole id: `latest` may be another by the time that this is read. What somebody may still need stays.
 pub(super) async fn remove(State(shared): State<Arc<Shared>>, Id(id): Id) -> Result<StatusCode, Problem> {
     let whole: DeliveryId = id.parse().map_err(|_| {
         Problem::bad_request(format!("{id:?} is not a whole id")).hint("a delivery is removed by its whole id only")
     })?;
-    match shared.ops.archive.remove(vec![whole]).await.map_err(crate::control::ControlError::from)? {
-        0 => Err(crate::control::ControlError::from(tunnel_archive::ArchiveError::Unknown(whole)).into()),
-        _ => Ok(StatusCode::NO_CONTENT),
+    let done = shared.ops.remove(&Remove { ids: vec![whole.to_string()], ..Remove::default() }).await?;
+    let why = match done {
+        RemoveDone { removed: 1.., .. } => return Ok(StatusCode::NO_CONTENT),
+        RemoveDone { pinned: 1.., .. } => "it is pinned",
+        RemoveDone { queued: 1.., .. } => "it waits to be forwarded",
+        RemoveDone { .. } => "it came within the last minute, and the relay may send it again",
+    };
+    let hint = "a POST to /v1/removals removes it all the same where that says so";
+    Err(Problem::new(StatusCode::CONFLICT, Kind::Negative, why).hint(hint))
+}
+
+/// What is to be removed: these, and all that the query means. A query that is empty means everything; one that is absent nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RemoveBody {
+    #[serde(default)]
+    ids: Vec<String>,
+    query: Option<String>,
+    #[serde(default)]
+    pinned: bool,
+    #[serde(default)]
+    queued: bool,
+    #[serde(default)]
+    recent: bool,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+pub(super) async fn removals(
+    State(shared): State<Arc<Shared>>,
+    Asked(asked): Asked<RemoveBody>,
+) -> Answer<RemoveDone> {
+    let RemoveBody { ids, query, pinned, queued, recent, dry_run } = asked;
+    let filter = query.map(meaning).transpose()?;
+    if ids.is_empty() && filter.is_none() {
+        return Err(Problem::bad_request("neither ids nor a query says what is to be removed"));
     }
+    Ok(Json(shared.ops.remove(&Remove { ids, filter, pinned, queued, recent, dry_run }).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatsParams {
+    #[serde(default)]
+    query: String,
+    by: Option<By>,
+    buckets: Option<usize>,
+}
+
+pub(super) async fn stats(State(shared): State<Arc<Shared>>, Params(asked): Params<StatsParams>) -> Answer<Stats> {
+    let buckets = within("buckets", asked.buckets, 24, 1000)?;
+    let filter = meaning(asked.query)?;
+    Ok(Json(shared.ops.stats(&StatsAsk { filter, by: asked.by, buckets }).await?))
 }
 
 #[derive(Deserialize)]

@@ -64,6 +64,8 @@ fn entries() -> Vec<Entry> {
         ("/v1/deliveries/{id}/replays", "post", post(d::replay)),
         ("/v1/deliveries/{id}/edited-replays", "post", post(d::edited)),
         ("/v1/groups", "get", get(d::groups)),
+        ("/v1/stats", "get", get(d::stats)),
+        ("/v1/removals", "post", post(d::removals)),
         ("/v1/signatures", "post", post(r::examine)),
         ("/v1/triggers", "post", post(r::trigger)),
         ("/v1/events", "get", get(s::events)),

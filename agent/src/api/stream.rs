@@ -17,12 +17,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tunnel_delivery::Summary;
 
 use super::Shared;
-use super::deliveries::Answer;
+use super::deliveries::{Answer, meaning};
 use super::problem::Problem;
-use super::question::{Params, moment, now};
+use super::question::{Params, moment};
 use super::sse;
 use crate::control::{Export, Follow, Kind, Told};
-use crate::query::Query;
 
 /// Streams at once.
 pub(super) const STREAMS: usize = 64;
@@ -52,7 +51,7 @@ pub(super) async fn events(
     headers: HeaderMap,
     Params(asked): Params<Events>,
 ) -> Result<Response, Problem> {
-    let query = Query::read(&asked.query, now())?;
+    let filter = meaning(asked.query)?;
     let from = match headers.get("last-event-id") {
         None => None,
         Some(id) => Some(id.to_str().ok().and_then(sse::read_place).ok_or_else(|| {
@@ -61,7 +60,7 @@ pub(super) async fn events(
         })?),
     };
     let seat = seat(&shared)?;
-    let state = Telling { lines: shared.ops.follow(Follow::of(query, from)), held: None, _seat: seat };
+    let state = Telling { lines: shared.ops.follow(Follow { filter, from }), held: None, _seat: seat };
     let stream = futures_util::stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
     Ok(([(header::CONTENT_TYPE, sse::CONTENT_TYPE)], Body::from_stream(stream)).into_response())
 }
@@ -123,7 +122,7 @@ pub(super) struct Waited {
 }
 
 pub(super) async fn wait(State(shared): State<Arc<Shared>>, Params(asked): Params<Wait>) -> Answer<Waited> {
-    let query = Query::read(&asked.query, now())?;
+    let filter = meaning(asked.query)?;
     let count = asked.count.unwrap_or(1);
     if !(1..=MOST_WAITED).contains(&count) {
         return Err(Problem::bad_request(format!("count is a number from 1 to {MOST_WAITED}")));
@@ -134,7 +133,7 @@ pub(super) async fn wait(State(shared): State<Arc<Shared>>, Params(asked): Param
     }
     let _seat = seat(&shared)?;
     let until = Instant::now() + Duration::from_secs_f64(seconds);
-    let mut lines = shared.ops.follow(Follow::of(query, None));
+    let mut lines = shared.ops.follow(Follow { filter, from: None });
     let mut waited = Waited { complete: false, items: Vec::new(), missed: 0 };
     while !waited.complete {
         match timeout_at(until, lines.recv()).await {

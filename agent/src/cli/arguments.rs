@@ -106,6 +106,15 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
     parse_span(text)
 }
 
+/// For clap: a number that is not 0.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("0 would do nothing; write 1 or more".to_owned()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("write a whole number, 1 or more".to_owned()),
+    }
+}
+
 /// For clap: a point in time.
 pub(crate) fn moment(text: &str) -> Result<Moment, String> {
     text.parse()

@@ -1,7 +1,7 @@
 //! `demo`: the whole way in one process.
 
 use super::arguments::Gather;
-use super::style::Tone;
+use super::style::{Tone, WIDE, folded};
 use super::{Context, Failure, inspect, signals};
 use crate::safe_text::SafeText;
 
@@ -38,22 +38,32 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     } else {
         for line in &report.deliveries {
             let (mark, tone) = if line.ok { ("✓", Tone::Good) } else { ("✗", Tone::Bad) };
-            let case = if line.case.is_empty() { String::new() } else { format!("  [{}]", SafeText::new(&line.case)) };
-            let text = format!(
-                "{} {:<44} {:<26} {}{case}",
-                out.style.paint(tone, mark),
-                SafeText::new(&line.event_type),
-                SafeText::new(&line.resource_type),
-                SafeText::new(&line.outcome),
-            );
-            out.line(&text)?;
+            let mark = out.style.paint(tone, mark);
+            let case = if line.case.is_empty() { String::new() } else { format!("[{}]", SafeText::new(&line.case)) };
+            let (event, outcome) = (SafeText::new(&line.event_type), SafeText::new(&line.outcome).to_string());
+            match out.width.filter(|width| *width < WIDE) {
+                None => {
+                    let gap = if case.is_empty() { "" } else { "  " };
+                    let resource = SafeText::new(&line.resource_type);
+                    out.line(&format!("{mark} {event:<44} {resource:<26} {outcome}{gap}{case}"))?;
+                }
+                Some(width) => {
+                    let text = format!("{event:<36} {outcome}");
+                    out.line(&format!("{mark} {}", SafeText::new(&text).cut(width.saturating_sub(2))))?;
+                    if !case.is_empty() {
+                        out.line(&format!("    {}", SafeText::new(&case).cut(width.saturating_sub(4))))?;
+                    }
+                }
+            }
             if !line.ok {
                 out.line(&format!("  expected: {}", SafeText::new(&line.expected)))?;
             }
         }
         out.line("")?;
         for line in &report.summary {
-            out.line(&SafeText::new(line).to_string())?;
+            for line in folded(&SafeText::new(line).to_string(), out.width.unwrap_or(usize::MAX)) {
+                out.line(&line)?;
+            }
         }
     }
     out.flush()?;

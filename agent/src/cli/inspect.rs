@@ -35,7 +35,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         );
     }
     let filter = args.filter.join(" ");
-    events::find::check(&filter)?;
+    events::filters::check(&filter)?;
     let local = arguments::local(&settings)?;
     let control = local.connect().await?;
     let mut setup = setup(&settings, context.out.style.colour, &filter)?;

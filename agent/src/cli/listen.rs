@@ -1,5 +1,6 @@
 //! `listen`: connect, store, verify, forward.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,9 @@ use super::arguments::{self, Data, Gather, Secrets};
 use super::events::unknown;
 use super::inspect::{self, on_a_terminal};
 use super::ui::{Form, Ui};
-use super::{Context, Failure, signals};
-use crate::control::{Control, Remote};
-use crate::forward::HostHeader;
+use super::{Context, Failure, Output, signals};
+use crate::control::{Control, Remote, has_store};
+use crate::forward::{HostHeader, Routes};
 use crate::listen::{LAST_ATTEMPTS, ListenConfig, run as listen};
 use crate::settings::{Moment, RelayUrl, SettingsError};
 use crate::tui::{Setup, Tui};
@@ -144,6 +145,12 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
             "no secret is given: signatures are not checked (set one with --secret or HEALTHIE_WEBHOOK_SECRET)",
         );
     }
+    if args.since.is_some() && args.device.is_none() && knows_device(&config.data) {
+        context.out.message(
+            "note: --since is for an agent that the tunnel does not know yet; this one was there before and goes on where it was",
+        );
+    }
+    resolved(&config.policy.routes, &mut context.out).await;
     let policy = &config.policy;
     let patterns: Vec<String> =
         policy.events.iter().cloned().chain(policy.routes.routes.iter().map(|r| r.pattern.clone())).collect();
@@ -155,6 +162,26 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let ended = listen(config, Arc::new(ui.sink()), signals::end()).await;
     ui.finish();
     Ok(ended?)
+}
+
+/// Whether an agent ran on the data folder before; the tunnel knows it unless it was forgotten.
+fn knows_device(data: &Path) -> bool {
+    data.join("device").exists() && has_store(data)
+}
+
+/// Says which targets have names that nothing is known by: a slip such as `listen abc` is taken for a host.
+async fn resolved(routes: &Routes, out: &mut Output) {
+    /// An answer that takes longer is no reason to wait.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    for target in routes.default.iter().chain(routes.routes.iter().map(|r| &r.target)) {
+        let (host, port) = (target.peer.host.clone(), target.peer.port);
+        if let Ok(Err(e)) = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), port))).await {
+            out.message(&format!(
+                "note: the target's host {host:?} is not known ({e}), so nothing can be forwarded to it; a target is a port such as 3000, \
+                 host:port or a URL"
+            ));
+        }
+    }
 }
 
 /// Runs the agent under the inspector, until the user quits or the agent ends.

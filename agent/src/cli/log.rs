@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tunnel_delivery::{Answer, AnswerClass, Cause, Summary, Timestamp};
 
-use super::style::{Style, Tone, clock, duration, resource, short_id, span};
+use super::style::{Style, Tone, clock, deliveries, duration, resource, short_id, span};
 use crate::notice::{Connection, Notice, Ready, Tried};
 use crate::safe_text::SafeText;
 use crate::settings::show_size;
@@ -51,7 +51,9 @@ impl Log {
             Notice::Delivery(s) => delivery(s, style),
             Notice::Attempt(t) => attempt(t, now, style),
             Notice::Gap { count, reason } => {
-                let text = format!("{count} deliveries are gone from the relay before they could come ({reason})");
+                let (what, they) = if *count == 1 { ("is", "it") } else { ("are", "they") };
+                let text =
+                    format!("{} {what} gone from the relay before {they} could come ({reason})", deliveries(*count));
                 format!("{} {}", at(now), style.paint(Tone::Bad, text))
             }
             Notice::Removed { count, reason, bytes } => {
@@ -60,7 +62,7 @@ impl Log {
                     "count" => "more than are kept",
                     _ => "larger together than is kept",
                 };
-                let text = format!("removed {count} of the oldest deliveries, {}: {why}", show_size(*bytes));
+                let text = format!("removed {}, the oldest, {}: {why}", deliveries(*count), show_size(*bytes));
                 format!("{} {}", at(now), style.paint(Tone::Dim, text))
             }
             Notice::Compacted { before, after } => {

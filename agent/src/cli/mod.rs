@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod curl;
 mod demo;
+mod diff;
 mod editor;
 mod events;
 mod failure;
@@ -15,6 +16,7 @@ mod fixtures;
 mod inspect;
 mod listen;
 mod log;
+mod out_file;
 mod output;
 mod panics;
 mod replay;
@@ -58,6 +60,7 @@ enum Command {
     Verify(Box<verify::Args>),
     Sign(Box<sign::Args>),
     Curl(curl::Args),
+    Diff(diff::Args),
     #[command(subcommand)]
     Fixtures(fixtures::Command),
     Status(status::Args),
@@ -77,7 +80,7 @@ pub(crate) struct Context {
 
 /// Runs the command line `args`.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = Cli::command().try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m));
+    let parsed = Cli::command().try_get_matches_from(args.into_iter().map(negated)).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(e) => {
@@ -103,6 +106,20 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             context.out.failure(&failure);
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+/// A negated condition of a filter, `-status:2xx`, made one that the reader of options does not take for options: with a blank before it, which the
+/// query language passes over. No option looks like that.
+fn negated(arg: OsString) -> OsString {
+    let condition = arg.to_str().and_then(|text| text.strip_prefix('-')).and_then(|text| text.split_once(':'));
+    match condition {
+        Some((name, _)) if crate::query::WORDS.iter().any(|word| word.name == name) => {
+            let mut behind_a_blank = OsString::from(" ");
+            behind_a_blank.push(arg);
+            behind_a_blank
+        }
+        _ => arg,
     }
 }
 
@@ -139,6 +156,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(*args, context).await,
         Command::Sign(args) => sign::run(*args, context).await,
         Command::Curl(args) => curl::run(args, context).await,
+        Command::Diff(args) => diff::run(args, context).await,
         Command::Fixtures(command) => fixtures::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Api(args) => api::run(args, context).await,
@@ -150,6 +168,18 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn negated_conditions_are_no_options() {
+        let parse = |args: &[&str]| {
+            let args = args.iter().map(|arg| negated(OsString::from(arg)));
+            Cli::command().try_get_matches_from(args).map(drop)
+        };
+        assert!(parse(&["healthie-tunnel", "events", "list", "-status:2xx", "--json"]).is_ok());
+        assert!(parse(&["healthie-tunnel", "events", "list", "a", "-is:pinned", "--limit", "3"]).is_ok());
+        assert!(parse(&["healthie-tunnel", "events", "list", "--limt", "3"]).is_err());
+        assert!(parse(&["healthie-tunnel", "events", "list", "-x:y"]).is_err());
+    }
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -86,6 +86,19 @@ impl Output {
         let _ = writeln!(io::stderr(), "{}", SafeText::block(text));
     }
 
+    /// Asks on stderr and reads a line; whether it was yes. Only for a terminal on both.
+    ///
+    /// # Errors
+    /// The question cannot be shown, or the answer cannot be read.
+    pub(crate) fn ask(&mut self, question: &str) -> Result<bool, Failure> {
+        let mut stderr = io::stderr();
+        write!(stderr, "{} [y/N] ", SafeText::new(question))?;
+        stderr.flush()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+    }
+
     /// Tells on one line of stderr how far something is, a few times a second; nothing where stderr is no terminal.
     pub(crate) fn progress(&self) -> Watch {
         if !io::stderr().is_terminal() {
@@ -121,6 +134,17 @@ impl Output {
         if let Some(hint) = &failure.hint {
             self.message(&format!("hint: {hint}"));
         }
+    }
+}
+
+/// To stdout, as [`Output::bytes`].
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stdout.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::arguments::{self, Data, Gather};
-use super::style::{Style, Tone, date_time, span};
+use super::style::{Style, Tone, counted, date_time, deliveries, span};
 use super::{Context, Failure, Output};
 use crate::control::Status;
 use crate::safe_text::SafeText;
@@ -81,9 +81,9 @@ fn lines(s: &Status, now: tunnel_delivery::Timestamp, style: Style) -> Vec<(&'st
     all.push((
         "stored",
         format!(
-            "{} deliveries, {} attempts, {} of bodies, {} on the disk",
-            a.deliveries,
-            a.attempts,
+            "{}, {}, {} of bodies, {} on the disk",
+            deliveries(a.deliveries),
+            counted(a.attempts, "attempt", "attempts"),
             show_size(a.body_bytes),
             show_size(a.disk_bytes)
         ),
@@ -119,7 +119,7 @@ fn connection(c: &ConnectionStatus, now: tunnel_delivery::Timestamp, style: Styl
 fn upkeep(u: &Upkept, now: tunnel_delivery::Timestamp, all: &mut Vec<(&'static str, String)>) {
     let bounds = [
         u.keep_seconds.map(|s| show_age(Duration::from_secs(s))),
-        u.keep_count.map(|n| format!("{n} deliveries")),
+        u.keep_count.map(deliveries),
         u.keep_bytes.map(|n| format!("{} ({} now)", show_size(n), show_size(u.record_bytes))),
     ];
     let bounds: Vec<_> = bounds.into_iter().flatten().collect();
@@ -130,7 +130,7 @@ fn upkeep(u: &Upkept, now: tunnel_delivery::Timestamp, all: &mut Vec<(&'static s
             if last.spared > 0 { format!("; {} stay although they are over it", last.spared) } else { String::new() };
         let removed = match last.removed {
             0 => "nothing".to_owned(),
-            n => format!("{n} deliveries, {},", show_size(last.bytes)),
+            n => format!("{}, {},", deliveries(n), show_size(last.bytes)),
         };
         all.push(("removed", format!("{removed} when it was last looked, {ago} ago{spared}")));
         if let Some(e) = &last.error {

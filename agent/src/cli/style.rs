@@ -40,12 +40,7 @@ impl Style {
 
     /// A signature's mark and word.
     pub(crate) fn signature(self, status: SignatureStatus, width: usize) -> String {
-        let (mark, tone) = match status {
-            SignatureStatus::Valid => ("✓", Tone::Good),
-            SignatureStatus::Invalid => ("✗", Tone::Bad),
-            SignatureStatus::Unsigned => ("–", Tone::Doubtful),
-            SignatureStatus::NoSecret => ("?", Tone::Doubtful),
-        };
+        let (mark, tone) = signature_mark(status);
         self.paint(tone, format!("{:width$}", format!("{mark} {status}")))
     }
 
@@ -64,6 +59,9 @@ impl Style {
 
     /// One line of a list of deliveries, at most `width` characters.
     pub(crate) fn list_line(self, s: &Summary, width: Option<usize>) -> String {
+        if let Some(width) = width.filter(|w| *w < WIDE) {
+            return self.short_line(s, width);
+        }
         let event = s.event_type.as_deref().unwrap_or("(no event)");
         let resource = resource(s);
         // What is left of the line after the columns of fixed width goes to event and resource, three to two.
@@ -95,10 +93,90 @@ impl Style {
             _ => line,
         }
     }
+
+    /// The same for a screen of 80 columns: without year and seconds, with the end of the id's end, the signature's mark and the resource's id.
+    fn short_line(self, s: &Summary, width: usize) -> String {
+        let room = width.saturating_sub(SHORT_FIXED);
+        let event_room = room * 2 / 3;
+        let pad = |text: &str, room: usize| format!("{:room$}", SafeText::new(text).cut(room));
+        let at = date_time(s.received_at);
+        let id = s.id.to_string();
+        let took = match s.answer.class {
+            AnswerClass::None | AnswerClass::Queued => String::new(),
+            _ => short_duration(s.answer.duration_us),
+        };
+        let (mark, tone) = signature_mark(s.signature);
+        format!(
+            "{} {} {} {} {} {} {} {took:>6}",
+            self.paint(Tone::Dim, at.get(5..16).unwrap_or("-")),
+            id.get(28..).unwrap_or(&id),
+            match repeat_mark(s) {
+                repeat if repeat.is_empty() => "  ".to_owned(),
+                repeat => self.paint(Tone::Doubtful, format!("{repeat:2}")),
+            },
+            pad(s.event_type.as_deref().unwrap_or("(no event)"), event_room),
+            pad(s.resource_id.as_deref().unwrap_or(""), room - event_room),
+            self.paint(tone, mark),
+            self.answer(&s.answer, 6),
+        )
+    }
 }
+
+fn signature_mark(status: SignatureStatus) -> (&'static str, Tone) {
+    match status {
+        SignatureStatus::Valid => ("✓", Tone::Good),
+        SignatureStatus::Invalid => ("✗", Tone::Bad),
+        SignatureStatus::Unsigned => ("–", Tone::Doubtful),
+        SignatureStatus::NoSecret => ("?", Tone::Doubtful),
+    }
+}
+
+/// `850us`, `12ms`, `1.2s`, `310s`: in at most six characters, as long as it is less than 28 hours.
+fn short_duration(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros}us"),
+        1_000..1_000_000 => format!("{}ms", micros / 1_000),
+        1_000_000..100_000_000 => format!("{:.1}s", micros as f64 / 1e6),
+        _ => format!("{}s", micros / 1_000_000),
+    }
+}
+
+/// From this width on a line has all its columns.
+pub(crate) const WIDE: usize = 110;
+
+/// The characters of a short line's columns that do not give way: time, id, mark, signature, answer, duration, and the gaps.
+const SHORT_FIXED: usize = 11 + 8 + 2 + 1 + 6 + 6 + 5 + 2;
 
 /// The characters of the columns that do not give way: time, id, signature, answer, duration, and the gaps.
 const FIXED: usize = 19 + 12 + 2 + 11 + 6 + 8 + 5 * 2 + 2;
+
+/// `1 delivery`, `2 deliveries`.
+pub(crate) fn deliveries(n: u64) -> String {
+    counted(n, "delivery", "deliveries")
+}
+
+/// `1 attempt`, `2 attempts`: a number with the word for it.
+pub(crate) fn counted(n: u64, one: &str, several: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { several })
+}
+
+/// A text in lines of at most so many characters, broken at blanks where there are any.
+pub(crate) fn folded(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last().map_or(0, |line| line.chars().count());
+        match lines.last_mut() {
+            Some(line) if last == 0 || last + 1 + word.chars().count() <= width => {
+                if last > 0 {
+                    line.push(' ');
+                }
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
 
 /// What looks like a repeat of an earlier delivery, and what came several times, in at most two characters.
 fn repeat_mark(s: &Summary) -> String {
@@ -177,14 +255,32 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_folded_at_blanks() {
+        assert_eq!(folded("one two three", 7), ["one two", "three"]);
+        assert_eq!(folded("unbreakable x", 4), ["unbreakable", "x"]);
+        assert_eq!(folded("a b", usize::MAX), ["a b"]);
+    }
+
+    #[test]
     fn a_line_fits_the_terminal_and_nothing_in_it_acts() {
         let plain = Style { colour: false };
-        for width in [60, 80, 100, 140, 250] {
+        for width in [50, 60, 80, 100, 109, 110, 140, 250] {
             let line = plain.list_line(&hostile(), Some(width));
-            assert!(line.chars().count() <= width.max(FIXED), "{width}: {line}");
+            assert!(line.chars().count() <= width, "{width}: {line}");
             assert!(!line.chars().any(char::is_control), "{line:?}");
         }
         assert!(plain.list_line(&hostile(), None).contains("12.3 ms"));
+        let long = Summary {
+            answer: Answer { class: AnswerClass::Error, status: None, duration_us: 99_999_000_000 },
+            ..crate::tui::sample::line(2)
+        };
+        assert_eq!(
+            plain.list_line(&long, Some(80)),
+            "11-21 08:33 00000002    form_answer_group.created  12000         ✓ error  99999s"
+        );
+        for (micros, wanted) in [(0, "0us"), (999_999, "999ms"), (12_345_678, "12.3s"), (310_000_000, "310s")] {
+            assert_eq!(short_duration(micros), wanted);
+        }
         let marked = |repeats, first: Option<DeliveryId>| {
             let line = plain.list_line(&Summary { repeats, duplicate_of: first, ..hostile() }, Some(100));
             assert_eq!(line.chars().count(), plain.list_line(&hostile(), Some(100)).chars().count());

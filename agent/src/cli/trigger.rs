@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[arg(long)]
     edit: bool,
     /// Send so many of each, each with ids of its own
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = arguments::at_least_one)]
     count: usize,
     /// Send each so many times more, byte for byte
     #[arg(long, value_name = "N", default_value_t = 0)]

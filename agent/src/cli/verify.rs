@@ -119,12 +119,12 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
 }
 
 /// Whether an argument means a stored delivery: it looks like an id or a part of one.
-fn is_selector(what: &str) -> bool {
+pub(super) fn is_selector(what: &str) -> bool {
     what == "latest" || (what != "-" && what.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
 }
 
 /// Reads a request from a file or stdin.
-fn request(name: &str) -> Result<Written, Failure> {
+pub(super) fn request(name: &str) -> Result<Written, Failure> {
     let (shown, text) = if name == "-" {
         ("stdin".to_owned(), bounded(std::io::stdin().lock()).map_err(|e| e.to_string()))
     } else {

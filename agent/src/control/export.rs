@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
 use tunnel_archive::{Archive, ArchiveError, Cursor};
-use tunnel_delivery::{DeliveryId, Timestamp};
+use tunnel_delivery::DeliveryId;
 
+use super::meant::Meant;
 use super::store::{Saved, Watch};
 use super::{Control, ControlError, Filter, Kind, Local, Operations};
+use crate::summary;
 
 /// Deliveries read at once for an export, and the bytes of bodies after which no more are.
 const AT_ONCE: usize = 64;
@@ -18,18 +20,11 @@ const AT_ONCE_BYTES: u64 = 4 << 20;
 const LINES: usize = 4;
 
 /// What is to be written out.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Export {
-    /// Received then or later.
-    pub since: Option<Timestamp>,
-    /// Received then or earlier.
-    pub until: Option<Timestamp>,
-}
-
-impl Export {
-    fn means(&self, at: Timestamp) -> bool {
-        self.since.is_none_or(|t| at >= t) && self.until.is_none_or(|t| at <= t)
-    }
+    /// Which deliveries; its limit and its cursor count for nothing.
+    pub filter: Filter,
 }
 
 /// A part of what is written out.
@@ -57,10 +52,14 @@ impl Operations {
         let (tx, rx) = mpsc::channel(LINES);
         let archive = self.archive.clone();
         tokio::spawn(async move {
-            let last = match everything(&archive, export, &tx).await {
+            let done = match Meant::read(&export.filter) {
+                Ok(meant) => everything(&archive, &meant.oldest_first(true), &tx).await.map_err(ControlError::from),
+                Err(e) => Err(e),
+            };
+            let last = match done {
                 Ok(true) => Exported::End,
                 Ok(false) => return,
-                Err(e) => Exported::Failed(e.into()),
+                Err(e) => Exported::Failed(e),
             };
             // Fails where nobody waits for it any more.
             let _ = tx.send(last).await;
@@ -70,11 +69,11 @@ impl Operations {
 }
 
 /// Sends everything that is meant; `false` where nobody takes it any more.
-async fn everything(archive: &Archive, export: Export, tx: &mpsc::Sender<Exported>) -> Result<bool, ArchiveError> {
+async fn everything(archive: &Archive, meant: &Meant, tx: &mpsc::Sender<Exported>) -> Result<bool, ArchiveError> {
     let mut cursor = None;
     loop {
-        let archive = archive.clone();
-        let read = tokio::task::spawn_blocking(move || part(&archive, export, cursor)).await;
+        let (archive, meant) = (archive.clone(), meant.clone());
+        let read = tokio::task::spawn_blocking(move || part(&archive, &meant, cursor)).await;
         let (lines, next) = read.unwrap_or(Err(ArchiveError::Closed))?;
         for line in lines {
             if tx.send(line).await.is_err() {
@@ -91,11 +90,10 @@ async fn everything(archive: &Archive, export: Export, tx: &mpsc::Sender<Exporte
 /// The next few deliveries, and where to go on.
 fn part(
     archive: &Archive,
-    export: Export,
+    meant: &Meant,
     cursor: Option<Cursor>,
 ) -> Result<(Vec<Exported>, Option<Cursor>), ArchiveError> {
-    let filter = Filter { since: export.since, until: export.until, oldest_first: true, ..Filter::default() };
-    let mut page = archive.list(&filter.query(AT_ONCE, cursor))?;
+    let mut page = meant.page(archive, AT_ONCE, cursor)?;
     // A page may be long; what does not fit is asked for again.
     let (mut bytes, mut fits) = (0, 0);
     for line in &page.items {
@@ -106,8 +104,7 @@ fn part(
         fits += 1;
     }
     if fits < page.items.len() {
-        let rest = filter.query(fits, cursor);
-        page = archive.list(&rest)?;
+        page = meant.page(archive, fits, cursor)?;
     }
     let mut lines = Vec::with_capacity(page.items.len());
     for line in &page.items {
@@ -136,6 +133,7 @@ impl Local {
     /// # Errors
     /// There is no store, or it cannot be opened for another reason than damage.
     pub async fn export(&self, export: Export, told: Watch) -> Result<mpsc::Receiver<Exported>, ControlError> {
+        let meant = Meant::read(&export.filter)?;
         let connected = match self.connect().await {
             Ok(control) => Some(control),
             Err(e) if e.kind == Kind::Damaged => None,
@@ -165,23 +163,24 @@ impl Local {
                     }
                     Control::Local(ops).close().await;
                     if damaged {
-                        local.rescue(export, met, told, tx).await;
+                        local.rescue(meant, met, told, tx).await;
                     }
                 });
             }
-            None => drop(tokio::spawn(async move { local.rescue(export, HashSet::new(), told, tx).await })),
+            None => drop(tokio::spawn(async move { local.rescue(meant, HashSet::new(), told, tx).await })),
         }
         Ok(rx)
     }
 
     /// Sends what is readable of a damaged store, less what was `met` before.
-    async fn rescue(&self, export: Export, met: HashSet<DeliveryId>, told: Watch, tx: mpsc::Sender<Exported>) {
+    async fn rescue(&self, meant: Meant, met: HashSet<DeliveryId>, told: Watch, tx: mpsc::Sender<Exported>) {
         let lines = tx.clone();
         let rescued = self
             .closed(told, move |dir, told| {
                 tunnel_archive::rescue(dir, told, |rescued| {
                     let d = &rescued.stored.delivery;
-                    if export.means(d.received_at) && !met.contains(&d.id) {
+                    let line = summary::of_stored(&rescued.stored);
+                    if meant.fits(&line, &rescued.stored) && !met.contains(&d.id) {
                         // Whoever goes away does so once all was read, or with the process.
                         let _ = lines.blocking_send(exported(d.id, &rescued.stored));
                     }

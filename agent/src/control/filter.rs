@@ -28,6 +28,8 @@ pub struct Filter {
     pub text: Option<String>,
     /// Seems to repeat an earlier delivery, or does not.
     pub duplicates: Option<bool>,
+    /// What must hold besides, in the query language.
+    pub query: String,
     /// At most so many.
     pub limit: Option<usize>,
     /// Oldest first.
@@ -46,7 +48,7 @@ pub struct Found {
 }
 
 impl Filter {
-    /// As a question to the archive.
+    /// As a question to the archive; what only the query says is not in it.
     pub fn query(&self, limit: usize, cursor: Option<Cursor>) -> Query {
         Query {
             order: if self.oldest_first { Order::OldestFirst } else { Order::NewestFirst },
@@ -66,7 +68,7 @@ impl Filter {
         }
     }
 
-    /// Whether a delivery is meant, as far as its summary tells: everything but the text.
+    /// Whether a delivery is meant, as far as its summary tells: everything but the text and the query.
     pub fn matches(&self, s: &Summary) -> bool {
         let name = s.event_type.as_deref();
         (self.events.is_empty() || self.events.iter().any(|p| name.is_some_and(|n| tunnel_catalogue::matches(p, n))))

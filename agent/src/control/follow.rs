@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tunnel_archive::{Archive, ArchiveError};
-use tunnel_delivery::{DeliveryId, Stored, Summary};
+use tunnel_delivery::{DeliveryId, Summary};
 
+use super::meant::Meant;
 use super::{ControlError, Filter, Operations};
 use crate::arrivals::{KEPT, Place};
 use crate::notice::{Heard, Notice};
-use crate::query::Query;
 use crate::summary;
 
 /// How many ids are remembered so that nothing is told twice.
@@ -24,21 +24,12 @@ const REMEMBERED: usize = 2 * KEPT;
 const PAGE: usize = 256;
 
 /// What a follower asks for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Follow {
     /// Which deliveries.
     pub filter: Filter,
-    /// What must hold besides.
-    pub query: Query,
     /// Where it was; nowhere if it just begins, and then everything counts that comes from now on.
     pub from: Option<Place>,
-}
-
-impl Follow {
-    /// Follows what fits the query.
-    pub fn of(query: Query, from: Option<Place>) -> Follow {
-        Follow { filter: query.filter(), query, from }
-    }
 }
 
 /// What a follower is told.
@@ -98,7 +89,7 @@ impl From<ArchiveError> for End {
 impl Operations {
     /// What is stored since the filter's time, oldest first. Without a time that is nothing.
     pub(crate) async fn stored(&self, filter: &Filter) -> Result<Vec<Summary>, ControlError> {
-        if filter.since.is_none() {
+        if Meant::read(filter)?.since().is_none() {
             return Ok(Vec::new());
         }
         let all = Filter { oldest_first: true, limit: Some(usize::MAX), cursor: None, ..filter.clone() };
@@ -111,13 +102,20 @@ impl Operations {
         let announcer = &self.hand.announcer;
         // The notices before the place, so that nothing falls between the two.
         let mut notices = announcer.follow();
+        let meant = match Meant::read(&follow.filter) {
+            Ok(meant) => meant.oldest_first(true),
+            Err(e) => {
+                // There is room: nothing was sent yet.
+                let _ = tx.try_send(Told::Failed(e));
+                return rx;
+            }
+        };
         let following = Following {
             at: announcer.arrivals().resume(follow.from),
             ops: Arc::clone(self),
             told: Met::new(),
             waiting: Met::new(),
-            filter: follow.filter,
-            query: Arc::new(follow.query),
+            meant,
             tx,
         };
         let begins = follow.from.is_none();
@@ -138,8 +136,7 @@ impl Operations {
 
 struct Following {
     ops: Arc<Operations>,
-    filter: Filter,
-    query: Arc<Query>,
+    meant: Meant,
     at: Place,
     told: Met,
     /// What came and was not meant, but may be after an attempt.
@@ -150,8 +147,8 @@ struct Following {
 impl Following {
     async fn run(mut self, begins: bool, notices: &mut tokio::sync::broadcast::Receiver<Heard>) -> Result<(), End> {
         // By an attempt a delivery may begin to fit, and nothing else changes.
-        let changing = !self.filter.status.is_empty();
-        let stored_too = self.filter.since.is_some();
+        let changing = self.meant.changes();
+        let stored_too = self.meant.since().is_some();
         if stored_too && (begins || changing) {
             self.stored().await?;
         }
@@ -196,8 +193,8 @@ impl Following {
     async fn stored(&mut self) -> Result<(), End> {
         let mut cursor = None;
         loop {
-            let query = Filter { oldest_first: true, ..self.filter.clone() }.query(PAGE, cursor);
-            let page = self.read(move |archive| archive.list(&query)).await?;
+            let meant = self.meant.clone();
+            let page = self.read(move |archive| meant.page(archive, PAGE, cursor)).await?;
             for line in page.items {
                 self.tell(line).await?;
             }
@@ -227,13 +224,13 @@ impl Following {
 
     /// Reads these and tells those that are meant. One that retention has taken meanwhile is left out.
     async fn look(&mut self, ids: Vec<DeliveryId>) -> Result<(), End> {
-        let text = self.filter.text.clone();
+        let meant = self.meant.clone();
         let lines = self
             .read(move |archive| {
                 let mut lines = Vec::with_capacity(ids.len());
                 for id in ids {
                     if let Some(stored) = archive.get(id)? {
-                        lines.push((summary::of_stored(&stored), has(&stored, text.as_deref())));
+                        lines.push((summary::of_stored(&stored), meant.fits_body(&stored.delivery.body)));
                     }
                 }
                 Ok(lines)
@@ -246,24 +243,24 @@ impl Following {
     }
 
     async fn came(&mut self, line: Summary, has_text: bool) -> Result<(), End> {
-        if has_text && self.filter.matches(&line) {
+        if has_text && self.meant.fits_line(&line) {
             return self.tell(line).await;
         }
-        if !self.filter.status.is_empty() {
+        if self.meant.changes() {
             self.waiting.first_time(line.id);
         }
         Ok(())
     }
 
     async fn tried(&mut self, line: &Summary) -> Result<(), End> {
-        if self.filter.matches(line) && self.has_text(line.id).await? {
+        if self.meant.fits_line(line) && self.has_text(line.id).await? {
             self.tell(line.clone()).await?;
         }
         Ok(())
     }
 
     async fn tell(&mut self, line: Summary) -> Result<(), End> {
-        if !self.fits(&line).await? || !self.told.first_time(line.id) {
+        if !self.told.first_time(line.id) {
             return Ok(());
         }
         self.send(Told::Delivery(Box::new(line))).await
@@ -273,21 +270,14 @@ impl Following {
         self.tx.send(told).await.map_err(|_| End::Gone)
     }
 
-    /// What the filter leaves to the query.
-    async fn fits(&self, line: &Summary) -> Result<bool, End> {
-        let read = self.query.texts().count() > usize::from(self.filter.text.is_some());
-        if !read || !self.query.fits(line) {
-            return Ok(self.query.fits(line));
-        }
-        let (query, id) = (Arc::clone(&self.query), line.id);
-        let fits = move |stored: Stored| query.fits_body(&stored.delivery.body);
-        self.read(move |archive| Ok(archive.get(id)?.is_some_and(fits))).await
-    }
-
     /// The text is in the body, which a summary does not have.
     async fn has_text(&self, id: DeliveryId) -> Result<bool, End> {
-        let Some(text) = self.filter.text.clone() else { return Ok(true) };
-        self.read(move |archive| Ok(archive.get(id)?.is_some_and(|stored| has(&stored, Some(&text))))).await
+        if !self.meant.asks_bodies() {
+            return Ok(true);
+        }
+        let meant = self.meant.clone();
+        self.read(move |archive| Ok(archive.get(id)?.is_some_and(|stored| meant.fits_body(&stored.delivery.body))))
+            .await
     }
 
     async fn read<T: Send + 'static>(
@@ -298,9 +288,4 @@ impl Following {
         let done = tokio::task::spawn_blocking(move || read(&archive)).await;
         Ok(done.unwrap_or(Err(ArchiveError::Closed))?)
     }
-}
-
-fn has(stored: &Stored, text: Option<&str>) -> bool {
-    let text = text.unwrap_or_default().as_bytes();
-    text.is_empty() || stored.delivery.body.windows(text.len()).any(|w| w.eq_ignore_ascii_case(text))
 }

@@ -1,15 +1,14 @@
 //! A list of deliveries in which those that seem to be repeats stand with the delivery that they seem to repeat.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Cursor, Order, Query};
 use tunnel_delivery::{DeliveryId, Summary};
 
+use super::meant::Meant;
 use super::operations::LIMIT;
 use super::{ControlError, Filter, Kind, Operations};
-use crate::query::Query as LineQuery;
 use crate::summary;
 
 /// The most repeats that are listed of one delivery.
@@ -36,33 +35,25 @@ pub struct Grouped {
 }
 
 impl Operations {
-    /// The groups of which one delivery at least is meant: the filter says what, and the query what must hold besides. The limit is one of
-    /// groups.
-    pub(crate) async fn groups(&self, filter: &Filter, query: &LineQuery) -> Result<Grouped, ControlError> {
-        let fitting = Arc::new(query.clone());
-        let bodies = fitting.texts().count() > usize::from(filter.text.is_some());
+    /// The groups of which one delivery at least is meant; the limit is one of groups.
+    pub(crate) async fn groups(&self, filter: &Filter) -> Result<Grouped, ControlError> {
         let limit = filter.limit.unwrap_or(LIMIT);
         let mut cursor = match &filter.cursor {
             Some(text) => Some(text.parse::<Cursor>().map_err(|e| ControlError::new(Kind::Usage, e.to_string()))?),
             None => None,
         };
+        let meant = Meant::read(filter)?;
         let mut met = HashSet::new();
         let mut groups = Vec::new();
         while groups.len() < limit {
-            let query = filter.query((limit - groups.len()).min(1000), cursor);
-            let fitting = Arc::clone(&fitting);
+            let (meant, room) = (meant.clone(), (limit - groups.len()).min(1000));
             let (found, next) = self
                 .read(move |archive| {
-                    let page = archive.list(&query)?;
+                    let page = meant.page(archive, room, cursor)?;
                     let mut several = HashSet::new();
                     let mut found = HashMap::new();
                     let mut order = Vec::new();
                     for line in page.items {
-                        let fits = fitting.fits(&line)
-                            && (!bodies || archive.get(line.id)?.is_some_and(|s| fitting.fits_body(&s.delivery.body)));
-                        if !fits {
-                            continue;
-                        }
                         let first = line.duplicate_of.unwrap_or(line.id);
                         if line.duplicate_of.is_some() || line.repeats > 0 {
                             several.insert(first);

@@ -4,16 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Cursor};
-use tunnel_delivery::{DeliveryId, Summary, Timestamp};
+use tunnel_delivery::{DeliveryId, Summary};
 
+use super::meant::Meant;
 use super::{Control, ControlError, Filter, Kind, Operations};
-use crate::query::Query;
 
 /// How long one page is looked for: whoever asks can show what was found so far and ask on, or change its mind.
 const WITHIN: Duration = Duration::from_millis(60);
-/// How many deliveries are looked at between two looks at the time, where bodies are read and where not.
-const BODIES: usize = 500;
-const LINES: usize = 10_000;
 /// The most lines of one page.
 const MOST: usize = 1000;
 
@@ -66,14 +63,14 @@ pub struct Marking {
 impl Operations {
     /// A page of a query. May have few lines and still a place to go on, so that a search through much can be shown while it runs.
     pub(crate) async fn page(&self, ask: &PageAsk) -> Result<PageFound, ControlError> {
-        let now = Timestamp::from_system(std::time::SystemTime::now());
-        let query = Query::read(&ask.query, now).map_err(|e| ControlError::new(Kind::Usage, e.to_string()))?;
+        let filter = Filter { query: ask.query.clone(), oldest_first: ask.oldest_first, ..Filter::default() };
+        let meant = Meant::read(&filter)?;
         let cursor = match &ask.cursor {
             Some(text) => Some(text.parse::<Cursor>().map_err(|e| ControlError::new(Kind::Usage, e.to_string()))?),
             None => None,
         };
-        let (oldest_first, limit) = (ask.oldest_first, ask.limit.min(MOST));
-        self.read(move |archive| page(archive, &query, oldest_first, limit, cursor)).await
+        let limit = ask.limit.min(MOST);
+        self.read(move |archive| page(archive, &meant, limit, cursor)).await
     }
 
     /// Figures about the whole store.
@@ -94,33 +91,13 @@ impl Operations {
     }
 }
 
-fn page(
-    archive: &Archive,
-    query: &Query,
-    oldest_first: bool,
-    limit: usize,
-    mut cursor: Option<Cursor>,
-) -> Result<PageFound, ArchiveError> {
+fn page(archive: &Archive, meant: &Meant, limit: usize, mut cursor: Option<Cursor>) -> Result<PageFound, ArchiveError> {
     let began = Instant::now();
-    let filter = Filter { oldest_first, ..query.filter() };
-    // The index looks for one text; where there are others the bodies are read here.
-    let bodies = query.texts().count() > usize::from(filter.text.is_some());
     let mut found = PageFound::default();
     loop {
-        let mut ask = filter.query(limit - found.items.len(), cursor);
-        ask.scan_limit = if filter.text.is_some() || bodies { BODIES } else { LINES };
-        if bodies {
-            ask.limit = ask.limit.min(BODIES);
-        }
-        let page = archive.list(&ask)?;
+        let page = meant.page(archive, limit - found.items.len(), cursor)?;
         found.scanned += page.scanned as u64;
-        for line in page.items {
-            let fits = query.fits(&line)
-                && (!bodies || archive.get(line.id)?.is_some_and(|stored| query.fits_body(&stored.delivery.body)));
-            if fits {
-                found.items.push(line);
-            }
-        }
+        found.items.extend(page.items);
         cursor = page.next;
         found.next = cursor.map(|c| c.to_string());
         if cursor.is_none() || found.items.len() >= limit || began.elapsed() > WITHIN {

@@ -12,6 +12,7 @@ use tunnel_delivery::Summary;
 use tunnel_signature::Secret;
 
 use super::follow::{Follow, Met, Told};
+use super::meant::Meant;
 use super::remote::Asked;
 use super::{AgentFile, Control, ControlError, Filter, Operations, Remote, has_store, nothing_there, open_archive};
 use crate::arrivals::Place;
@@ -111,7 +112,9 @@ impl Local {
     /// Follows what the filter means: what is stored if it has a time, then what comes, from whichever agent comes.
     pub fn follow(self, filter: Filter) -> Follower {
         let agent = Agent { lines: None, at: None, look: None, looked: false };
-        Follower { local: self, filter, told: Met::new(), stored: VecDeque::new(), agent }
+        // A filter with a mistake is refused by whoever looks.
+        let changing = Meant::read(&filter).is_ok_and(|meant| meant.changes());
+        Follower { local: self, filter, changing, told: Met::new(), stored: VecDeque::new(), agent }
     }
 }
 
@@ -119,6 +122,8 @@ impl Local {
 pub struct Follower {
     local: Local,
     filter: Filter,
+    /// Whether a delivery may begin to fit by an attempt.
+    changing: bool,
     told: Met,
     /// What this process read from the store itself and has not told yet.
     stored: VecDeque<Summary>,
@@ -190,7 +195,7 @@ impl Follower {
                 }
                 // What waits for an attempt before it fits lies behind the place, so such a follower stays where it began.
                 Some(Told::At(place)) => match self.agent.at {
-                    Some(at) if at.epoch == place.epoch && !self.filter.status.is_empty() => {}
+                    Some(at) if at.epoch == place.epoch && self.changing => {}
                     _ => self.agent.at = Some(place),
                 },
                 Some(Told::Missed(n)) => return Ok(Followed::Missed(n)),
@@ -227,7 +232,7 @@ impl Follower {
             }
         };
         if let Some(agent) = agent {
-            let follow = Follow { filter: self.filter.clone(), from: self.agent.at, ..Follow::default() };
+            let follow = Follow { filter: self.filter.clone(), from: self.agent.at };
             match agent.follow(&follow).await {
                 Ok(lines) => {
                     self.agent.lines = Some(lines);

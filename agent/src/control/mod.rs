@@ -12,8 +12,11 @@ mod held;
 mod inspect;
 mod load;
 mod local;
+mod meant;
 mod operations;
 mod remote;
+mod remove;
+mod stats;
 mod status;
 mod store;
 mod trigger;
@@ -26,7 +29,6 @@ use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Options};
 use tunnel_delivery::Stored;
 
-use crate::query::Query;
 use remote::{but_id, delivery};
 
 pub use edited::Edited;
@@ -40,12 +42,16 @@ pub use load::{Load, Loaded};
 pub use local::{Followed, Follower, Local};
 pub use operations::{Operations, Replay, Replayed, Running};
 pub use remote::Remote;
+pub use remove::{Remove, RemoveDone};
+pub use stats::StatsAsk;
 pub use status::{Figures, Hello, Status, Waiting};
 pub use store::{Checked, Finding, Ids, Saved, Shrunk, Watch};
 pub use trigger::{Trigger, Triggered, payload};
 pub use verify::{Copied, CopyOf, Examine, Verify, examine_alone};
 
 pub use crate::examine::Explained;
+
+pub(crate) use verify::own_url;
 
 /// Why a command was not done. `kind` decides the exit code.
 #[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
@@ -213,7 +219,7 @@ impl Control {
     /// The store cannot be read.
     pub async fn groups(&self, filter: &Filter) -> Result<Grouped, ControlError> {
         match self {
-            Control::Local(ops) => ops.groups(filter, &Query::default()).await,
+            Control::Local(ops) => ops.groups(filter).await,
             Control::Remote(agent) => agent.groups(filter).await,
         }
     }

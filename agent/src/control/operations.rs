@@ -9,6 +9,7 @@ use tunnel_delivery::{Attempt, Cause, DeliveryId, DeviceName, Stored};
 use tunnel_protocol::Welcome;
 use tunnel_signature::Secret;
 
+use super::meant::Meant;
 use super::{ControlError, Filter, Found, Kind};
 use crate::forward::{Client, TargetUrl};
 use crate::hand::Hand;
@@ -106,13 +107,15 @@ impl Operations {
             Some(text) => Some(text.parse::<Cursor>().map_err(|e| ControlError::new(Kind::Usage, e.to_string()))?),
             None => None,
         };
+        let meant = Meant::read(filter)?;
         let mut items = Vec::new();
         loop {
-            let query = filter.query(limit.saturating_sub(items.len()).min(1000), cursor);
-            if query.limit == 0 {
+            let room = limit.saturating_sub(items.len()).min(1000);
+            if room == 0 {
                 return Ok(Found { items, next: cursor.map(|c| c.to_string()) });
             }
-            let page = self.read(move |archive| archive.list(&query)).await?;
+            let meant = meant.clone();
+            let page = self.read(move |archive| meant.page(archive, room, cursor)).await?;
             items.extend(page.items);
             cursor = page.next;
             if cursor.is_none() {

@@ -20,10 +20,11 @@ use tokio::sync::mpsc;
 use super::follow::{Follow, Told};
 use super::operations::LIMIT;
 use super::{
-    AgentFile, ControlError, Export, Exported, Filter, Found, Group, Grouped, Hello, Kind, Marking, PageAsk, PageFound,
+    AgentFile, ControlError, Export, Exported, Filter, Found, Group, Grouped, Hello, Kind, Marking, PageAsk, PageFound, Remove, RemoveDone, StatsAsk,
 };
 use crate::api::{MOST_LINES, VERSION, problem, sse};
 use crate::query::Query;
+use crate::stats::{By, Stats};
 
 /// The longest answer: a delivery at the protocol's cap with its attempts, in JSON.
 const MOST: usize = 512 * 1024 * 1024;
@@ -276,6 +277,26 @@ impl Remote {
         }
         let body = serde_json::to_vec(&change).map_err(unreachable)?;
         self.answer::<Value>(Method::PATCH, &delivery(&marking.id.to_string(), ""), Some(body)).await.map(drop)
+    }
+
+    /// Removes deliveries, or tells what it would remove.
+    pub(super) async fn remove(&self, remove: &Remove) -> Result<RemoveDone, ControlError> {
+        let mut body = serde_json::to_value(remove).map_err(unreachable)?;
+        if let Some(object) = body.as_object_mut() {
+            object.shift_remove("filter");
+            object.insert("query".to_owned(), remove.filter.as_ref().map(Query::text_of).into());
+        }
+        self.post("/v1/removals", &body).await
+    }
+
+    /// Figures about what a filter means.
+    pub(super) async fn stats(&self, ask: &StatsAsk) -> Result<Stats, ControlError> {
+        let params = [
+            ("query", &*Query::text_of(&ask.filter)),
+            ("by", ask.by.map(By::as_str).unwrap_or_default()),
+            ("buckets", &ask.buckets.clamp(1, 1000).to_string()),
+        ];
+        self.get("/v1/stats", &params).await
     }
 
     /// What is told, as it comes; the channel ends where the agent goes away.

@@ -178,7 +178,7 @@ impl Operations {
 }
 
 /// Where a request was sent, as its Host line has it. Whether that was TLS is not in it: it is, but on this machine.
-fn own_url(request: &Written) -> String {
+pub(crate) fn own_url(request: &Written) -> String {
     let host = String::from_utf8_lossy(request.headers.get("Host").unwrap_or(b"localhost")).into_owned();
     let name = host.rsplit_once(':').map_or(&*host, |(name, _)| name);
     let here = name == "localhost" || name.ends_with(".localhost") || name.starts_with("127.") || name == "[::1]";

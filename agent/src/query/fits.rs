@@ -12,6 +12,13 @@ impl Query {
     /// What a list can be asked for: everything that fits the query fits this, and more may.
     pub fn filter(&self) -> Filter {
         let mut filter = Filter::default();
+        for term in &self.terms {
+            if let What::Is(marks) = &term.what
+                && marks[..] == [Mark::Repeat]
+            {
+                filter.duplicates = filter.duplicates.or(Some(!term.negated));
+            }
+        }
         for term in self.terms.iter().filter(|t| !t.negated) {
             match &term.what {
                 What::Event(patterns) if filter.events.is_empty() => filter.events = patterns.clone(),
@@ -43,6 +50,15 @@ impl Query {
     /// Whether the body has every text that it must have, and none that it must not.
     pub fn fits_body(&self, body: &[u8]) -> bool {
         self.texts().all(|(negated, text)| contains(body, text) != negated)
+    }
+
+    /// Whether a delivery that does not fit may do so later, by an attempt.
+    pub fn changes(&self) -> bool {
+        self.terms.iter().any(|term| match &term.what {
+            What::Status(_) => true,
+            What::Is(marks) => marks.contains(&Mark::Retried),
+            _ => false,
+        })
     }
 
     /// The texts, and whether the body must not have them.
@@ -157,12 +173,23 @@ mod tests {
             ("tunnel:team", true),
             ("tunnel:other", false),
             ("anything", true),
+            ("-is:repeat", true),
+            ("is:repeat", false),
         ] {
             let query = Query::read(text, NOW).unwrap();
             assert_eq!(query.fits(&line()), wanted, "{text}");
             if wanted {
                 assert!(query.filter().matches(&line()), "{text}: the index would leave it out");
             }
+        }
+    }
+
+    #[test]
+    fn what_an_attempt_may_change_is_known() {
+        for (text, changes) in
+            [("status:2xx", true), ("-status:2xx", true), ("is:retried", true), ("is:pinned a", false)]
+        {
+            assert_eq!(Query::read(text, NOW).unwrap().changes(), changes, "{text}");
         }
     }
 

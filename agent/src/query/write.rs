@@ -6,7 +6,7 @@ use super::Query;
 use crate::control::Filter;
 
 impl Query {
-    /// The text that means the conditions of a filter; not its order, its limit and where it goes on.
+    /// The text that means the conditions of a filter, its own query among them; not its order, its limit and where it goes on.
     pub fn text_of(filter: &Filter) -> String {
         let mut text = String::new();
         let mut word = |name: &str, values: &[String]| {
@@ -31,7 +31,7 @@ impl Query {
         if let Some(repeat) = filter.duplicates {
             word(if repeat { "is" } else { "-is" }, &["repeat".to_owned()]);
         }
-        text
+        format!("{text} {}", filter.query).trim().to_owned()
     }
 }
 
@@ -81,6 +81,15 @@ mod tests {
             let read = Query::read(&text, NOW).map_err(|e| TestCaseError::fail(format!("{text}: {e}")))?;
             prop_assert_eq!(serde_json::to_value(read.filter()).unwrap(), serde_json::to_value(&filter).unwrap(), "{}", text);
         }
+    }
+
+    #[test]
+    fn a_filter_s_own_query_is_kept() {
+        let text = |query: &str, text: Option<&str>| {
+            Query::text_of(&Filter { query: query.into(), text: text.map(str::to_owned), ..Filter::default() })
+        };
+        assert_eq!(text("-status:2xx a", Some("b")), "text:\"b\" -status:2xx a");
+        assert_eq!(text("a", None), "a");
     }
 
     #[test]

@@ -14,11 +14,33 @@ const ADDED: [&str; 3] = ["User-Agent", "Accept", "Content-Type"];
 
 /// The curl line, for bash, zsh and ksh, on several lines that belong together. `url` ends in the request target.
 pub fn curl_line(url: &str, method: &str, headers: &Headers, body: &[u8]) -> String {
-    let mut words: Vec<String> = Vec::new();
     // A word of visible ASCII can always be quoted; what cannot is shown as it is, and curl refuses it.
     let word = |bytes: &[u8]| {
         quoted(bytes).unwrap_or_else(|| quoted(&bytes.escape_ascii().collect::<Vec<_>>()).unwrap_or_default())
     };
+    let mut words = request_words(url, method, headers, body, &word);
+    let mut before = String::new();
+    if !body.is_empty() {
+        match quoted(body).filter(|_| body.len() <= MOST_WORD && std::str::from_utf8(body).is_ok()) {
+            Some(body) => words.push(format!("--data-raw {body}")),
+            None => {
+                before = format!("printf %s {} | base64 -d | ", word(STANDARD.encode(body).as_bytes()));
+                words.push("--data-binary @-".to_owned());
+            }
+        }
+    }
+    format!("{before}curl {}", words.join(" \\\n  "))
+}
+
+/// The words of a curl line, each quoted by `word`, but for the body's own.
+pub(super) fn request_words(
+    url: &str,
+    method: &str,
+    headers: &Headers,
+    body: &[u8],
+    word: &dyn Fn(&[u8]) -> String,
+) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
     let start = url.find("://").map_or(0, |at| at + 3);
     let path = url[start..].find('/').map_or(url.len(), |at| start + at);
     let (origin, target) = url.split_at(path);
@@ -42,20 +64,10 @@ pub fn curl_line(url: &str, method: &str, headers: &Headers, body: &[u8]) -> Str
     }
     let absent = ADDED.iter().filter(|name| headers.get(name).is_none());
     words.extend(absent.map(|name| format!("-H {}", word(format!("{name}:").as_bytes()))));
-    let mut before = String::new();
-    if !body.is_empty() {
-        if body.len() > 1 << 20 && headers.get("Expect").is_none() {
-            words.push("-H Expect:".to_owned());
-        }
-        match quoted(body).filter(|_| body.len() <= MOST_WORD && std::str::from_utf8(body).is_ok()) {
-            Some(body) => words.push(format!("--data-raw {body}")),
-            None => {
-                before = format!("printf %s {} | base64 -d | ", word(STANDARD.encode(body).as_bytes()));
-                words.push("--data-binary @-".to_owned());
-            }
-        }
+    if body.len() > 1 << 20 && headers.get("Expect").is_none() {
+        words.push("-H Expect:".to_owned());
     }
-    format!("{before}curl {}", words.join(" \\\n  "))
+    words
 }
 
 /// Whether curl sends a target as it stands in a URL.

@@ -6,6 +6,7 @@
 mod curl;
 mod curl_line;
 mod curl_options;
+mod curl_script;
 mod http;
 mod json;
 mod shell;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tunnel_delivery::{Delivery, DeliveryId, Headers, Timestamp, TunnelName};
 
 pub use curl_line::curl_line;
+pub use curl_script::{SCRIPT_HEAD, script_step};
 pub use http::http_text;
 
 /// The longest text that is read, in bytes. The relay takes bodies of 1 MiB unless told otherwise, and JSON is at most six times as long.

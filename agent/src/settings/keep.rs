@@ -31,6 +31,7 @@ pub fn parse_age(text: &str) -> Result<Option<Duration>, String> {
 pub fn parse_count(text: &str) -> Result<Option<u64>, String> {
     match text {
         "all" => Ok(None),
+        "0" => Err("0 would remove everything; write 1 or more, or all".to_owned()),
         other => other.parse().map(Some).map_err(|_| {
             let shown: String = other.chars().take(40).collect();
             format!("{shown:?} is not a number of deliveries; write 100000 or all")
@@ -86,7 +87,7 @@ mod tests {
         for bad in ["500", "0", "", "forever"] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
         }
-        assert!(parse_count("-1").is_err() && parse_count("1k").is_err());
+        assert!(parse_count("-1").is_err() && parse_count("1k").is_err() && parse_count("0").is_err());
     }
 
     #[test]

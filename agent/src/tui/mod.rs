@@ -8,7 +8,7 @@
 //! `listen` does not know this room. Nothing here knows the archive or the network.
 
 mod copy;
-mod doc;
+pub(crate) mod doc;
 mod edit;
 mod guard;
 mod keys;

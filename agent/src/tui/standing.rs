@@ -102,7 +102,10 @@ impl Standing {
                 self.health = Some(Health { ok, in_a_row: before + 1, last });
             }
             Notice::Gap { count, reason } => {
-                return Some(format!("{count} deliveries are gone from the relay before they could come ({reason})"));
+                return Some(match count {
+                    1 => format!("1 delivery is gone from the relay before it could come ({reason})"),
+                    n => format!("{n} deliveries are gone from the relay before they could come ({reason})"),
+                });
             }
             Notice::Warning { message } => return Some(message.clone()),
             Notice::Stopped { reason: Some(reason) } => return Some(format!("the agent ended: {reason}")),

@@ -13,7 +13,7 @@ use crate::compact::Compacted;
 use crate::engine::{Engine, Fault, Kind, Value};
 use crate::error::ArchiveError;
 use crate::folder::Folder;
-use crate::keep::{Keep, Trimmed};
+use crate::keep::{Keep, Removed, Spare, Trimmed};
 use crate::ledger::{Counters, Inserted, Intake};
 use crate::pending::Kv;
 use crate::query::{Page, Query};
@@ -208,7 +208,15 @@ impl Archive {
     /// # Errors
     /// As [`Archive::retain`].
     pub async fn remove(&self, ids: Vec<DeliveryId>) -> Result<u64, ArchiveError> {
-        self.ask(|reply| Work::Remove(ids, reply)).await
+        Ok(self.remove_sparing(ids, Spare::default()).await?.removed)
+    }
+
+    /// As [`Archive::remove`], but passes over what is to be spared, as it is when its turn comes.
+    ///
+    /// # Errors
+    /// As [`Archive::retain`].
+    pub async fn remove_sparing(&self, ids: Vec<DeliveryId>, spare: Spare) -> Result<Removed, ArchiveError> {
+        self.ask(|reply| Work::Remove(ids, spare, reply)).await
     }
 
     /// Copies what is live into a new store and removes the old one, so that the disk gets back what is not used. Everything else

@@ -15,7 +15,7 @@ use crate::engine::{Engine, Fault};
 use crate::erase;
 use crate::error::ArchiveError;
 use crate::folder::{self, Folder};
-use crate::keep::{Keep, Trimmed};
+use crate::keep::{Keep, Removed, Spare, Trimmed};
 use crate::ledger::Ledger;
 use crate::queue::Reply;
 use crate::slot;
@@ -24,7 +24,7 @@ use crate::trim::{Removal, Trim};
 
 enum Chore {
     Trim(Trim, Reply<Trimmed>),
-    Remove(Removal, Reply<u64>),
+    Remove(Removal, Reply<Removed>),
     /// Pieces whose owner is gone.
     Sweep,
     Compact(Box<Compaction>),
@@ -49,8 +49,8 @@ impl Chores {
         self.line.push_back(Chore::Trim(Trim::new(keep, now), reply));
     }
 
-    pub(crate) fn remove(&mut self, ids: Vec<DeliveryId>, reply: Reply<u64>) {
-        self.line.push_back(Chore::Remove(Removal::new(ids), reply));
+    pub(crate) fn remove(&mut self, ids: Vec<DeliveryId>, spare: Spare, reply: Reply<Removed>) {
+        self.line.push_back(Chore::Remove(Removal::new(ids, spare), reply));
     }
 
     /// Begins a compaction, or waits for the one that is under way.
@@ -128,7 +128,7 @@ impl Chores {
             }
             Chore::Remove(removal, reply) => {
                 self.sweep();
-                drop(reply.send(Ok(removal.removed)));
+                drop(reply.send(Ok(removal.done)));
             }
             Chore::Sweep | Chore::Compact(_) => {}
         }

@@ -1,6 +1,8 @@
-//! What retention keeps: the limits, and what came of applying them. Pure; applying them is `trim`'s work.
+//! What retention keeps and what a removal passes over: the limits, and what came of applying them. Pure; applying them is `trim`'s work.
 
 use std::time::Duration;
+
+use tunnel_delivery::Timestamp;
 
 /// What is kept at most. Limits that are `None` do not limit; without any nothing is removed.
 ///
@@ -35,4 +37,28 @@ pub struct Trimmed {
     pub bytes: u64,
     /// How many the limits would have removed but for being pinned, waiting to be forwarded or just received.
     pub spared: u64,
+}
+
+/// What a removal passes over although it is named. The default passes over nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spare {
+    /// Pinned deliveries.
+    pub pinned: bool,
+    /// Those that wait to be forwarded.
+    pub queued: bool,
+    /// Those received then or later: a relay that crashed may send them again, and removed ones would be stored as new.
+    pub since: Option<Timestamp>,
+}
+
+/// What one call of [`crate::Archive::remove_sparing`] did. Each delivery is counted once; what is not there, not at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many were removed, with everything that belongs to them.
+    pub removed: u64,
+    /// How many stay because they are pinned.
+    pub pinned: u64,
+    /// How many stay because they wait to be forwarded.
+    pub queued: u64,
+    /// How many stay because they were just received.
+    pub recent: u64,
 }

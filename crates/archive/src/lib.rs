@@ -48,7 +48,7 @@ pub use archive::{Archive, Options, Stats};
 pub use check::check;
 pub use compact::Compacted;
 pub use error::ArchiveError;
-pub use keep::{Keep, Trimmed};
+pub use keep::{Keep, Removed, Spare, Trimmed};
 pub use ledger::{Inserted, Intake};
 pub use query::{Cursor, EventPattern, Order, Page, Query};
 pub use report::{NAMED, Named, Progress, Report};

@@ -9,7 +9,7 @@ use tunnel_delivery::{Attempt, DeliveryId, Timestamp};
 
 use crate::compact::Compacted;
 use crate::error::ArchiveError;
-use crate::keep::{Keep, Trimmed};
+use crate::keep::{Keep, Removed, Spare, Trimmed};
 use crate::ledger::{Inserted, Intake};
 
 /// How much may wait, in KiB. One thing heavier than that waits alone.
@@ -40,7 +40,7 @@ pub(crate) enum Work {
     SetPinned(DeliveryId, bool, Reply<()>),
     SetNote(DeliveryId, Option<String>, Reply<()>),
     Retain(Keep, Timestamp, Reply<Trimmed>),
-    Remove(Vec<DeliveryId>, Reply<u64>),
+    Remove(Vec<DeliveryId>, Spare, Reply<Removed>),
     Compact(Reply<Compacted>),
 }
 
@@ -53,7 +53,7 @@ impl Work {
             Work::Insert(intake, _) => 2 * intake.delivery.body.len() + headers(&intake.delivery.headers),
             Work::Record(_, attempt, ..) => attempt.response_body.len() + headers(&attempt.response_headers),
             Work::SetPinned(..) | Work::Retain(..) | Work::Compact(_) => 0,
-            Work::Remove(ids, _) => 16 * ids.len(),
+            Work::Remove(ids, ..) => 16 * ids.len(),
             Work::SetNote(_, note, _) => note.as_ref().map_or(0, String::len),
         }
     }
@@ -71,7 +71,7 @@ impl Work {
             Work::Record(id, _, _, None) => tracing::warn!(%id, %error, "an attempt was not stored"),
             Work::SetPinned(_, _, reply) | Work::SetNote(_, _, reply) => drop(reply.send(Err(error))),
             Work::Retain(_, _, reply) => drop(reply.send(Err(error))),
-            Work::Remove(_, reply) => drop(reply.send(Err(error))),
+            Work::Remove(_, _, reply) => drop(reply.send(Err(error))),
             Work::Compact(reply) => drop(reply.send(Err(error))),
         }
     }

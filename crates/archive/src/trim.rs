@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use tunnel_delivery::{DeliveryId, Timestamp};
+use tunnel_delivery::{AnswerClass, DeliveryId, Timestamp};
 
 use crate::engine::Fault;
-use crate::keep::{Keep, Trimmed};
+use crate::keep::{Keep, Removed, Spare, Trimmed};
 use crate::keys;
 use crate::ledger::{Ledger, Refusal};
 use crate::query::Order;
@@ -71,12 +71,33 @@ impl Trim {
 /// Removing named deliveries.
 pub(crate) struct Removal {
     ids: VecDeque<DeliveryId>,
-    pub(crate) removed: u64,
+    spare: Spare,
+    pub(crate) done: Removed,
 }
 
 impl Removal {
-    pub(crate) fn new(ids: Vec<DeliveryId>) -> Removal {
-        Removal { ids: ids.into(), removed: 0 }
+    pub(crate) fn new(ids: Vec<DeliveryId>, spare: Spare) -> Removal {
+        Removal { ids: ids.into(), spare, done: Removed::default() }
+    }
+
+    /// Whether it stays, which is counted. What cannot be read is spared nothing: to remove it is the way to get rid of it.
+    fn stays(&mut self, id: DeliveryId, ledger: &Ledger<'_>) -> Result<bool, Fault> {
+        if self.spare == Spare::default() {
+            return Ok(false);
+        }
+        let Some(line) = keys::LINES.get(&ledger.batch, id.as_bytes())? else { return Ok(false) };
+        let Ok(Entry { summary, .. }) = Entry::from_bytes(id, &line) else { return Ok(false) };
+        let stays = if self.spare.pinned && summary.pinned {
+            &mut self.done.pinned
+        } else if self.spare.queued && summary.answer.class == AnswerClass::Queued {
+            &mut self.done.queued
+        } else if self.spare.since.is_some_and(|since| summary.received_at >= since) {
+            &mut self.done.recent
+        } else {
+            return Ok(false);
+        };
+        *stays += 1;
+        Ok(true)
     }
 
     /// Goes on for a while. Returns whether all is done.
@@ -84,8 +105,11 @@ impl Removal {
         let until = Instant::now() + SLICE;
         while !ledger.batch.is_full() && Instant::now() < until {
             let Some(id) = self.ids.pop_front() else { return Ok(true) };
+            if self.stays(id, ledger)? {
+                continue;
+            }
             match ledger.remove(id) {
-                Ok(gone) => self.removed += u64::from(gone.is_some()),
+                Ok(gone) => self.done.removed += u64::from(gone.is_some()),
                 Err(Refusal::No(_)) => {}
                 Err(Refusal::Fault(fault)) => return Err(fault),
             }

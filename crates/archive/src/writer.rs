@@ -88,8 +88,8 @@ fn write(
                     chores.retain(keep, now, reply);
                     continue;
                 }
-                Work::Remove(ids, reply) => {
-                    chores.remove(ids, reply);
+                Work::Remove(ids, spare, reply) => {
+                    chores.remove(ids, spare, reply);
                     continue;
                 }
                 Work::Compact(reply) => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tunnel_archive::{Archive, ArchiveError, Inserted, Intake, Keep, Order, Query, Trimmed};
+use tunnel_archive::{Archive, ArchiveError, Inserted, Intake, Keep, Order, Query, Removed, Spare, Trimmed};
 use tunnel_delivery::{AnswerClass, Cause, DeliveryId, Timestamp};
 
 fn open(dir: &Path) -> Archive {
@@ -112,6 +112,31 @@ async fn what_is_pinned_waits_or_has_just_come_is_spared() {
     let stats = archive.stats();
     assert_eq!((stats.deliveries, stats.attempts, stats.body_bytes, stats.record_bytes), (0, 0, 0, 0));
     assert_sound(&archive);
+}
+
+#[tokio::test]
+async fn a_removal_passes_over_what_it_is_to_spare() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = open(dir.path());
+    for n in 0..6 {
+        let mut intake = minutely(n);
+        intake.queued = n == 1 || n == 2;
+        archive.insert(intake).await.unwrap();
+    }
+    archive.set_pinned(id(0), true).await.unwrap();
+    // Pinned and waiting: it is counted once.
+    archive.set_pinned(id(1), true).await.unwrap();
+    let all: Vec<DeliveryId> = (0..8).map(id).collect();
+    let spare = Spare { pinned: true, queued: true, since: Some(minute(5)) };
+    let removed = archive.remove_sparing(all.clone(), spare).await.unwrap();
+    assert_eq!(removed, Removed { removed: 2, pinned: 2, queued: 1, recent: 1 });
+    assert_eq!(ids(&archive), [0, 1, 2, 5].map(id));
+    let removed = archive.remove_sparing(all.clone(), Spare { queued: true, ..Spare::default() }).await.unwrap();
+    assert_eq!(removed, Removed { removed: 2, queued: 2, ..Removed::default() });
+    // What an index of the store has of the others is as it should be.
+    assert_sound(&archive);
+    assert_eq!(archive.remove_sparing(all, Spare::default()).await.unwrap().removed, 2);
+    assert_eq!(archive.stats().deliveries, 0);
 }
 
 #[tokio::test]

@@ -20,8 +20,8 @@ pub(super) enum Tunnel {
         /// What a passthrough tunnel does when no agent is connected
         #[arg(long, value_enum, default_value_t)]
         when_away: WhenAway,
-        /// How long a sender waits for the handler in passthrough, in seconds
-        #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
+        /// How long a sender waits for the handler in passthrough: 15, 15s, 2m; up to 10 minutes
+        #[arg(long, value_name = "TIME", default_value = "15s", value_parser = seconds)]
         answer_within: u64,
         #[command(flatten)]
         data: Data,
@@ -137,5 +137,32 @@ fn refused(told: Told) -> Failure {
     match told {
         Told::No { why } => Failure { code: 1, message: why },
         other => Failure { code: 3, message: format!("the relay answered something else: {other:?}") },
+    }
+}
+
+/// For clap: a length of time in whole seconds, with or without its unit.
+fn seconds(text: &str) -> Result<u64, String> {
+    let (number, unit) = match (text.strip_suffix('s'), text.strip_suffix('m')) {
+        (Some(number), _) => (number, 1),
+        (_, Some(number)) => (number, 60),
+        (None, None) => (text, 1),
+    };
+    let seconds = number.parse::<u64>().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit()));
+    seconds
+        .and_then(|n| n.checked_mul(unit))
+        .filter(|n| (1..=600).contains(n))
+        .ok_or_else(|| "write 1s to 600s, such as 15, 30s or 2m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn seconds_have_a_unit_or_not() {
+        assert_eq!([seconds("30"), seconds("30s"), seconds("2m")], [Ok(30), Ok(30), Ok(120)]);
+        for bad in ["", "0", "0s", "s", "601", "11m", "+5", "1h", "-1", "99999999999999999999m"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
     }
 }

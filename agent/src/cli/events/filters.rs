@@ -1,14 +1,55 @@
-//! Filters as they are written on the command line.
+//! Filters as they are written on the command line: in the query language, by options, or both.
 
 use clap::Args;
 use tunnel_delivery::{AnswerClass, SignatureStatus, TunnelName};
 
-use super::super::arguments;
+use super::super::style::deliveries;
+use super::super::{Failure, arguments};
 use crate::control::Filter;
+use crate::query::Query;
+use crate::safe_text::SafeText;
 use crate::settings::Moment;
 
-/// Which deliveries are meant; all conditions must hold.
+/// Which deliveries are meant: what the words say and what the options say must hold together.
 #[derive(Debug, Args)]
+pub(crate) struct Wanted {
+    /// What must hold, in the language of the inspector's filter, such as 'status:failed event:appointment.*' (`healthie-tunnel inspect
+    /// --help` has all of it); the options below must hold too
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+}
+
+impl Wanted {
+    /// Whether there is any condition.
+    pub(crate) fn any(&self) -> bool {
+        !self.filter.is_empty() || self.filters.any()
+    }
+
+    /// Both as one.
+    ///
+    /// # Errors
+    /// The words have a mistake; the message shows where.
+    pub(crate) fn filter(self) -> Result<Filter, Failure> {
+        let query = self.filter.join(" ");
+        check(&query)?;
+        Ok(Filter { query, ..self.filters.filter() })
+    }
+}
+
+/// Refuses a filter with a mistake, and shows where that is.
+pub(crate) fn check(query: &str) -> Result<(), Failure> {
+    let Err(e) = Query::read(query, arguments::now()) else { return Ok(()) };
+    let before = SafeText::new(query.get(..e.at.start).unwrap_or("")).to_string();
+    let mistake = SafeText::new(query.get(e.at.clone()).unwrap_or("")).to_string();
+    let marks = "^".repeat(mistake.chars().count().max(1));
+    let blanks = " ".repeat(before.chars().count());
+    Err(Failure::usage(format!("the filter has a mistake\n  {}\n  {blanks}{marks} {}", SafeText::new(query), e.why)))
+}
+
+/// Which deliveries are meant; all conditions must hold.
+#[derive(Debug, Default, Args)]
 pub(crate) struct Filters {
     /// Events of this pattern, such as 'appointment.*'; may be repeated
     #[arg(long, value_name = "PATTERN")]
@@ -90,7 +131,21 @@ fn class(text: &str) -> Result<AnswerClass, String> {
 
 /// What is said where a follower was too far behind.
 pub(crate) fn missed(n: u64) -> String {
-    format!(
-        "{n} deliveries came that are left out here, because this command was too far behind; `events list` shows them"
-    )
+    let came = deliveries(n);
+    format!("{came} came that are left out here, because this command was too far behind; `events list` shows them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_marked() {
+        assert!(check("status:5xx").is_ok());
+        let message = check("a sig:vald").unwrap_err().message;
+        assert_eq!(
+            message,
+            "the filter has a mistake\n  a sig:vald\n        ^^^^ choose of valid, invalid, unsigned, no-secret"
+        );
+    }
 }

@@ -3,8 +3,8 @@
 use super::super::arguments::{self, Data, Gather};
 use super::super::style::Tone;
 use super::super::{Context, Failure, Output};
-use super::filters::Filters;
-use super::{find, unknown};
+use super::filters::Wanted;
+use super::unknown;
 use crate::control::{Filter, Found, Group, Grouped};
 
 /// What repeats stand behind in a grouped list.
@@ -16,11 +16,8 @@ const INDENT: &str = "  ";
 /// earlier delivery, and ×3 what came three times; that is a guess, and `events show` says why.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What must hold, in the language of the inspector's filter (`healthie-tunnel inspect --help`), instead of the options below
-    #[arg(conflicts_with_all = ["event", "resource", "signature", "status", "since", "until", "tunnel", "text", "duplicates"])]
-    filter: Vec<String>,
     #[command(flatten)]
-    filters: Filters,
+    wanted: Wanted,
     /// What looks like a repeat: `only`, `none`, or `grouped` under what it repeats, where one that fits brings its whole group
     #[arg(long, value_name = "HOW", value_parser = how)]
     duplicates: Option<Duplicates>,
@@ -56,28 +53,22 @@ fn how(text: &str) -> Result<Duplicates, String> {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
-    let words = args.filter.join(" ");
-    find::check(&words)?;
     let duplicates = match args.duplicates {
         Some(Duplicates::Only) => Some(true),
         Some(Duplicates::None) => Some(false),
         Some(Duplicates::Grouped) | None => None,
     };
-    let filter = Filter { limit: Some(args.limit), oldest_first: args.reverse, duplicates, ..args.filters.filter() };
+    let filter = Filter { limit: Some(args.limit), oldest_first: args.reverse, duplicates, ..args.wanted.filter()? };
     let control = arguments::local(&settings)?.connect().await?;
     let out = &mut context.out;
-    let listed = match (args.duplicates, words.as_str()) {
-        (Some(Duplicates::Grouped), _) => match control.groups(&filter).await {
+    let listed = match args.duplicates {
+        Some(Duplicates::Grouped) => match control.groups(&filter).await {
             Ok(found) => groups(&found, args.json, out).map(|()| (found.groups.is_empty(), found.next.is_some())),
             Err(e) => Err(e.into()),
         },
-        (_, "") => match control.list(&filter).await {
+        _ => match control.list(&filter).await {
             Ok(found) => lines(&found, args.json, out).map(|()| (found.items.is_empty(), found.next.is_some())),
             Err(e) => Err(e.into()),
-        },
-        (_, words) => match find::find(&control, words, args.limit, args.reverse).await {
-            Ok(found) => lines(&found, args.json, out).map(|()| (found.items.is_empty(), found.next.is_some())),
-            Err(e) => Err(e),
         },
     };
     let noted = match listed {

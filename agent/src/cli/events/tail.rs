@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
-use super::filters::{Filters, missed};
+use super::filters::{Wanted, missed};
 use super::unknown;
 use crate::control::Followed;
 
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    filters: Filters,
+    wanted: Wanted,
     /// Print a JSON summary for each
     #[arg(long)]
     json: bool,
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
-    let (local, filter) = (arguments::local(&settings)?, args.filters.filter());
+    let (local, filter) = (arguments::local(&settings)?, args.wanted.filter()?);
     unknown::before_following(&local, &filter, &mut context.out).await?;
     let mut follower = local.follow(filter);
     loop {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
-use super::filters::{Filters, missed};
+use super::filters::{Wanted, missed};
 use super::unknown;
-use crate::control::Followed;
+use crate::control::{Followed, has_store};
 
 /// Wait until so many deliveries came; exit 1 if they do not come in time
 ///
@@ -14,9 +14,9 @@ use crate::control::Followed;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    filters: Filters,
+    wanted: Wanted,
     /// How many
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = arguments::at_least_one)]
     count: usize,
     /// How long to wait
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = arguments::span)]
@@ -30,8 +30,15 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
-    let (local, filter) = (arguments::local(&settings)?, args.filters.filter());
+    let (local, filter) = (arguments::local(&settings)?, args.wanted.filter()?);
     unknown::before_following(&local, &filter, &mut context.out).await?;
+    // What is stored counts with --since; without an agent nothing more comes.
+    if has_store(&local.data) && local.agent().await.is_none() {
+        context.out.message(&format!(
+            "note: no agent runs on {}, so nothing comes in; start `healthie-tunnel listen` there",
+            local.data.display()
+        ));
+    }
     let mut follower = local.follow(filter);
     let deadline = tokio::time::Instant::now() + args.timeout;
     let mut came = 0;

@@ -1,9 +1,9 @@
 //! `store check`: whether everything that is stored can be read and is what it was.
 
 use super::super::arguments::{self, Data, Gather};
-use super::super::style::Tone;
+use super::super::style::{Tone, counted, deliveries};
 use super::super::{Context, Failure};
-use super::{ids, losses};
+use super::{ids, losses, saved_of};
 use crate::control::data_flag;
 use crate::safe_text::SafeText;
 use crate::settings::show_size;
@@ -33,9 +33,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         let word =
             if checked.sound { out.style.paint(Tone::Good, "sound") } else { out.style.paint(Tone::Bad, "damaged") };
         out.line(&format!(
-            "{word}: {} deliveries with {} attempts can be read, {} of bodies have their SHA-256, {} index entries were compared",
-            checked.deliveries,
-            checked.attempts,
+            "{word}: {} with {} can be read, {} of bodies have their SHA-256, {} index entries were compared",
+            deliveries(checked.deliveries),
+            counted(checked.attempts, "attempt", "attempts"),
             show_size(checked.body_bytes),
             checked.index_entries
         ))?;
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
             ids(&finding.ids, out)?;
         }
         if let Some(saved) = &checked.saved {
-            out.line(&format!("{} deliveries with {} attempts can be saved", saved.deliveries, saved.attempts))?;
+            out.line(&format!("{} can be saved", saved_of(saved)))?;
             losses(saved, out)?;
         }
     }

@@ -2,7 +2,7 @@
 
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
-use super::losses;
+use super::{losses, saved_of};
 use crate::control::{Kind, Saved, data_flag};
 use crate::safe_text::SafeText;
 use crate::settings::show_size;
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
 
 fn told(saved: &Saved, context: &mut Context) -> Result<(), Failure> {
     let out = &mut context.out;
-    out.line(&format!("saved {} deliveries with {} attempts", saved.deliveries, saved.attempts))?;
+    out.line(&format!("saved {}", saved_of(saved)))?;
     losses(saved, out)?;
     for path in &saved.aside {
         out.line(&format!("the damaged files are in {}", SafeText::new(&path.display().to_string())))?;

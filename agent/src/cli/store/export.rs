@@ -1,24 +1,25 @@
 //! `store export`: everything that is stored, as JSON lines.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::value::RawValue;
-
 use super::super::arguments::{self, Data, Gather};
+use super::super::out_file::{OutFile, failed};
+use super::super::style::deliveries;
 use super::super::{Context, Failure, Output};
-use crate::control::{Export, Exported, Saved, data_flag};
+use super::saved_of;
+use crate::control::{Export, Exported, Filter, Saved, data_flag};
 use crate::settings::Moment;
 
 /// Write out every delivery with its attempts, a JSON object a line, oldest first
 ///
-/// The objects are those of `events show --json`. Of a damaged store everything is written that can be read; what is lost is said, and the exit
+/// For the whole store, and for a damaged one; `events export` writes what a filter means, also as HAR and as a script. The objects are those of
+/// `events show --json`. Of a damaged store everything is written that can be read; what is lost is said, and the exit
 /// code is 1.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The file to write to, which only you can read; - for stdout
-    #[arg(long, value_name = "FILE", default_value = "-")]
+    #[arg(long, value_name = "FILE", default_value = "-", alias = "output")]
     out: PathBuf,
     /// Replace the file if it is there
     #[arg(long)]
@@ -58,16 +59,17 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let settings = Gather::default().one("data", &args.data.data).load(context)?;
     let local = arguments::local(&settings)?;
     let now = arguments::now();
-    let export = Export { since: args.since.map(|m| m.timestamp(now)), until: args.until.map(|m| m.timestamp(now)) };
+    let (since, until) = (args.since.map(|m| m.timestamp(now)), args.until.map(|m| m.timestamp(now)));
+    let export = Export { filter: Filter { since, until, ..Filter::default() } };
     let mut parts = local.export(export, context.out.progress()).await?;
     // Now that there is something to write, and before any of it was read.
-    let mut file = if args.to_stdout() { None } else { Some(Target::create(&args.out, args.force)?) };
+    let mut file = if args.to_stdout() { None } else { Some(OutFile::create(&args.out, args.force)?) };
     let mut count = 0_u64;
     let rescued = loop {
         match parts.recv().await {
             Some(Exported::Delivery { stored, .. }) => {
                 match &mut file {
-                    Some(file) => file.line(&stored)?,
+                    Some(file) => writeln!(file, "{}", stored.get()).map_err(|e| failed(&args.out, &e))?,
                     None => context.out.line(stored.get())?,
                 }
                 count += 1;
@@ -77,7 +79,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
             Some(Exported::Failed(e)) => {
                 context.out.end_progress();
                 let failure = Failure::from(e);
-                let message = format!("{} (after {count} deliveries)", failure.message);
+                let message = format!("{} (after {})", failure.message, deliveries(count));
                 return Err(Failure { message, ..failure });
             }
             None => return Err(Failure::unreachable("the export ended before its end")),
@@ -97,11 +99,15 @@ fn told(args: &Args, count: u64, rescued: Option<&Saved>, flag: &str, out: &mut 
     }
     out.flush()?;
     if !to_stdout && !args.json {
-        out.message(&format!("{count} deliveries are in {}", args.out.display()));
+        let verb = if count == 1 { "is" } else { "are" };
+        out.message(&format!("{} {verb} in {}", deliveries(count), args.out.display()));
     }
-    let Some(saved) = rescued else { return Ok(()) };
-    let mut text =
-        format!("the store is damaged: {} deliveries with {} attempts could be read", saved.deliveries, saved.attempts);
+    rescued.map_or(Ok(()), |saved| Err(lossy(saved, flag)))
+}
+
+/// What is said where a store was damaged and what is readable of it was written.
+pub(crate) fn lossy(saved: &Saved, flag: &str) -> Failure {
+    let mut text = format!("the store is damaged: {} could be read", saved_of(saved));
     for (what, ids) in [("are lost", &saved.lost), ("lack an attempt or a note that they had", &saved.incomplete)] {
         if ids.count > 0 {
             let first: Vec<String> = ids.first.iter().take(NAMED).map(ToString::to_string).collect();
@@ -112,111 +118,6 @@ fn told(args: &Args, count: u64, rescued: Option<&Saved>, flag: &str, out: &mut 
     if let Some(stopped) = &saved.stopped {
         text.push_str(&format!("; not everything could be looked at: {stopped}"));
     }
-    Err(Failure::negative(text)
-        .hint(format!("`healthie-tunnel store compact --rescue {flag}` builds the store anew from what is readable")))
-}
-
-/// The file that is written; with --force another one, which takes its place when it is whole.
-struct Target {
-    file: BufWriter<File>,
-    /// Where it is written, if not in its own place yet.
-    beside: Option<PathBuf>,
-    path: PathBuf,
-    whole: bool,
-}
-
-impl Target {
-    fn create(path: &Path, force: bool) -> Result<Target, Failure> {
-        let there = std::fs::metadata(path).ok().filter(|_| force);
-        let mut options = OpenOptions::new();
-        options.write(true);
-        let (mut beside, mut real) = (None, path.to_owned());
-        match there {
-            // A pipe or a device is written to; another file in its place would be its end.
-            Some(there) if !there.is_file() => {}
-            Some(_) => {
-                // Where it is a link, what that leads to is replaced.
-                real = path.canonicalize().map_err(|e| failed(path, &e))?;
-                let mut name = real.file_name().unwrap_or_default().to_owned();
-                name.push(format!(".{}.new", std::process::id()));
-                beside = Some(real.with_file_name(name));
-                options.create_new(true);
-            }
-            None => drop(options.create_new(true)),
-        }
-        // Deliveries may be about patients.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(beside.as_deref().unwrap_or(path)) {
-            Ok(file) => Ok(Target { file: BufWriter::new(file), beside, path: real, whole: false }),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                Err(Failure::usage(format!("{} is there already", path.display()))
-                    .hint("--force replaces it, or name another file"))
-            }
-            Err(e) => Err(failed(path, &e)),
-        }
-    }
-
-    fn line(&mut self, stored: &RawValue) -> Result<(), Failure> {
-        writeln!(self.file, "{}", stored.get()).map_err(|e| failed(&self.path, &e))
-    }
-
-    fn finish(mut self) -> Result<(), Failure> {
-        let synced = |file: &File| match file.metadata()?.is_file() {
-            true => file.sync_all(),
-            // A pipe has nothing to be synced.
-            false => Ok(()),
-        };
-        let done = self.file.flush().and_then(|()| synced(self.file.get_ref())).and_then(|()| match &self.beside {
-            Some(beside) => std::fs::rename(beside, &self.path),
-            None => Ok(()),
-        });
-        self.whole = done.is_ok();
-        done.map_err(|e| failed(&self.path, &e))
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        // Half a file beside the old one is of no use; half a file where none was is what could be had, and the message says so.
-        if let (false, Some(beside)) = (self.whole, &self.beside) {
-            let _ = std::fs::remove_file(beside);
-        }
-    }
-}
-
-fn failed(path: &Path, e: &io::Error) -> Failure {
-    Failure::unreachable(format!("{} cannot be written: {e}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(path: &Path, force: bool) -> Result<(), Failure> {
-        let mut target = Target::create(path, force)?;
-        target.line(&RawValue::from_string("{}".to_owned()).unwrap())?;
-        target.finish()
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_files_are_replaced_and_links_lead_to_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
-        std::fs::write(&file, "old").unwrap();
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        assert_eq!(write(&link, false).unwrap_err().exit_code(), 2);
-        write(&link, true).unwrap();
-        assert!(link.symlink_metadata().unwrap().is_symlink(), "the link is gone");
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "{}\n");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "something is left beside it");
-
-        let null = dir.path().join("null");
-        std::os::unix::fs::symlink("/dev/null", &null).unwrap();
-        write(&null, true).unwrap();
-        assert!(!std::fs::metadata(&null).unwrap().is_file(), "a device was replaced");
-        assert!(write(dir.path(), true).is_err(), "a folder is no file");
-        assert!(dir.path().is_dir());
-    }
+    Failure::negative(text)
+        .hint(format!("`healthie-tunnel store compact --rescue {flag}` builds the store anew from what is readable"))
 }

@@ -2,10 +2,11 @@
 
 mod check;
 mod compact;
-mod export;
+pub(super) mod export;
 
 use clap::Subcommand;
 
+use super::style::{counted, deliveries};
 use super::{Context, Failure, Output};
 use crate::control::{Ids, Saved};
 use crate::safe_text::SafeText;
@@ -36,6 +37,11 @@ fn ids(ids: &Ids, out: &mut Output) -> Result<(), Failure> {
         out.line(&format!("    and {more} more"))?;
     }
     Ok(())
+}
+
+/// How much of a damaged store there is.
+fn saved_of(saved: &Saved) -> String {
+    format!("{} with {}", deliveries(saved.deliveries), counted(saved.attempts, "attempt", "attempts"))
 }
 
 /// What is lost of a damaged store, as far as it is known.

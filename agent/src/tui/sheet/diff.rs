@@ -1,23 +1,11 @@
 //! What differs: this delivery from the marked one, or where none is marked the answer of an attempt from the one before.
 
-use std::collections::HashSet;
-use std::time::Duration;
+use tunnel_delivery::{Attempt, Stored};
 
-use bytes::Bytes;
-use similar::{ChangeTag, TextDiff};
-use tunnel_delivery::{Attempt, Headers, Stored};
-
-use super::super::doc::{Doc, Form};
 use super::super::text::{Row, Run, Tone, row, wrap};
 use super::paragraph;
-use crate::safe_text::bytes_as_text;
-
-/// More of a body is not compared.
-const BODY: usize = 128 * 1024;
-/// Comparing takes no longer; what is found by then is shown.
-const WITHIN: Duration = Duration::from_millis(150);
-/// Rows of what is the same around what is not.
-const AROUND: usize = 3;
+use crate::compare::{Mark, Side, hunks};
+use crate::request_text::Written;
 
 pub(super) fn rows(s: &Stored, marked: Option<&Stored>, attempt: usize, width: usize) -> Vec<Row> {
     match marked {
@@ -54,39 +42,11 @@ pub(super) fn rows(s: &Stored, marked: Option<&Stored>, attempt: usize, width: u
 }
 
 fn request(s: &Stored) -> String {
-    let d = &s.delivery;
-    let mut out = format!("{} {}\n", d.method, d.target);
-    head(&d.headers, &mut out);
-    body(&d.body, &mut out);
-    out
+    Side::request(&Written::of(&s.delivery)).text()
 }
 
 fn answer(a: &Attempt) -> String {
-    let mut out = match (a.status, &a.error) {
-        (_, Some(e)) => format!("{}: {}\n", e.kind.as_str(), e.message),
-        (Some(status), None) => format!("{status}\n"),
-        (None, None) => "nothing\n".to_owned(),
-    };
-    head(&a.response_headers, &mut out);
-    body(&a.response_body, &mut out);
-    out
-}
-
-fn head(headers: &Headers, out: &mut String) {
-    for line in headers {
-        out.push_str(&format!("{}: {}\n", bytes_as_text(&line.name), bytes_as_text(&line.value)));
-    }
-    out.push('\n');
-}
-
-fn body(bytes: &Bytes, out: &mut String) {
-    let doc = Doc::new(bytes.slice(..bytes.len().min(BODY)), Form::Pretty, 200);
-    for i in 0..doc.len() {
-        for run in doc.draw(i, &HashSet::new(), 200) {
-            out.push_str(run.text());
-        }
-        out.push('\n');
-    }
+    Side::answer(a).text()
 }
 
 fn compared(old_name: &str, old: &str, new_name: &str, new: &str, width: usize) -> Vec<Row> {
@@ -99,22 +59,18 @@ fn compared(old_name: &str, old: &str, new_name: &str, new: &str, width: usize) 
         out.push(row([(Tone::Good, "no difference")]));
         return out;
     }
-    let diff = TextDiff::configure().timeout(WITHIN).diff_lines(old, new);
-    for (i, group) in diff.grouped_ops(AROUND).iter().enumerate() {
+    for (i, hunk) in hunks(old, new).into_iter().enumerate() {
         if i > 0 {
             out.push(row([(Tone::Dim, "  ⋯")]));
         }
-        for op in group {
-            for change in diff.iter_changes(op) {
-                let (mark, tone) = match change.tag() {
-                    ChangeTag::Delete => ("- ", Tone::Removed),
-                    ChangeTag::Insert => ("+ ", Tone::Added),
-                    ChangeTag::Equal => ("  ", Tone::Dim),
-                };
-                let line = change.value().trim_end_matches('\n');
-                for run in wrap(line, width.saturating_sub(2)) {
-                    out.push(vec![Run::new(tone, mark), run.toned(tone)]);
-                }
+        for (mark, line) in hunk {
+            let (mark, tone) = match mark {
+                Mark::Old => ("- ", Tone::Removed),
+                Mark::New => ("+ ", Tone::Added),
+                Mark::Same => ("  ", Tone::Dim),
+            };
+            for run in wrap(&line, width.saturating_sub(2)) {
+                out.push(vec![Run::new(tone, mark), run.toned(tone)]);
             }
         }
     }
