@@ -12,8 +12,9 @@ use tunnel_delivery::{AnswerClass, Cause, Delivery, DeliveryId, Summary};
 use tunnel_signature::Match;
 
 use crate::forward::TargetUrl;
-use crate::hand::Hand;
+use crate::hand::{Hand, Try};
 use crate::inflight::Inflight;
+use crate::pause::Pause;
 use crate::policy::Policy;
 
 /// The most deliveries held in memory, and the most bytes of their bodies.
@@ -100,6 +101,7 @@ impl Backlog {
         hand: Hand,
         policy: Arc<Policy>,
         concurrency: usize,
+        pause: Pause,
         mut stop: watch::Receiver<bool>,
         inflight: Inflight,
     ) {
@@ -113,14 +115,14 @@ impl Backlog {
             };
             let job = tokio::select! {
                 biased;
-                job = self.next(&hand, &policy) => job,
+                job = self.next(&hand, &policy, &pause) => job,
                 _ = stop.changed() => return,
             };
             let (hand, forward_as, backlog, inflight) =
                 (hand.clone(), policy.forward_as, Arc::clone(&self), inflight.clone());
             let records = Arc::clone(&records);
             tokio::spawn(async move {
-                let how = (Cause::Forward, false);
+                let how = Try { cause: Cause::Forward, number: job.summary.attempts + 1, for_sender: false };
                 let done = hand.over(&job.delivery, job.matched.as_ref(), &job.target, forward_as, how).await;
                 // The handler is free for the next one while this attempt waits for its commit.
                 let recording = records.acquire_owned().await;
@@ -134,8 +136,10 @@ impl Backlog {
         }
     }
 
-    async fn next(&self, hand: &Hand, policy: &Arc<Policy>) -> Job {
+    async fn next(&self, hand: &Hand, policy: &Arc<Policy>, pause: &Pause) -> Job {
         loop {
+            // Nothing is taken in hand during a pause: it waits here, in order, and what does not fit waits in the archive.
+            pause.over().await;
             if let Some(job) = self.pop() {
                 return job;
             }

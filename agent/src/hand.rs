@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tunnel_archive::ArchiveError;
-use tunnel_delivery::{Attempt, Cause, Delivery, Summary};
+use tunnel_delivery::{Attempt, Cause, Delivery, DeliveryId, Summary};
 use tunnel_signature::Match;
 
-use crate::forward::{self, Attempted, Client, How, TargetUrl};
+use crate::forward::{self, Attempted, Client, How, Marks, Outgoing, TargetUrl};
 use crate::keep::Keep;
 use crate::notice::{Announcer, Notice, Tried};
 use crate::signing::{ForwardAs, Signing};
@@ -25,6 +25,19 @@ pub struct Hand {
     pub announcer: Announcer,
     /// How long a handler may take.
     pub limit: Duration,
+    /// Whether handlers are told about the attempt in lines of our own.
+    pub marks: bool,
+}
+
+/// One try at handing something over.
+#[derive(Clone, Copy, Debug)]
+pub struct Try {
+    /// Why it is made.
+    pub cause: Cause,
+    /// Which one it is, from 1.
+    pub number: u32,
+    /// Whether the sender waits for the answer.
+    pub for_sender: bool,
 }
 
 impl Hand {
@@ -35,10 +48,17 @@ impl Hand {
         matched: Option<&Match>,
         to: &TargetUrl,
         forward_as: Option<ForwardAs>,
-        (cause, for_sender): (Cause, bool),
+        how: Try,
     ) -> Attempted {
-        let out = self.signing.outgoing(delivery, matched, to, forward_as);
+        let out = self.marked(self.signing.outgoing(delivery, matched, to, forward_as), delivery.id, how);
+        let Try { cause, for_sender, .. } = how;
         forward::attempt(&self.client, to, &out, How { cause, limit: self.limit, for_sender }).await
+    }
+
+    /// The request with the lines that tell about the attempt, where they are wanted.
+    pub fn marked(&self, out: Outgoing, delivery: DeliveryId, how: Try) -> Outgoing {
+        let marks = Marks { delivery, attempt: how.number, replay: how.cause == Cause::Replay };
+        out.marked(self.marks.then_some(marks))
     }
 
     /// Records an attempt, in a commit of its own if need be, and then tells about it: whoever reads of it finds it in the archive.

@@ -18,10 +18,11 @@ use tunnel_signature::doctor::Note;
 use crate::backlog::{Backlog, Job};
 use crate::forward::Attempted;
 use crate::habit::Habits;
-use crate::hand::Hand;
+use crate::hand::{Hand, Try};
 use crate::inflight::Inflight;
 use crate::keep::Keep;
 use crate::notice::Notice;
+use crate::pause::Pause;
 use crate::policy::Policy;
 use crate::summary;
 
@@ -58,6 +59,8 @@ pub(crate) struct Intake {
     pub(crate) policy: Arc<Policy>,
     /// How they are handed on.
     pub(crate) hand: Hand,
+    /// Whether that is paused.
+    pub(crate) pause: Pause,
     /// Those that wait for it.
     pub(crate) backlog: Arc<Backlog>,
     /// Bounds the attempts that go on after their senders have given up.
@@ -171,9 +174,14 @@ impl Intake {
             }
             Ok::<Summary, ArchiveError>(line)
         };
+        // Asked once: what was begun before a pause goes on. While it is paused the sender is told to send again, and so the delivery does not wait
+        // here too: it would be handled twice. Nor is another agent asked instead. Who pauses wants to see what comes before a handler does, not that it is
+        // handled on somebody else's machine; and an agent that is there beside this one has its own copy from the spool.
+        let paused = target.is_some() && self.pause.is_on();
         let forward = async {
-            let target = target?;
-            let (matched, how) = (checked.matched.as_ref(), (Cause::Forward, true));
+            let target = target.filter(|_| !paused)?;
+            let matched = checked.matched.as_ref();
+            let how = Try { cause: Cause::Forward, number: 1, for_sender: true };
             Some(self.hand.over(&delivery, matched, target, self.policy.forward_as, how).await)
         };
         tokio::pin!(forward);
@@ -184,6 +192,7 @@ impl Intake {
         let is_late = in_time.is_err();
         let (attempt, outcome) = match in_time {
             Ok(Some(a)) => (Some(a.attempt), a.answer),
+            Ok(None) if paused => (None, Err(AnswerFailure::Paused)),
             Ok(None) => (None, Err(AnswerFailure::NotForwarded)),
             Err(_) => (None, Err(AnswerFailure::Timeout)),
         };

@@ -23,6 +23,7 @@ pub mod habit;
 pub mod keep;
 pub mod listen;
 pub mod notice;
+pub mod pause;
 pub mod policy;
 pub mod query;
 pub mod request_text;

@@ -25,6 +25,16 @@ pub enum Notice {
     Delivery(Arc<Summary>),
     /// A delivery was handed over, or not.
     Attempt(Tried),
+    /// Forwarding was paused, or goes on.
+    Forwarding {
+        /// Whether it is paused now.
+        paused: bool,
+    },
+    /// The tunnel answers its senders otherwise from now on.
+    AnswerMode {
+        /// `ack` or `passthrough`.
+        answer: &'static str,
+    },
     /// Deliveries are gone from the relay before they could come.
     Gap {
         /// How many.

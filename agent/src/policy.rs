@@ -22,6 +22,8 @@ pub struct Policy {
     pub forward_as: Option<ForwardAs>,
     /// How long a handler may take.
     pub limit: Duration,
+    /// Whether handlers are told about the attempt in lines of our own.
+    pub marks: bool,
 }
 
 impl Default for Policy {
@@ -33,6 +35,7 @@ impl Default for Policy {
             no_forward: false,
             forward_as: None,
             limit: Duration::from_secs(30),
+            marks: true,
         }
     }
 }

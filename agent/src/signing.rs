@@ -134,6 +134,7 @@ impl Signing {
             headers: delivery.headers.clone(),
             body: delivery.body.clone(),
             resigned: false,
+            marks: None,
             target,
         };
         let wanted = match forward_as {

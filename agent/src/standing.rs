@@ -113,6 +113,11 @@ impl Standing {
         self.lock().heard = Some(now);
     }
 
+    /// The state alone.
+    pub fn state(&self) -> State {
+        self.lock().state
+    }
+
     /// How it stands at `now`, which the system's clock calls `wall`.
     pub fn at(&self, now: Instant, wall: Timestamp) -> ConnectionStatus {
         let n = self.lock();

@@ -30,6 +30,7 @@ fn outgoing(body: &'static [u8]) -> Outgoing {
         headers,
         body: Bytes::from_static(body),
         resigned: false,
+        marks: None,
     }
 }
 

@@ -39,6 +39,7 @@ struct Live {
     token: TokenId,
     to: mpsc::Sender<Offer>,
     wake: Arc<Notify>,
+    changed: Arc<Notify>,
     /// Set to the reason when the session is to end.
     leave: watch::Sender<Option<String>>,
 }
@@ -76,6 +77,8 @@ pub(crate) struct Seat {
     pub(crate) offers: mpsc::Receiver<Offer>,
     /// Rings when the spool has something new.
     pub(crate) wake: Arc<Notify>,
+    /// Rings when the tunnel's settings are others.
+    pub(crate) changed: Arc<Notify>,
     /// Says when the session is to end.
     pub(crate) leave: Leave,
 }
@@ -123,7 +126,7 @@ impl Hub {
         let agents = self.agents(tunnel);
         let (to, offers) = mpsc::channel(OFFERS);
         let (leave, left) = watch::channel(None);
-        let wake = Arc::new(Notify::new());
+        let (wake, changed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         {
             let mut live = agents.live();
@@ -131,10 +134,18 @@ impl Hub {
             if live.len() >= most {
                 return None;
             }
-            live.push(Live { id, device: device.clone(), token: token.clone(), to, wake: Arc::clone(&wake), leave });
+            live.push(Live {
+                id,
+                device: device.clone(),
+                token: token.clone(),
+                to,
+                wake: Arc::clone(&wake),
+                changed: Arc::clone(&changed),
+                leave,
+            });
         }
         let (device, clock) = (device.clone(), self.clock.clone());
-        Some(Seat { id, agents, device, clock, offers, wake, leave: Leave(left) })
+        Some(Seat { id, agents, device, clock, offers, wake, changed, leave: Leave(left) })
     }
 
     /// Whether an agent of this device is connected.
@@ -154,6 +165,13 @@ impl Hub {
     pub(crate) fn wake(&self, tunnel: &TunnelName) {
         for live in self.agents(tunnel).live().iter() {
             live.wake.notify_one();
+        }
+    }
+
+    /// Tells all agents of a tunnel that its settings are others.
+    pub(crate) fn settings_changed(&self, tunnel: &TunnelName) {
+        for live in self.agents(tunnel).live().iter() {
+            live.changed.notify_one();
         }
     }
 

@@ -259,6 +259,31 @@ impl Registry {
         })
     }
 
+    /// Changes how a tunnel answers; whether it did not answer so already. With `by`, only if that token still opens the tunnel.
+    ///
+    /// # Errors
+    /// There is no such tunnel, or no such token of it, or the file cannot be written.
+    pub fn set_answer(
+        &self,
+        name: &TunnelName,
+        by: Option<&TokenId>,
+        answer: AnswerMode,
+    ) -> Result<bool, RegistryError> {
+        let mut changed = false;
+        self.change(|all| {
+            if let Some(id) = by
+                && all.tokens.get(id).is_none_or(|token| token.tunnel != *name)
+            {
+                return Err(RegistryError::NoToken(id.clone()));
+            }
+            let tunnel = all.tunnels.get_mut(name).ok_or_else(|| RegistryError::NoTunnel(name.clone()))?;
+            changed = tunnel.answer != answer;
+            Arc::make_mut(tunnel).answer = answer;
+            Ok(())
+        })?;
+        Ok(changed)
+    }
+
     /// Creates a token for a tunnel. This is the only time that it can be seen.
     ///
     /// # Errors

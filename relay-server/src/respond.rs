@@ -166,6 +166,14 @@ impl Problem {
                 "not-forwarded",
                 "The tunnel's agent is told not to forward this delivery; it was stored.",
             ),
+            Problem::Handler(AnswerFailure::Paused) => again(
+                30,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "agent-paused",
+                    "Forwarding is paused at the tunnel's agent; send it again later.",
+                ),
+            ),
             Problem::Handler(AnswerFailure::TooLarge) => say(
                 S::BAD_GATEWAY,
                 "answer-too-large",
@@ -283,6 +291,7 @@ mod tests {
             Problem::AgentBusy,
             Problem::Timeout,
             Problem::AgentGone,
+            Problem::Handler(AnswerFailure::Paused),
             Problem::Handler(AnswerFailure::Other(9)),
             Problem::Stopping,
         ];

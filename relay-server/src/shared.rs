@@ -12,7 +12,7 @@ use crate::ground::{Clock, Offload};
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
-use crate::registry::{Registry, TunnelSettings};
+use crate::registry::{AnswerMode, Registry, RegistryError, TunnelSettings};
 use crate::route::Domain;
 use crate::store::Store;
 use crate::tokens::TokenId;
@@ -80,6 +80,7 @@ impl Shared {
     /// before a tunnel that has taken the name comes into force.
     pub(crate) async fn reload(self: &Arc<Self>) {
         let _one_at_a_time = self.reloading.lock().await;
+        let before = self.registry.snapshot();
         let shared = Arc::clone(self);
         let (all, seen) = match self.offload.run(move || shared.registry.changed()).await {
             Ok(Ok(Some(changed))) => changed,
@@ -106,6 +107,47 @@ impl Shared {
         }
         self.registry.publish(Arc::new(all), seen);
         self.dismiss();
+        for (name, tunnel) in &self.registry.snapshot().tunnels {
+            if before.tunnels.get(name).is_some_and(|old| old.answer != tunnel.answer) {
+                self.hub.settings_changed(name);
+            }
+        }
+    }
+
+    /// Changes how a tunnel answers, for whoever has this token of it. When it returns, the change is durable and in force.
+    ///
+    /// # Errors
+    /// Why not, for the agent that asked.
+    pub(crate) async fn set_answer(
+        self: &Arc<Self>,
+        tunnel: &TunnelName,
+        by: &TokenId,
+        answer: AnswerMode,
+    ) -> Result<(), String> {
+        let (shared, name, id) = (Arc::clone(self), tunnel.clone(), by.clone());
+        let set = self.offload.run(move || shared.registry.set_answer(&name, Some(&id), answer)).await;
+        match set {
+            Ok(Ok(changed)) => {
+                if changed {
+                    tracing::info!(%tunnel, token = %by, ?answer, "an agent changed how its tunnel answers");
+                }
+                // Also where the file said so already: it may have been another process, a moment ago.
+                self.reload().await;
+            }
+            Ok(Err(RegistryError::NoTunnel(_) | RegistryError::NoToken(_))) => {
+                return Err("the token does not open the tunnel any more".into());
+            }
+            // The relay's paths are its operator's business.
+            Ok(Err(e)) => {
+                tracing::error!(%tunnel, error = %e, "how a tunnel answers could not be changed");
+                return Err("the relay could not note it; its operator must look at its log".into());
+            }
+            Err(e) => return Err(format!("the relay failed at it: {e}")),
+        }
+        match self.registry.snapshot().tunnels.get(tunnel) {
+            Some(now) if now.answer == answer => Ok(()),
+            _ => Err("the relay has noted it, and it is not in force yet".into()),
+        }
     }
 
     /// Drops what is spooled under these names; whether all of it is gone.

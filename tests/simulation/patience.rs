@@ -268,6 +268,7 @@ async fn an_agent_asks_a_silent_relay_and_gives_it_up() {
         after: 0,
         waiting: 0,
         software: "test".into(),
+        sets_answer: true,
     };
     relay.send(Message::Binary(ToAgent::Welcome(welcome).encode())).await.unwrap();
     let began = Instant::now();

@@ -54,7 +54,9 @@ fn a_signed_delivery_reaches_localhost_and_can_be_looked_at() {
 
 #[test]
 fn what_the_handler_gets_by_host_is_what_was_sent_byte_for_byte() {
-    let world = tunnel_stories::World::connected(AnswerMode::Ack);
+    let mut world = tunnel_stories::World::new(AnswerMode::Ack);
+    world.agent = world.agent.with(&["--no-tunnel-headers"]);
+    world.agent.start();
     let sent = format!(
         "POST /hooks/healthie?x=1?y&z=%2f HTTP/1.1\r\nhOSt: {HOST}\r\nX-Twice: a\r\nContent-Type:  application/json \r\n\
          x-twice: b\r\nContent-Length: {}\r\nX-Last:\r\n\r\n{BODY}",

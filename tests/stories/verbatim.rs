@@ -170,7 +170,13 @@ fn check(world: &World, request: &Request) -> Result<(), TestCaseError> {
     prop_assert_eq!(answer.status(), Some(200), "{}", answer.text());
     let id = answer.header("healthie-tunnel-delivery").expect("the relay names the delivery");
 
-    let got = world.handler.wait_for(already + 1).remove(already).message;
+    let mut got = world.handler.wait_for(already + 1).remove(already).message;
+    // What is told about the attempt comes after everything that was sent.
+    let marks = got.headers.split_off(got.headers.len().saturating_sub(2));
+    let marks: Vec<_> =
+        marks.iter().map(|(name, value)| (String::from_utf8_lossy(name), String::from_utf8_lossy(value))).collect();
+    let expected = [("Healthie-Tunnel-Delivery", &*id), ("Healthie-Tunnel-Attempt", "1")];
+    prop_assert_eq!(marks, expected.map(|(name, value)| (name.into(), value.into())));
     prop_assert_eq!(got.first, format!("{} {} HTTP/1.1", request.method, request.target));
     prop_assert_eq!(&got.body, &request.body);
     match request.framing {
@@ -223,7 +229,7 @@ fn lines_of_the_connection_are_stored_and_not_passed_on() {
     let id = send(world.relay.http(), sent.as_bytes()).header("healthie-tunnel-delivery").unwrap();
     let got = world.handler.wait_for(1).remove(0).message;
     let names: Vec<_> = got.headers.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
-    assert_eq!(names, ["Host", "X-Other", "Content-Length"]);
+    assert_eq!(names, ["Host", "X-Other", "Content-Length", "Healthie-Tunnel-Delivery", "Healthie-Tunnel-Attempt"]);
     assert_eq!(world.agent.show(&id)["headers"].as_array().unwrap().len(), 7);
 }
 

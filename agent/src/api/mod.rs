@@ -21,13 +21,14 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::control::Operations;
 use admit::Door;
 pub(crate) use deliveries::MOST_LINES;
+pub(crate) use rest::{AnswerBody, Forwarding};
 
 /// The version of this interface: it grows where what was there is gone or means something else.
 pub const VERSION: u32 = 1;
@@ -51,6 +52,8 @@ fn entries() -> Vec<Entry> {
         ("/v1/openapi.json", "get", get(r::openapi)),
         ("/v1/status", "get", get(r::status)),
         ("/v1/totals", "get", get(r::totals)),
+        ("/v1/forwarding", "put", put(r::forwarding)),
+        ("/v1/answer", "put", put(r::answer)),
         ("/v1/deliveries", "get", get(d::list)),
         ("/v1/deliveries", "post", post(d::load)),
         ("/v1/deliveries/{id}", "get", get(d::get)),

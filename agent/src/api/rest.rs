@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::deliveries::Answer;
@@ -34,6 +34,43 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Answer<Status> 
 
 pub(super) async fn totals(State(shared): State<Arc<Shared>>) -> Json<Totals> {
     Json(shared.ops.totals())
+}
+
+/// Whether deliveries wait instead of being forwarded.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ForwardingBody {
+    paused: bool,
+}
+
+/// The same, and whether it was otherwise before.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Forwarding {
+    paused: bool,
+    pub(crate) changed: bool,
+}
+
+pub(super) async fn forwarding(
+    State(shared): State<Arc<Shared>>,
+    Asked(ForwardingBody { paused }): Asked<ForwardingBody>,
+) -> Answer<Forwarding> {
+    Ok(Json(Forwarding { paused, changed: shared.ops.pause(paused)? }))
+}
+
+/// How the tunnel answers its senders.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AnswerBody {
+    pub(crate) mode: String,
+}
+
+pub(super) async fn answer(
+    State(shared): State<Arc<Shared>>,
+    Asked(asked): Asked<AnswerBody>,
+) -> Answer<AnswerBody> {
+    let mode = asked.mode.parse().map_err(|e: String| Problem::bad_request(e))?;
+    shared.ops.answer(mode).await?;
+    Ok(Json(asked))
 }
 
 #[derive(Deserialize)]

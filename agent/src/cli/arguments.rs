@@ -70,6 +70,7 @@ pub(crate) fn policy(settings: &Settings) -> Result<Policy, Failure> {
         no_forward: settings.is_set("no_forward")?,
         forward_as: settings.value("forward_as")?,
         limit: settings.read("timeout", parse_span)?.filter(|d| !d.is_zero()).unwrap_or(standard.limit),
+        marks: settings.is_set_or("tunnel_headers", standard.marks)?,
     })
 }
 

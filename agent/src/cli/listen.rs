@@ -52,6 +52,9 @@ pub(crate) struct Args {
     /// How many deliveries are forwarded at once [default: 16]
     #[arg(long, value_name = "N")]
     concurrency: Option<String>,
+    /// Do not tell the handler in Healthie-Tunnel-Delivery, -Attempt and -Replay lines which delivery and which try a request is
+    #[arg(long)]
+    no_tunnel_headers: bool,
     /// The relay's address, http(s)://HOST:PORT
     #[arg(long, value_name = "URL")]
     relay: Option<String>,
@@ -102,6 +105,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         .one("host_header", &args.host_header)
         .one("timeout", &args.timeout)
         .one("concurrency", &args.concurrency)
+        .one("tunnel_headers", &args.no_tunnel_headers.then(|| "false".to_owned()))
         .one("relay", &args.relay)
         .one("token", &args.token)
         .one("tunnel", &args.tunnel)

@@ -50,6 +50,17 @@ impl Log {
             }
             Notice::Delivery(s) => delivery(s, style),
             Notice::Attempt(t) => attempt(t, now, style),
+            Notice::Forwarding { paused } => {
+                let text = match paused {
+                    true => "forwarding is paused: what comes is stored and waits until `healthie-tunnel resume`",
+                    false => "forwarding goes on",
+                };
+                format!("{} {}", at(now), style.paint(if *paused { Tone::Doubtful } else { Tone::Good }, text))
+            }
+            Notice::AnswerMode { answer } => {
+                let text = format!("the tunnel answers in {answer} from now on");
+                format!("{} {}", at(now), style.paint(Tone::Strong, text))
+            }
             Notice::Gap { count, reason } => {
                 let (what, they) = if *count == 1 { ("is", "it") } else { ("are", "they") };
                 let text =

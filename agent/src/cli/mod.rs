@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 unreachable.
 
 mod api;
+mod answer;
 mod arguments;
 mod check;
 mod config;
@@ -19,7 +20,9 @@ mod log;
 mod out_file;
 mod output;
 mod panics;
+mod pause;
 mod replay;
+mod resume;
 mod sign;
 mod signals;
 mod status;
@@ -65,6 +68,9 @@ enum Command {
     Fixtures(fixtures::Command),
     Status(status::Args),
     Api(api::Args),
+    Pause(pause::Args),
+    Resume(resume::Args),
+    Answer(answer::Args),
     #[command(subcommand)]
     Store(store::Command),
     Config(config::Args),
@@ -160,6 +166,9 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Fixtures(command) => fixtures::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Api(args) => api::run(args, context).await,
+        Command::Pause(args) => pause::run(args, context).await,
+        Command::Resume(args) => resume::run(args, context).await,
+        Command::Answer(args) => answer::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Config(args) => config::run(args, context),
     }

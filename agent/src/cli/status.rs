@@ -71,6 +71,13 @@ fn lines(s: &Status, now: tunnel_delivery::Timestamp, style: Style) -> Vec<(&'st
     for url in &s.public_urls {
         all.push(("address", SafeText::new(url).to_string()));
     }
+    if let Some(answer) = &s.answer {
+        all.push(("answers", SafeText::new(answer).to_string()));
+    }
+    if s.paused {
+        let text = "paused, deliveries wait; `healthie-tunnel resume` goes on";
+        all.push(("forwarding", style.paint(Tone::Doubtful, text)));
+    }
     if s.running {
         let at_relay = s.waiting.at_relay.map_or_else(|| "unknown without a connection".to_owned(), |n| n.to_string());
         all.push(("waiting", format!("at the relay: {at_relay}")));
@@ -167,6 +174,8 @@ mod tests {
             tunnel: Some("team".into()),
             device: Some("agent-1".into()),
             public_urls: vec!["https://team.relay.example.com/\u{1b}".into()],
+            answer: Some("ack".into()),
+            paused: true,
             connection: Some(ConnectionStatus {
                 state: State::Waiting,
                 since: Some(now.earlier(Duration::from_secs(90 * 60))),
@@ -212,6 +221,8 @@ mod tests {
             device: None,
             tunnel: None,
             public_urls: vec![],
+            answer: None,
+            paused: false,
             ..s
         };
         insta::assert_snapshot!("no_agent", text(&s));

@@ -10,6 +10,7 @@ use tunnel_signature::{Profile, Reading, Request};
 use super::remote::delivery;
 use super::{Control, ControlError, Kind, Operations, Replayed};
 use crate::forward::{How, Outgoing, TargetUrl, attempt};
+use crate::hand::Try;
 use crate::summary;
 
 /// A changed copy of a stored delivery is to be sent.
@@ -66,7 +67,10 @@ impl Operations {
             headers,
             body: changed.body,
             resigned: edited.sign,
+            marks: None,
         };
+        let out =
+            self.hand.marked(out, line.id, Try { cause: Cause::Replay, number: line.attempts + 1, for_sender: false });
         let how = How { cause: Cause::Replay, limit: self.hand.limit, for_sender: false };
         let attempt = attempt(&self.hand.client, &to, &out, how).await.attempt;
         self.hand.record(&line, attempt.clone()).await?;

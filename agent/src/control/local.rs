@@ -99,6 +99,7 @@ impl Local {
                 keep: Arc::new(archive.clone()),
                 announcer: Announcer::new(Arc::new(|_: Arc<Notice>| {})),
                 limit: self.policy.limit,
+                marks: self.policy.marks,
             },
             archive,
             policy: Arc::new(self.policy.clone()),

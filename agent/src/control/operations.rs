@@ -10,9 +10,9 @@ use tunnel_protocol::Welcome;
 use tunnel_signature::Secret;
 
 use super::meant::Meant;
-use super::{ControlError, Filter, Found, Kind};
+use super::{ControlError, Filter, Found, Kind, Steering};
 use crate::forward::{Client, TargetUrl};
-use crate::hand::Hand;
+use crate::hand::{Hand, Try};
 use crate::policy::Policy;
 use crate::settings::RelayUrl;
 use crate::signing::ForwardAs;
@@ -48,6 +48,8 @@ pub struct Running {
     pub device: DeviceName,
     /// What is kept of the store and how that went.
     pub upkept: watch::Receiver<Upkept>,
+    /// What can be changed about it.
+    pub steering: Steering,
 }
 
 /// A stored delivery is to be sent again.
@@ -137,7 +139,7 @@ impl Operations {
         };
         let matched = self.hand.signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;
         let forward_as = replay.forward_as.or(self.policy.forward_as);
-        let how = (Cause::Replay, false);
+        let how = Try { cause: Cause::Replay, number: line.attempts + 1, for_sender: false };
         let attempt = self.hand.over(&stored.delivery, matched.as_ref(), &to, forward_as, how).await.attempt;
         self.hand.record(&line, attempt.clone()).await?;
         Ok(Replayed { id: line.id, event_type: line.event_type, attempt })

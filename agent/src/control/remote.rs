@@ -13,16 +13,17 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tunnel_protocol::AnswerMode;
 
 use super::follow::{Follow, Told};
 use super::operations::LIMIT;
 use super::{
     AgentFile, ControlError, Export, Exported, Filter, Found, Group, Grouped, Hello, Kind, Marking, PageAsk, PageFound, Remove, RemoveDone, StatsAsk,
 };
-use crate::api::{MOST_LINES, VERSION, problem, sse};
+use crate::api::{AnswerBody, Forwarding, MOST_LINES, VERSION, problem, sse};
 use crate::query::Query;
 use crate::stats::{By, Stats};
 
@@ -195,6 +196,12 @@ impl Remote {
         self.answer(Method::POST, path, Some(body)).await
     }
 
+    /// What comes of putting this at a path.
+    async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ControlError> {
+        let body = serde_json::to_vec(body).map_err(unreachable)?;
+        self.answer(Method::PUT, path, Some(body)).await
+    }
+
     /// One question, one answer, where the path is the operation's name.
     #[allow(dead_code, reason = "the seam by which a new operation begins")]
     pub(super) async fn ask<T: DeserializeOwned>(
@@ -277,6 +284,18 @@ impl Remote {
         }
         let body = serde_json::to_vec(&change).map_err(unreachable)?;
         self.answer::<Value>(Method::PATCH, &delivery(&marking.id.to_string(), ""), Some(body)).await.map(drop)
+    }
+
+    /// Pauses forwarding, or goes on with it; whether it was otherwise before.
+    pub(super) async fn pause(&self, paused: bool) -> Result<bool, ControlError> {
+        let done: Forwarding = self.put("/v1/forwarding", &json!({ "paused": paused })).await?;
+        Ok(done.changed)
+    }
+
+    /// Has the tunnel answer in that way from now on.
+    pub(super) async fn answer_mode(&self, mode: AnswerMode) -> Result<(), ControlError> {
+        let asked = AnswerBody { mode: mode.as_str().to_owned() };
+        self.put::<AnswerBody>("/v1/answer", &asked).await.map(drop)
     }
 
     /// Removes deliveries, or tells what it would remove.

@@ -42,6 +42,12 @@ pub struct Status {
     pub device: Option<String>,
     /// Where senders reach the tunnel.
     pub public_urls: Vec<String>,
+    /// How the tunnel answers its senders, as far as is known: `ack` or `passthrough`.
+    #[serde(default)]
+    pub answer: Option<String>,
+    /// Whether forwarding is paused.
+    #[serde(default)]
+    pub paused: bool,
     /// The connection to the relay.
     pub connection: Option<ConnectionStatus>,
     /// What is still to come or to be done.
@@ -98,7 +104,9 @@ impl Operations {
             relay: self.agent.as_ref().map(|a| a.relay.to_string()),
             tunnel: welcome.as_ref().map(|w| w.tunnel.to_string()),
             device: self.agent.as_ref().map(|a| a.device.to_string()),
+            answer: welcome.as_ref().map(|w| w.answer_mode.as_str().to_owned()),
             public_urls: welcome.map(|w| w.public_urls).unwrap_or_default(),
+            paused: self.agent.as_ref().is_some_and(|a| a.steering.pause.is_on()),
             connection,
             waiting: Waiting { at_relay, to_forward, to_forward_more },
             archive,

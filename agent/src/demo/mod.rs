@@ -226,6 +226,7 @@ async fn send(relay: &Peer, planned: &[Planned]) -> Result<Vec<DeliveryId>, Demo
             headers: plan.headers.clone(),
             body: plan.body.clone(),
             resigned: false,
+            marks: None,
         };
         let answer = client.exchange(&to, &out, PATIENCE, 1024).await;
         let id =

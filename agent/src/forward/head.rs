@@ -4,6 +4,8 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tunnel_delivery::{HeaderLine, Headers};
 
+use super::marks::Marks;
+
 /// What goes to a target: a request with nothing left to decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
@@ -17,6 +19,8 @@ pub struct Outgoing {
     pub body: Bytes,
     /// Whether `headers` carry a new signature.
     pub resigned: bool,
+    /// What is told to the handler in lines of our own, at the end of the head.
+    pub marks: Option<Marks>,
 }
 
 /// What the Host line of a forwarded request says.
@@ -71,6 +75,14 @@ pub fn end_to_end(headers: &Headers) -> impl Iterator<Item = &HeaderLine> {
 }
 
 impl Outgoing {
+    /// The same with these marks, and with no such lines of the sender's either way.
+    #[must_use]
+    pub fn marked(mut self, marks: Option<Marks>) -> Outgoing {
+        Marks::strip(&mut self.headers);
+        self.marks = marks;
+        self
+    }
+
     /// The head's bytes, with the empty line at its end.
     pub fn head(&self, authority: &str, host: HostHeader) -> Bytes {
         let mut out = BytesMut::with_capacity(64 + self.headers.0.len() * 64);
@@ -105,6 +117,9 @@ impl Outgoing {
         if !has_length && (!self.body.is_empty() || self.headers.get("transfer-encoding").is_some()) {
             put_line(&mut out, b"Content-Length", length.as_bytes());
         }
+        if let Some(marks) = &self.marks {
+            marks.put(&mut out);
+        }
         out.put_slice(b"\r\n");
         out.freeze()
     }
@@ -132,6 +147,7 @@ mod tests {
             headers,
             body: Bytes::from_static(body.as_bytes()),
             resigned: false,
+            marks: None,
         }
     }
 
@@ -147,6 +163,30 @@ mod tests {
             "POST /a?b HTTP/1.1\r\nhOST: relay\r\nX-b: 1\r\nx-A: \r\nX-b: 2\r\ncontent-Length: 2\r\n\r\n"
         );
         assert!(head(&o, HostHeader::Target).contains("\r\nhOST: localhost:3000\r\n"));
+    }
+
+    #[test]
+    fn marks_are_ours_alone() {
+        let sent = [
+            ("Host", "r"),
+            ("healthie-tunnel-REPLAY", "true"),
+            ("Healthie-Tunnel-Attempt", "99"),
+            ("Healthie-Tunnel-Delivery", "forged"),
+            ("Healthie-Tunnel-Other", "stays"),
+            // Ours are no lines that a sender can have taken away.
+            ("Connection", "Healthie-Tunnel-Attempt"),
+        ];
+        let delivery = tunnel_delivery::DeliveryId::from_bytes([7; 16]);
+        let marks = |replay| Some(Marks { delivery, attempt: 3, replay });
+        let rest = "POST /a?b HTTP/1.1\r\nHost: r\r\nHealthie-Tunnel-Other: stays\r\n";
+        let ours = format!("Healthie-Tunnel-Delivery: {delivery}\r\nHealthie-Tunnel-Attempt: 3\r\n");
+        for (marks, expected) in [
+            (None, format!("{rest}\r\n")),
+            (marks(false), format!("{rest}{ours}\r\n")),
+            (marks(true), format!("{rest}{ours}Healthie-Tunnel-Replay: true\r\n\r\n")),
+        ] {
+            assert_eq!(head(&outgoing(&sent, "").marked(marks), HostHeader::Sent), expected);
+        }
     }
 
     #[test]

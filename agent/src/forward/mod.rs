@@ -6,6 +6,7 @@ mod answer_head;
 mod client;
 mod head;
 mod head_swap;
+mod marks;
 mod pool;
 mod target;
 
@@ -17,6 +18,7 @@ use tunnel_protocol::{AnswerBody, AnswerFailure};
 
 pub use client::{Client, Exchange, Interrupt, MAX_ANSWER};
 pub use head::{HostHeader, Outgoing, end_to_end};
+pub use marks::Marks;
 pub use target::{Route, Routes, TargetError, TargetUrl};
 
 /// The most bytes of an answer's body that an attempt keeps.

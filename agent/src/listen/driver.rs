@@ -12,6 +12,7 @@ use tunnel_protocol::{
     MAX_TAKEN, Refusal, Start, ToAgent, ToRelay, VERSION_MAX, VERSION_MIN, Welcome, Window,
 };
 
+use super::asking::{Asked, Question};
 use super::machine::{Act, Cure, Event, Machine, Trouble};
 use super::progress::Progress;
 use super::socket::{Link, OpenError};
@@ -78,6 +79,7 @@ pub(super) struct Driver {
     pub(super) intake: Arc<Intake>,
     pub(super) announcer: Announcer,
     pub(super) welcomed: watch::Sender<Option<Welcome>>,
+    pub(super) questions: mpsc::Receiver<Question>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) inflight: Inflight,
     pub(super) progress: Progress,
@@ -219,9 +221,10 @@ impl Driver {
             window: Window::new(deliveries, bytes),
             heartbeat: Heartbeat::new(began.into_std(), welcome.heartbeat, welcome.dead_after),
             welcome,
+            asked: Asked::default(),
         };
         // Told before the first delivery can be.
-        self.welcomed.send_replace(Some(session.welcome.clone()));
+        self.mode_is(&session.welcome);
         let mut stop = self.stop.clone();
         let mut finished = Vec::new();
         let beat = sleep(Duration::ZERO);
@@ -258,6 +261,12 @@ impl Driver {
                     }
                     Beat::Dead => Err(format!("nothing was heard from the relay for {:?}", session.welcome.dead_after)),
                 },
+                Some(question) = self.questions.recv(), if session.asked.is_free() => {
+                    if let Some(set) = session.asked.ask(question, session.welcome.sets_answer) {
+                        session.link.outbox.urgent(ToRelay::SetAnswer(set).encode());
+                    }
+                    Ok(())
+                }
                 () = stopping(&mut stop), if session.done.is_some() => {
                     // Nothing new is let in; the channel ends when all that is under way has answered.
                     session.done = None;
@@ -320,10 +329,24 @@ impl Driver {
             }
             ToAgent::Ping(n) => session.link.outbox.urgent(ToRelay::Pong(n).encode()),
             ToAgent::Pong(_) | ToAgent::Unknown => {}
+            ToAgent::Answers(answers) => {
+                session.welcome.answer_mode = answers.mode;
+                // First: whoever asked may look at once.
+                self.mode_is(&session.welcome);
+                session.asked.told(&answers);
+            }
             ToAgent::Goodbye(reason) => return Err(format!("the relay ended the session: {reason}")),
             ToAgent::Welcome(_) | ToAgent::Refused(_) => return Err("the relay greeted twice".into()),
         }
         Ok(())
+    }
+
+    /// Notes how the session is, and tells how the tunnel answers where that is news.
+    fn mode_is(&self, welcome: &Welcome) {
+        let before = self.welcomed.send_replace(Some(welcome.clone()));
+        if before.is_some_and(|before| before.answer_mode != welcome.answer_mode) {
+            self.announcer.tell(Notice::AnswerMode { answer: welcome.answer_mode.as_str() });
+        }
     }
 
     fn take(&self, session: &Session, incoming: Incoming) {
@@ -387,6 +410,7 @@ struct Session {
     assembler: Assembler<Incoming>,
     window: Window,
     heartbeat: Heartbeat,
+    asked: Asked,
 }
 
 /// Returns when the agent is to end. The lock that waiting gives is let go at once.

@@ -3,6 +3,7 @@
 //! [`run`] puts the pieces together and takes them apart again in order. It is handed its settings, its end and who is told; it knows
 //! nothing of terminals.
 
+mod asking;
 mod device;
 mod driver;
 mod machine;
@@ -19,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tunnel_archive::{ArchiveError, Keep};
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
-use tunnel_protocol::{AnswerMode, Start, Welcome};
+use tunnel_protocol::{Start, Welcome};
 use tunnel_signature::Secret;
 
 use crate::control::{AgentFile, Claim, Operations, Running, open_archive};
@@ -30,6 +31,7 @@ use crate::policy::Policy;
 use crate::settings::{RelayUrl, Token};
 use crate::upkeep::Upkeep;
 
+pub use asking::Asking;
 pub use device::device_name;
 pub use driver::{Allowance, Chance, Connecting, DriveError};
 pub use machine::{Act, Cure, Event, Machine, Step, Trouble};
@@ -169,7 +171,12 @@ async fn start(
         archive: archive.clone(),
         policy: Arc::clone(works.policy()),
         welcomed: works.welcomed(),
-        agent: Some(Running { relay: config.relay.clone(), device: device.clone(), upkept }),
+        agent: Some(Running {
+            relay: config.relay.clone(),
+            device: device.clone(),
+            upkept,
+            steering: works.steering(),
+        }),
         turn: Arc::default(),
         sender: works.sender(),
     });
@@ -243,10 +250,7 @@ async fn tell_ready(announcer: Announcer, mut welcome: watch::Receiver<Option<We
             tunnel: w.tunnel,
             public_urls: w.public_urls,
             waiting: w.waiting,
-            answer: match w.answer_mode {
-                AnswerMode::Ack => "ack",
-                AnswerMode::Passthrough => "passthrough",
-            },
+            answer: w.answer_mode.as_str(),
             ..ready
         }));
     }

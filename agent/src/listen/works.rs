@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tunnel_protocol::Welcome;
 use tunnel_signature::Secret;
 
+use super::asking::{self, Asking, Question};
 use super::driver::{Chance, Connecting, DriveError, Driver};
 use super::progress::Progress;
 use crate::backlog::Backlog;
+use crate::control::Steering;
 use crate::dial::Dialer;
 use crate::forward::{Client, HostHeader, Interrupt};
 use crate::habit::Habits;
@@ -21,6 +23,7 @@ use crate::inflight;
 use crate::intake::{Answering, Intake, MOST_LATE};
 use crate::keep::Keep;
 use crate::notice::Announcer;
+use crate::pause::Pause;
 use crate::policy::Policy;
 use crate::signing::Signing;
 
@@ -59,6 +62,9 @@ pub struct Works {
     interrupt: Interrupt,
     welcomed: watch::Sender<Option<Welcome>>,
     stop: watch::Sender<bool>,
+    pause: Pause,
+    asking: Asking,
+    questions: mpsc::Receiver<Question>,
 }
 
 impl Works {
@@ -71,10 +77,12 @@ impl Works {
             keep: Arc::clone(&parts.keep),
             announcer: parts.announcer.clone(),
             limit: parts.policy.limit,
+            marks: parts.policy.marks,
         };
         let policy = Arc::new(parts.policy.clone());
         let (welcomed, stop) = (watch::Sender::new(None), watch::Sender::new(false));
-        Works { parts, hand, policy, interrupt, welcomed, stop }
+        let (asking, questions) = asking::pair();
+        Works { parts, hand, policy, interrupt, welcomed, stop, pause: Pause::default(), asking, questions }
     }
 
     /// The way to handlers, for whoever else hands something over.
@@ -92,6 +100,11 @@ impl Works {
         Client::new(self.parts.dialer.clone(), HostHeader::Sent, self.interrupt.clone())
     }
 
+    /// What commands may change while it runs.
+    pub(super) fn steering(&self) -> Steering {
+        Steering { pause: self.pause.clone(), asking: self.asking.clone() }
+    }
+
     /// What the relay said last.
     pub(super) fn welcomed(&self) -> watch::Receiver<Option<Welcome>> {
         self.welcomed.subscribe()
@@ -107,7 +120,7 @@ impl Works {
     /// # Errors
     /// The relay will not have this agent, or the store failed for good.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), DriveError> {
-        let Works { parts, hand, policy, interrupt, welcomed, stop } = self;
+        let Works { parts, hand, policy, interrupt, welcomed, stop, pause, asking: _, questions } = self;
         let (inflight, idle) = inflight::pair();
         let backlog = Arc::new(Backlog::default());
         let (ending, pull) = (stop.clone(), interrupt.clone());
@@ -122,6 +135,7 @@ impl Works {
                 hand.clone(),
                 Arc::clone(&policy),
                 parts.concurrency,
+                pause.clone(),
                 stop.subscribe(),
                 inflight.clone(),
             );
@@ -134,6 +148,7 @@ impl Works {
                 keep: parts.keep,
                 policy,
                 hand,
+                pause,
                 backlog,
                 late: Semaphore::new(MOST_LATE),
                 habits: Habits::default(),
@@ -141,6 +156,7 @@ impl Works {
             }),
             announcer: parts.announcer,
             welcomed,
+            questions,
             stop: stop.subscribe(),
             inflight,
             progress: Progress::default(),

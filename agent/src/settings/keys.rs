@@ -51,6 +51,7 @@ keys! {
     "no_forward" "--no-forward" "HEALTHIE_TUNNEL_NO_FORWARD" = "false": "store and verify only";
     "timeout" "--timeout" "HEALTHIE_TUNNEL_TIMEOUT" = "30s": "how long a handler may take";
     "concurrency" "--concurrency" "HEALTHIE_TUNNEL_CONCURRENCY" = "16": "how many deliveries are forwarded at once";
+    "tunnel_headers" "--no-tunnel-headers" "HEALTHIE_TUNNEL_TUNNEL_HEADERS" = "true": "tell handlers delivery, attempt and replay in Healthie-Tunnel-… lines";
     "keep" "--keep" "HEALTHIE_TUNNEL_KEEP" = "30d": "how long deliveries are kept, or forever";
     "keep_count" "--keep-count" "HEALTHIE_TUNNEL_KEEP_COUNT" = "all": "how many deliveries are kept, or all";
     "keep_size" "--keep-size" "HEALTHIE_TUNNEL_KEEP_SIZE" = "4GiB": "how much is kept, or all";

@@ -277,12 +277,20 @@ impl Settings {
     /// # Errors
     /// The value is neither true nor false.
     pub fn is_set(&self, key: &'static str) -> Result<bool, SettingsError> {
+        self.is_set_or(key, false)
+    }
+
+    /// As [`Settings::is_set`], with what holds where nobody set it.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn is_set_or(&self, key: &'static str, default: bool) -> Result<bool, SettingsError> {
         let read = self.read(key, |text| match text {
             "true" | "1" | "yes" => Ok(true),
             "false" | "0" | "no" | "" => Ok(false),
             other => Err(format!("{other:?} is neither true nor false")),
         })?;
-        Ok(read.unwrap_or(false))
+        Ok(read.unwrap_or(default))
     }
 
     /// The folder that everything is kept in.

@@ -57,6 +57,7 @@ impl Draft<'_> {
             headers,
             body: self.body.clone(),
             resigned: false,
+            marks: None,
         })
     }
 

@@ -67,6 +67,7 @@ impl Standing {
                 self.target.clone_from(&r.target);
                 self.heard = Some(now);
             }
+            Notice::AnswerMode { answer } => self.answer = Some(answer),
             Notice::Connection(c) => {
                 self.connection = Some(c.clone());
                 self.since = Some(now);

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod api;
 pub mod schema;
+pub mod played;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

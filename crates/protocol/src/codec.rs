@@ -11,8 +11,8 @@ use tunnel_delivery::{
 
 use crate::limits::{CHUNK, INLINE_BODY, MAX_BODY, MAX_FRAME, MAX_HEAD, MAX_HEADER_LINES, MAX_TAKEN};
 use crate::{
-    Answer, AnswerBody, AnswerFailure, AnswerMode, Chunk, Gap, GapReason, Hello, Incoming, Refusal, Refused, Resume,
-    Start, ToAgent, ToRelay, Welcome, wire,
+    Answer, AnswerBody, AnswerFailure, AnswerMode, Answers, Chunk, Gap, GapReason, Hello, Incoming, Refusal, Refused,
+    Resume, SetAnswer, Start, ToAgent, ToRelay, Welcome, wire,
 };
 
 /// Why a frame was not accepted. Each of them ends the session.
@@ -84,6 +84,7 @@ impl ToAgent {
             ToAgent::Gap(g) => K::Gap(g.to_wire()),
             ToAgent::Ping(n) => K::Ping(*n),
             ToAgent::Pong(n) => K::Pong(*n),
+            ToAgent::Answers(a) => K::Answers(a.to_wire()),
             ToAgent::Goodbye(reason) => K::Goodbye(wire::Goodbye { reason: reason.clone() }),
             ToAgent::Unknown => return Bytes::new(),
         };
@@ -105,6 +106,7 @@ impl ToAgent {
             Some(K::Gap(g)) => ToAgent::Gap(Gap::from_wire(&g)?),
             Some(K::Ping(n)) => ToAgent::Ping(n),
             Some(K::Pong(n)) => ToAgent::Pong(n),
+            Some(K::Answers(a)) => ToAgent::Answers(Answers::from_wire(a)?),
             Some(K::Goodbye(g)) => ToAgent::Goodbye(shown(g.reason)),
             None if frame.critical => return Err(DecodeError::TooNew),
             None => ToAgent::Unknown,
@@ -123,6 +125,7 @@ impl ToRelay {
             ToRelay::Chunk(c) => K::Chunk(c.to_wire()),
             ToRelay::Ping(n) => K::Ping(*n),
             ToRelay::Pong(n) => K::Pong(*n),
+            ToRelay::SetAnswer(s) => K::SetAnswer(wire::SetAnswer { asked: s.asked, mode: mode_to_wire(s.mode) }),
             ToRelay::Goodbye(reason) => K::Goodbye(wire::Goodbye { reason: reason.clone() }),
             ToRelay::Unknown => return Bytes::new(),
         };
@@ -149,6 +152,8 @@ impl ToRelay {
             Some(K::Chunk(c)) => ToRelay::Chunk(Chunk::from_wire(c)?),
             Some(K::Ping(n)) => ToRelay::Ping(n),
             Some(K::Pong(n)) => ToRelay::Pong(n),
+            Some(K::SetAnswer(s)) if s.asked == 0 => return Err(invalid("question", "has no number")),
+            Some(K::SetAnswer(s)) => ToRelay::SetAnswer(SetAnswer { asked: s.asked, mode: mode_from_wire(s.mode)? }),
             Some(K::Goodbye(g)) => ToRelay::Goodbye(shown(g.reason)),
             None if frame.critical => return Err(DecodeError::TooNew),
             None => ToRelay::Unknown,
@@ -201,10 +206,7 @@ impl Welcome {
         wire::Welcome {
             version: self.version,
             tunnel: self.tunnel.to_string(),
-            answer_mode: match self.answer_mode {
-                AnswerMode::Ack => 0,
-                AnswerMode::Passthrough => 1,
-            },
+            answer_mode: mode_to_wire(self.answer_mode),
             public_urls: self.public_urls.clone(),
             max_body: self.max_body,
             heartbeat_ms: millis(self.heartbeat),
@@ -213,6 +215,7 @@ impl Welcome {
             after: self.after,
             waiting: self.waiting,
             software: self.software.clone(),
+            sets_answer: self.sets_answer,
         }
     }
 
@@ -223,11 +226,7 @@ impl Welcome {
         Ok(Welcome {
             version: w.version,
             tunnel: parse::<TunnelName>("tunnel name", &w.tunnel)?,
-            answer_mode: match w.answer_mode {
-                0 => AnswerMode::Ack,
-                1 => AnswerMode::Passthrough,
-                other => return Err(invalid("answer mode", format!("is {other}, which this version does not know"))),
-            },
+            answer_mode: mode_from_wire(w.answer_mode)?,
             public_urls: w.public_urls.into_iter().take(16).map(shown).collect(),
             max_body: w.max_body.min(MAX_BODY),
             heartbeat: Duration::from_millis(w.heartbeat_ms.into()),
@@ -236,7 +235,40 @@ impl Welcome {
             after: w.after,
             waiting: w.waiting,
             software: shown(w.software),
+            sets_answer: w.sets_answer,
         })
+    }
+}
+
+impl Answers {
+    fn to_wire(&self) -> wire::Answers {
+        // A refusal without words must not read as done.
+        let refused = match &self.refused {
+            Some(why) if why.is_empty() => "it is refused".to_owned(),
+            Some(why) => why.clone(),
+            None => String::new(),
+        };
+        wire::Answers { asked: self.asked, mode: mode_to_wire(self.mode), refused }
+    }
+
+    fn from_wire(a: wire::Answers) -> Result<Answers, DecodeError> {
+        let refused = (!a.refused.is_empty()).then(|| shown(a.refused));
+        Ok(Answers { asked: a.asked, mode: mode_from_wire(a.mode)?, refused })
+    }
+}
+
+fn mode_to_wire(mode: AnswerMode) -> u32 {
+    match mode {
+        AnswerMode::Ack => 0,
+        AnswerMode::Passthrough => 1,
+    }
+}
+
+fn mode_from_wire(mode: u32) -> Result<AnswerMode, DecodeError> {
+    match mode {
+        0 => Ok(AnswerMode::Ack),
+        1 => Ok(AnswerMode::Passthrough),
+        other => Err(invalid("answer mode", format!("is {other}, which this version does not know"))),
     }
 }
 
@@ -419,6 +451,7 @@ impl Answer {
                     AnswerFailure::NotStored => 4,
                     AnswerFailure::NotForwarded => 5,
                     AnswerFailure::TooLarge => 6,
+                    AnswerFailure::Paused => 7,
                     AnswerFailure::Other(code) => *code,
                 },
                 ..wire::Answer::default()
@@ -434,6 +467,7 @@ impl Answer {
             (0, 4) => Err(AnswerFailure::NotStored),
             (0, 5) => Err(AnswerFailure::NotForwarded),
             (0, 6) => Err(AnswerFailure::TooLarge),
+            (0, 7) => Err(AnswerFailure::Paused),
             (0, code) => Err(AnswerFailure::Other(code)),
             (status @ 200..=599, _) => {
                 check_body(a.body_len, &a.body)?;

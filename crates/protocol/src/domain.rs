@@ -25,6 +25,8 @@ pub enum ToAgent {
     Ping(u64),
     /// I am.
     Pong(u64),
+    /// How the tunnel answers from now on.
+    Answers(Answers),
     /// The relay closes the session; the text is for people.
     Goodbye(String),
     /// A frame of a kind that this version does not know and may skip.
@@ -46,6 +48,8 @@ pub enum ToRelay {
     Ping(u64),
     /// I am.
     Pong(u64),
+    /// The tunnel is to answer otherwise.
+    SetAnswer(SetAnswer),
     /// The agent closes the session; the text is for people.
     Goodbye(String),
     /// A frame of a kind that this version does not know and may skip.
@@ -101,6 +105,48 @@ pub enum AnswerMode {
     Passthrough,
 }
 
+impl AnswerMode {
+    /// The mode as it is written: `ack` or `passthrough`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AnswerMode::Ack => "ack",
+            AnswerMode::Passthrough => "passthrough",
+        }
+    }
+}
+
+impl std::str::FromStr for AnswerMode {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "ack" => Ok(AnswerMode::Ack),
+            "passthrough" => Ok(AnswerMode::Passthrough),
+            _ => Err(format!("{s:?} is neither `ack` nor `passthrough`")),
+        }
+    }
+}
+
+/// The agent asks for another way of answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetAnswer {
+    /// The question's number, for its answer; not 0.
+    pub asked: u64,
+    /// How the tunnel is to answer.
+    pub mode: AnswerMode,
+}
+
+/// How the tunnel answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answers {
+    /// The question that this answers; 0 where the mode changed without this agent's asking.
+    pub asked: u64,
+    /// The mode in force.
+    pub mode: AnswerMode,
+    /// Why what was asked for was not done, for people.
+    pub refused: Option<String>,
+}
+
 /// The relay's first frame when it opens the session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Welcome {
@@ -126,6 +172,8 @@ pub struct Welcome {
     pub waiting: u64,
     /// The relay's program and version.
     pub software: String,
+    /// Whether the relay takes [`SetAnswer`].
+    pub sets_answer: bool,
 }
 
 /// Why there is no session.
@@ -233,6 +281,8 @@ pub enum AnswerFailure {
     NotForwarded,
     /// The handler's answer is longer than what is sent up.
     TooLarge,
+    /// The agent's forwarding is paused; the delivery was stored.
+    Paused,
     /// A reason that this version does not know.
     Other(u32),
 }

@@ -42,6 +42,13 @@
 //! # Gaps
 //! [`Gap`] tells the agent that deliveries it never saw are gone from the spool (age, size), with the bounds of what is missing.
 //!
+//! # Answer mode
+//! Where [`Welcome::sets_answer`] says so, and only there, the agent may ask for another way of answering the tunnel's senders with [`SetAnswer`]: a
+//! number of its own (not 0) and the mode. The relay answers [`Answers`] with that number and either the mode that is in force from now on, durably and for
+//! all that comes in later, or the one that was and why it stays. What came in before is answered as it began. Whenever the mode changes, whoever changed
+//! it, the relay sends [`Answers`] with the number 0 to the tunnel's other agents. An agent that does not know the frame skips it. An agent may have one
+//! question open; the relay refuses a second one.
+//!
 //! # Heartbeat
 //! Either side sends [`ToAgent::Ping`]/[`ToRelay::Ping`] once in the heartbeat's interval, whatever else it sends, and answers a ping with a pong of
 //! the same number. Anything heard counts as life: so each hears the other even while its own pings wait behind a big body on a slow line. Who has
@@ -64,8 +71,8 @@ mod wire;
 pub use chunks::{Assembled, Assembler, ChunkError};
 pub use codec::DecodeError;
 pub use domain::{
-    Answer, AnswerBody, AnswerFailure, AnswerMode, Chunk, Gap, GapReason, Hello, Incoming, Refusal, Refused, Resume,
-    Start, ToAgent, ToRelay, Welcome,
+    Answer, AnswerBody, AnswerFailure, AnswerMode, Answers, Chunk, Gap, GapReason, Hello, Incoming, Refusal, Refused,
+    Resume, SetAnswer, Start, ToAgent, ToRelay, Welcome,
 };
 pub use heartbeat::{Beat, Heartbeat};
 pub use limits::{

@@ -9,7 +9,7 @@ use prost::{Message, Oneof};
 pub(crate) struct ToAgent {
     #[prost(bool, tag = "15")]
     pub(crate) critical: bool,
-    #[prost(oneof = "ToAgentKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "ToAgentKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub(crate) kind: Option<ToAgentKind>,
 }
 
@@ -31,13 +31,15 @@ pub(crate) enum ToAgentKind {
     Pong(u64),
     #[prost(message, tag = "8")]
     Goodbye(Goodbye),
+    #[prost(message, tag = "9")]
+    Answers(Answers),
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ToRelay {
     #[prost(bool, tag = "15")]
     pub(crate) critical: bool,
-    #[prost(oneof = "ToRelayKind", tags = "1, 2, 3, 4, 6, 7, 8")]
+    #[prost(oneof = "ToRelayKind", tags = "1, 2, 3, 4, 6, 7, 8, 9")]
     pub(crate) kind: Option<ToRelayKind>,
 }
 
@@ -57,6 +59,8 @@ pub(crate) enum ToRelayKind {
     Pong(u64),
     #[prost(message, tag = "8")]
     Goodbye(Goodbye),
+    #[prost(message, tag = "9")]
+    SetAnswer(SetAnswer),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -109,6 +113,8 @@ pub(crate) struct Welcome {
     pub(crate) waiting: u64,
     #[prost(string, tag = "11")]
     pub(crate) software: String,
+    #[prost(bool, tag = "12")]
+    pub(crate) sets_answer: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -195,7 +201,7 @@ pub(crate) struct Answer {
     pub(crate) body_len: u64,
     #[prost(bytes = "bytes", tag = "5")]
     pub(crate) body: Bytes,
-    /// 1 unreachable, 2 timeout, 3 broken, 4 not stored, 5 not forwarded, 6 too large.
+    /// 1 unreachable, 2 timeout, 3 broken, 4 not stored, 5 not forwarded, 6 too large, 7 paused.
     #[prost(uint32, tag = "6")]
     pub(crate) failure: u32,
 }
@@ -217,4 +223,25 @@ pub(crate) struct Gap {
 pub(crate) struct Goodbye {
     #[prost(string, tag = "1")]
     pub(crate) reason: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SetAnswer {
+    #[prost(uint64, tag = "1")]
+    pub(crate) asked: u64,
+    /// As in [`Welcome`].
+    #[prost(uint32, tag = "2")]
+    pub(crate) mode: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Answers {
+    #[prost(uint64, tag = "1")]
+    pub(crate) asked: u64,
+    /// As in [`Welcome`].
+    #[prost(uint32, tag = "2")]
+    pub(crate) mode: u32,
+    /// Empty: it was done.
+    #[prost(string, tag = "3")]
+    pub(crate) refused: String,
 }

@@ -76,6 +76,16 @@ proptest! {
     }
 
     #[test]
+    fn answer_modes_go_round(asked in 1_u64.., other in any::<u64>(), passthrough in any::<bool>(), why in proptest::option::of(".{1,90}")) {
+        let mode = if passthrough { AnswerMode::Passthrough } else { AnswerMode::Ack };
+        prop_assert_eq!(mode.as_str().parse(), Ok(mode));
+        let set = ToRelay::SetAnswer(SetAnswer { asked, mode });
+        prop_assert_eq!(ToRelay::decode(set.encode()), Ok(set));
+        let answers = ToAgent::Answers(Answers { asked: other, mode, refused: why });
+        prop_assert_eq!(ToAgent::decode(answers.encode()), Ok(answers));
+    }
+
+    #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = ToAgent::decode(bytes.clone().into());
         let _ = ToRelay::decode(bytes.into());
@@ -115,6 +125,7 @@ fn hello_and_welcome_go_round() {
         after: 3,
         waiting: 9,
         software: "healthie-relay 0.1.0".into(),
+        sets_answer: true,
     });
     assert_eq!(ToAgent::decode(welcome.encode()), Ok(welcome));
     for other in [
@@ -126,8 +137,11 @@ fn hello_and_welcome_go_round() {
     ] {
         assert_eq!(ToAgent::decode(other.encode()), Ok(other));
     }
-    for other in [ToRelay::Taken(vec![1, 5, 9]), ToRelay::Answer(Answer { n: 4, outcome: Err(AnswerFailure::Timeout) })]
-    {
+    for other in [
+        ToRelay::Taken(vec![1, 5, 9]),
+        ToRelay::Answer(Answer { n: 4, outcome: Err(AnswerFailure::Timeout) }),
+        ToRelay::Answer(Answer { n: 4, outcome: Err(AnswerFailure::Paused) }),
+    ] {
         assert_eq!(ToRelay::decode(other.encode()), Ok(other));
     }
 }
@@ -148,6 +162,18 @@ fn a_newer_peer_is_understood_or_told_but_never_a_crash() {
     let mut ping = ToAgent::Ping(5).encode().to_vec();
     ping.extend_from_slice(&UNKNOWN_KIND);
     assert_eq!(ToAgent::decode(ping.into()), Ok(ToAgent::Ping(5)));
+}
+
+#[test]
+fn a_question_without_a_number_and_a_refusal_without_words_are_not_misread() {
+    let unnumbered = ToRelay::SetAnswer(SetAnswer { asked: 0, mode: AnswerMode::Ack });
+    assert!(matches!(ToRelay::decode(unnumbered.encode()), Err(DecodeError::Invalid { field: "question", .. })));
+    let wordless = ToAgent::Answers(Answers { asked: 3, mode: AnswerMode::Ack, refused: Some(String::new()) });
+    let Ok(ToAgent::Answers(read)) = ToAgent::decode(wordless.encode()) else { panic!("it is a frame") };
+    assert!(read.refused.is_some(), "{read:?}");
+    let long = ToAgent::Answers(Answers { asked: 3, mode: AnswerMode::Ack, refused: Some("x".repeat(5000)) });
+    let Ok(ToAgent::Answers(read)) = ToAgent::decode(long.encode()) else { panic!("it is a frame") };
+    assert_eq!(read.refused.map(|why| why.len()), Some(100));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The books are `ledger`'s, the socket is `pump`'s; this is what wakes them. It knows nothing of HTTP.
 
 pub(crate) mod ledger;
+mod mode;
 pub(crate) mod pump;
 #[cfg(test)]
 mod tests;
@@ -111,6 +112,11 @@ struct Session {
     backlog: VecDeque<(Seq, Arc<Delivery>)>,
     /// A read of the spool that is under way.
     reading: Option<JoinHandle<Backlog>>,
+    token: TokenId,
+    /// How the agent was told that the tunnel answers.
+    told: AnswerMode,
+    /// A change of that which the agent asked for and which is under way.
+    changing: Option<mode::Changing>,
 }
 
 impl Session {
@@ -129,10 +135,10 @@ impl Session {
             refuse(pump, Refusal::Version, message).await;
             return None;
         };
-        let Some(settings) = shared.registry.snapshot().tunnels.get(&caller.tunnel).cloned() else {
+        if !shared.registry.snapshot().tunnels.contains_key(&caller.tunnel) {
             refuse(pump, Refusal::Unavailable, format!("tunnel {} was removed", caller.tunnel)).await;
             return None;
-        };
+        }
         let start = match hello.start {
             Start::Now => tunnel_spool::Start::Now,
             Start::Beginning => tunnel_spool::Start::Beginning,
@@ -156,10 +162,11 @@ impl Session {
         };
         // Seated, it is told of every later change; a change between the upgrade and now has passed it by.
         let all = shared.registry.snapshot();
-        if !all.tunnels.contains_key(&caller.tunnel) || !all.tokens.contains_key(&caller.token) {
+        let settings = all.tunnels.get(&caller.tunnel).filter(|_| all.tokens.contains_key(&caller.token));
+        let Some(settings) = settings else {
             refuse(pump, Refusal::Unavailable, "the token was revoked".into()).await;
             return None;
-        }
+        };
         let places = shared.spool.devices(&caller.tunnel).unwrap_or_default();
         if places.iter().all(|place| place.device != hello.device) {
             refuse(pump, Refusal::Unavailable, "the device was forgotten just now".into()).await;
@@ -181,10 +188,7 @@ impl Session {
             ToAgent::Welcome(Welcome {
                 version,
                 tunnel: caller.tunnel.clone(),
-                answer_mode: match settings.answer {
-                    AnswerMode::Ack => tunnel_protocol::AnswerMode::Ack,
-                    AnswerMode::Passthrough => tunnel_protocol::AnswerMode::Passthrough,
-                },
+                answer_mode: mode::on_the_wire(settings.answer),
                 public_urls: caller.public_urls.clone(),
                 max_body: limits.body,
                 heartbeat: limits.heartbeat,
@@ -193,6 +197,7 @@ impl Session {
                 after: after.0,
                 waiting,
                 software: concat!("healthie-relay ", env!("CARGO_PKG_VERSION")).into(),
+                sets_answer: true,
             })
             .encode(),
         );
@@ -209,6 +214,9 @@ impl Session {
             ledger,
             backlog: VecDeque::new(),
             reading: None,
+            token: caller.token.clone(),
+            told: settings.answer,
+            changing: None,
         })
     }
 
@@ -245,11 +253,15 @@ impl Session {
                         return end;
                     }
                 }
+                changed = async { match &mut self.changing { Some(changing) => changing.done().await, None => std::future::pending().await } } => {
+                    self.was_changed(changed);
+                }
                 offered = self.seat.offers.recv() => {
                     if let Some(offer) = offered {
                         self.ledger.offer(offer, Instant::now());
                     }
                 }
+                () = self.seat.changed.notified() => self.settings_changed(),
                 () = self.seat.wake.notified() => {}
             }
         }
@@ -342,6 +354,7 @@ impl Session {
             ToRelay::Chunk(chunk) => self.ledger.chunk(chunk, now).map_err(breach)?,
             ToRelay::Ping(n) => self.ledger.outbox.urgent(ToAgent::Pong(n).encode()),
             ToRelay::Pong(_) => {}
+            ToRelay::SetAnswer(set) => self.set_answer(set),
             ToRelay::Goodbye(why) => return Err(End::Agent(why)),
             ToRelay::Hello(_) => return Err(End::Relay("a second hello".into())),
             ToRelay::Unknown => {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio::sync::oneshot;
 use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion};
-use tunnel_protocol::{AnswerBody, AnswerFailure};
+use tunnel_protocol::{AnswerBody, AnswerFailure, Answers, SetAnswer};
 use tunnel_spool::{Limits, RedbSpool};
 
 use super::*;
@@ -73,6 +73,9 @@ async fn session(shared: &Arc<Shared>, device: &str) -> Session {
         ledger: Ledger::new(Window::new(9, 999), place.after, 9),
         backlog: VecDeque::new(),
         reading: None,
+        token: TokenId::parse("0123456789ab").unwrap(),
+        told: AnswerMode::Ack,
+        changing: None,
     }
 }
 
@@ -169,4 +172,79 @@ fn an_agent_that_allows_anything_is_sent_a_bounded_amount() {
     assert_eq!(fits(&hello(u32::MAX, u64::MAX), 0), 1024);
     assert_eq!(fits(&hello(u32::MAX, u64::MAX), 1 << 20), 16);
     assert_eq!((fits(&hello(7, 3 << 20), 0), fits(&hello(7, 3 << 20), 1 << 20)), (7, 3));
+}
+
+/// A tunnel and two sessions of it, opened with a token that the registry knows.
+async fn two_sessions(shared: &Arc<Shared>) -> (Session, Session) {
+    let team: TunnelName = "team".parse().unwrap();
+    shared.registry.add_tunnel(team.clone(), crate::registry::TunnelSettings::new(AnswerMode::Ack, NOW)).unwrap();
+    let token = shared.registry.create_token(&team, NOW).unwrap().id();
+    shared.registry.reload().unwrap();
+    let (asking, other) = (session(shared, "asking").await, session(shared, "other").await);
+    (Session { token: token.clone(), ..asking }, Session { token, ..other })
+}
+
+/// Has the session's agent ask, and does what the session does when the change is done.
+async fn ask(session: &mut Session, mode: tunnel_protocol::AnswerMode) -> Answers {
+    session.frame(ToRelay::SetAnswer(SetAnswer { asked: 5, mode }).encode()).unwrap();
+    let changed = session.changing.as_mut().unwrap().done().await;
+    session.was_changed(changed);
+    mode_told(session).expect("an answer")
+}
+
+fn mode_told(session: &mut Session) -> Option<Answers> {
+    match ToAgent::decode(session.ledger.outbox.pop()?).unwrap() {
+        ToAgent::Answers(answers) => Some(answers),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_agent_changes_how_its_tunnel_answers_and_the_others_are_told() {
+    use tunnel_protocol::AnswerMode as Mode;
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    let (mut asking, mut other) = two_sessions(&shared).await;
+    let told = ask(&mut asking, Mode::Passthrough).await;
+    assert_eq!(told, Answers { asked: 5, mode: Mode::Passthrough, refused: None });
+    // Both are rung for; whoever asked knows already.
+    for (session, expected) in
+        [(&mut asking, None), (&mut other, Some(Answers { asked: 0, mode: Mode::Passthrough, refused: None }))]
+    {
+        tokio::time::timeout(std::time::Duration::from_secs(10), session.seat.changed.notified()).await.unwrap();
+        session.settings_changed();
+        assert_eq!(mode_told(session), expected);
+    }
+    let tunnel = |registry: &Registry| registry.snapshot().tunnels[&"team".parse().unwrap()].answer;
+    assert_eq!(tunnel(&shared.registry), AnswerMode::Passthrough, "in force");
+    assert_eq!(tunnel(&Registry::open(dir.path()).unwrap()), AnswerMode::Passthrough, "durable");
+    // As it is already.
+    assert_eq!(ask(&mut asking, Mode::Passthrough).await.refused, None);
+}
+
+#[tokio::test]
+async fn who_may_not_and_who_asks_twice_is_refused() {
+    use tunnel_protocol::AnswerMode as Mode;
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    let (mut asking, _other) = two_sessions(&shared).await;
+    for asked in [1, 2] {
+        asking.frame(ToRelay::SetAnswer(SetAnswer { asked, mode: Mode::Passthrough }).encode()).unwrap();
+    }
+    let told = mode_told(&mut asking).unwrap();
+    assert_eq!((told.asked, told.refused.is_some()), (2, true), "one change at a time");
+    let changed = asking.changing.as_mut().unwrap().done().await;
+    asking.was_changed(changed);
+    assert_eq!(mode_told(&mut asking).unwrap(), Answers { asked: 1, mode: Mode::Passthrough, refused: None });
+    // Revoked by a command, and this relay has not looked yet.
+    let command = Registry::open(dir.path()).unwrap();
+    command.revoke_token(&asking.token).unwrap();
+    let told = ask(&mut asking, Mode::Ack).await;
+    assert_eq!((told.mode, told.refused.is_some()), (Mode::Passthrough, true));
+    // The name belongs to somebody else now.
+    let team: TunnelName = "team".parse().unwrap();
+    command.remove_tunnel(&team).unwrap();
+    command.add_tunnel(team.clone(), crate::registry::TunnelSettings::new(AnswerMode::Passthrough, NOW)).unwrap();
+    assert!(ask(&mut asking, Mode::Ack).await.refused.is_some());
+    assert_eq!(Registry::open(dir.path()).unwrap().snapshot().tunnels[&team].answer, AnswerMode::Passthrough);
 }

@@ -1,0 +1,77 @@
+//! What commands may change about a running agent: whether it forwards, and how its tunnel answers.
+
+use tunnel_protocol::AnswerMode;
+
+use super::{Control, ControlError, Kind, Operations, Running};
+use crate::listen::Asking;
+use crate::notice::Notice;
+use crate::pause::Pause;
+use crate::standing::State;
+
+/// The handles of a running agent.
+#[derive(Clone, Debug)]
+pub struct Steering {
+    /// Whether it forwards.
+    pub pause: Pause,
+    /// The way to ask the relay.
+    pub asking: Asking,
+}
+
+impl Operations {
+    fn running(&self) -> Result<&Running, ControlError> {
+        self.agent.as_ref().ok_or_else(no_agent)
+    }
+
+    /// Pauses forwarding, or goes on with it; whether it was otherwise before.
+    pub(crate) fn pause(&self, paused: bool) -> Result<bool, ControlError> {
+        let changed = self.running()?.steering.pause.set(paused);
+        if changed {
+            self.hand.announcer.tell(Notice::Forwarding { paused });
+        }
+        Ok(changed)
+    }
+
+    /// Has the tunnel answer in that way from now on.
+    pub(crate) async fn answer(&self, mode: AnswerMode) -> Result<(), ControlError> {
+        let running = self.running()?;
+        let standing = self.hand.announcer.standing().state();
+        if standing != State::Connected {
+            return Err(ControlError::new(
+                Kind::Unreachable,
+                "the agent has no connection to the relay, which alone can change it",
+            )
+            .hint("`healthie-tunnel status` says how the connection is"));
+        }
+        running.steering.asking.set_answer(mode).await.map_err(|why| ControlError::new(Kind::Unreachable, why))
+    }
+}
+
+fn no_agent() -> ControlError {
+    ControlError::new(Kind::Unreachable, "no agent runs on this data folder")
+        .hint("`healthie-tunnel listen` starts one; name its folder with --data if it has another")
+}
+
+impl Control {
+    /// Pauses forwarding, or goes on with it; whether it was otherwise before. While it is paused the agent stores and verifies; deliveries wait, and
+    /// are forwarded in order when it goes on. It lasts as long as the agent's process.
+    ///
+    /// # Errors
+    /// No agent runs.
+    pub async fn pause(&self, paused: bool) -> Result<bool, ControlError> {
+        match self {
+            Control::Local(ops) => ops.pause(paused),
+            Control::Remote(agent) => agent.pause(paused).await,
+        }
+    }
+
+    /// Has the tunnel answer its senders in that way from now on, for all its agents and for good.
+    ///
+    /// # Errors
+    /// No agent runs, it has no connection, or the relay refuses.
+    pub async fn answer(&self, mode: AnswerMode) -> Result<(), ControlError> {
+        match self {
+            Control::Local(ops) => ops.answer(mode).await,
+            Control::Remote(agent) => agent.answer_mode(mode).await,
+        }
+    }
+}

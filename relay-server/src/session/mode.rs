@@ -1,0 +1,75 @@
+//! How the tunnel answers, as far as a session has to do with it: the agent is told when it changes, and may ask for a change.
+//!
+//! What an agent asks for is done to the tunnel that its token opens and to no other; the change itself is `shared`'s.
+
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinHandle};
+use tunnel_protocol::{Answers, SetAnswer, ToAgent};
+
+use super::Session;
+use crate::registry::AnswerMode;
+
+/// A change that is under way.
+pub(super) struct Changing {
+    /// The question's number.
+    asked: u64,
+    change: JoinHandle<Result<(), String>>,
+}
+
+impl Changing {
+    /// What came of it. May be dropped and called again, until it has returned.
+    pub(super) async fn done(&mut self) -> Result<Result<(), String>, JoinError> {
+        (&mut self.change).await
+    }
+}
+
+impl Session {
+    /// The agent asks for another way of answering; it is told when it is so.
+    pub(super) fn set_answer(&mut self, set: SetAnswer) {
+        if self.changing.is_some() {
+            return self.tell_mode(set.asked, Some("the last change is still under way".into()));
+        }
+        let answer = match set.mode {
+            tunnel_protocol::AnswerMode::Ack => AnswerMode::Ack,
+            tunnel_protocol::AnswerMode::Passthrough => AnswerMode::Passthrough,
+        };
+        let (shared, tunnel, token) = (Arc::clone(&self.shared), self.tunnel.clone(), self.token.clone());
+        let change = tokio::spawn(async move { shared.set_answer(&tunnel, &token, answer).await });
+        self.changing = Some(Changing { asked: set.asked, change });
+    }
+
+    /// The change is done, or could not be.
+    pub(super) fn was_changed(&mut self, changed: Result<Result<(), String>, JoinError>) {
+        if let Some(Changing { asked, .. }) = self.changing.take() {
+            let changed = changed.unwrap_or_else(|e| Err(format!("the relay failed at it: {e}")));
+            self.tell_mode(asked, changed.err());
+        }
+    }
+
+    /// The tunnel's settings changed; whether this agent knows is seen here.
+    pub(super) fn settings_changed(&mut self) {
+        if self.mode_now() != self.told {
+            self.tell_mode(0, None);
+        }
+    }
+
+    /// How the tunnel answers; where it is gone, as it did: the session is about to end.
+    fn mode_now(&self) -> AnswerMode {
+        self.shared.registry.snapshot().tunnels.get(&self.tunnel).map_or(self.told, |tunnel| tunnel.answer)
+    }
+
+    fn tell_mode(&mut self, asked: u64, refused: Option<String>) {
+        self.told = self.mode_now();
+        let frame = ToAgent::Answers(Answers { asked, mode: on_the_wire(self.told), refused });
+        self.ledger.outbox.urgent(frame.encode());
+    }
+}
+
+/// The mode as frames have it.
+pub(super) fn on_the_wire(answer: AnswerMode) -> tunnel_protocol::AnswerMode {
+    match answer {
+        AnswerMode::Ack => tunnel_protocol::AnswerMode::Ack,
+        AnswerMode::Passthrough => tunnel_protocol::AnswerMode::Passthrough,
+    }
+}
