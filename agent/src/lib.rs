@@ -26,6 +26,7 @@ pub mod notice;
 pub mod pause;
 pub mod policy;
 pub mod query;
+pub mod replay;
 pub mod request_text;
 pub mod safe_text;
 pub mod settings;

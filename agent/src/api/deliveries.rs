@@ -7,8 +7,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize};
 use tunnel_delivery::{Attempt, DeliveryId, Headers, Stored, TunnelName};
 
@@ -16,13 +14,13 @@ use super::Shared;
 use super::problem::Problem;
 use super::question::{Asked, Id, LONG, Params, now};
 use crate::control::{
-    Copied, CopyOf, Edited, Explained, Filter, Grouped, Kind, Load, Loaded, Marking, PageAsk, PageFound, Remove,
+    Aimed, Copied, CopyOf, Edited, Explained, Filter, Grouped, Kind, Load, Loaded, Marking, PageAsk, PageFound, Remove,
     RemoveDone, Replay, Replayed, StatsAsk, Verify,
 };
 use crate::forward::TargetUrl;
 use crate::query::Query;
-use crate::stats::{By, Stats};
 use crate::signing::ForwardAs;
+use crate::stats::{By, Stats};
 
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
@@ -201,10 +199,7 @@ pub(super) struct RemoveBody {
     dry_run: bool,
 }
 
-pub(super) async fn removals(
-    State(shared): State<Arc<Shared>>,
-    Asked(asked): Asked<RemoveBody>,
-) -> Answer<RemoveDone> {
+pub(super) async fn removals(State(shared): State<Arc<Shared>>, Asked(asked): Asked<RemoveBody>) -> Answer<RemoveDone> {
     let RemoveBody { ids, query, pinned, queued, recent, dry_run } = asked;
     let filter = query.map(meaning).transpose()?;
     if ids.is_empty() && filter.is_none() {
@@ -233,14 +228,34 @@ pub(super) async fn stats(State(shared): State<Arc<Shared>>, Params(asked): Para
 pub(super) struct ReplayBody {
     to: Option<TargetUrl>,
     forward_as: Option<ForwardAs>,
+    #[serde(default)]
+    resign: bool,
+    #[serde(default)]
+    allow_production: bool,
+}
+
+impl ReplayBody {
+    fn of(self, id: String) -> Replay {
+        let ReplayBody { to, forward_as, resign, allow_production } = self;
+        Replay { id, to, forward_as, resign, allow_production }
+    }
 }
 
 pub(super) async fn replay(
     State(shared): State<Arc<Shared>>,
     Id(id): Id,
-    Asked(ReplayBody { to, forward_as }): Asked<ReplayBody>,
+    Asked(asked): Asked<ReplayBody>,
 ) -> Answer<Replayed> {
-    Ok(Json(shared.ops.replay(&Replay { id, to, forward_as }).await?))
+    Ok(Json(shared.ops.replay(&asked.of(id)).await?))
+}
+
+/// Where it would go, and whether it may.
+pub(super) async fn aim(
+    State(shared): State<Arc<Shared>>,
+    Id(id): Id,
+    Asked(asked): Asked<ReplayBody>,
+) -> Answer<Aimed> {
+    Ok(Json(shared.ops.aim(&asked.of(id)).await?))
 }
 
 /// A body in JSON: as text, or in base64.
@@ -262,6 +277,8 @@ pub(super) struct EditedBody {
     body: Option<Content>,
     #[serde(default = "yes")]
     sign: bool,
+    #[serde(default)]
+    allow_production: bool,
 }
 
 fn yes() -> bool {
@@ -273,19 +290,20 @@ pub(super) async fn edited(
     Id(id): Id,
     Asked(asked): Asked<EditedBody, LONG>,
 ) -> Answer<Replayed> {
-    let d = shared.ops.get(&id).await?.delivery;
+    let sent = Edited::of(&shared.ops.get(&id).await?);
     let edited = Edited {
-        id: d.id.to_string(),
+        id: sent.id,
         to: asked.to,
-        method: asked.method.unwrap_or_else(|| d.method.as_str().to_owned()),
-        target: asked.target.unwrap_or_else(|| d.handler_target().into_owned()),
-        headers: asked.headers.unwrap_or(d.headers),
+        method: asked.method.unwrap_or(sent.method),
+        target: asked.target.unwrap_or(sent.target),
+        headers: asked.headers.unwrap_or(sent.headers),
         body: match asked.body {
             Some(Content::Base64(body)) => body,
-            Some(Content::Text(text)) => BASE64.encode(text),
-            None => BASE64.encode(&d.body),
+            Some(Content::Text(text)) => Edited::encode(text.as_bytes()),
+            None => sent.body,
         },
         sign: asked.sign,
+        allow_production: asked.allow_production,
     };
     Ok(Json(shared.ops.edited(&edited).await?))
 }

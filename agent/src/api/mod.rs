@@ -65,6 +65,7 @@ fn entries() -> Vec<Entry> {
         ("/v1/deliveries/{id}/signature", "post", post(d::verify)),
         ("/v1/deliveries/{id}/copy", "post", post(d::copy)),
         ("/v1/deliveries/{id}/replays", "post", post(d::replay)),
+        ("/v1/deliveries/{id}/replays/dry-run", "post", post(d::aim)),
         ("/v1/deliveries/{id}/edited-replays", "post", post(d::edited)),
         ("/v1/groups", "get", get(d::groups)),
         ("/v1/stats", "get", get(d::stats)),

@@ -13,7 +13,6 @@ use tunnel_delivery::Timestamp;
 
 use super::problem::Problem;
 use crate::control::Kind;
-use crate::settings::Moment;
 
 /// The longest body of a question that has no request in it.
 pub(super) const SHORT: usize = 1024 * 1024;
@@ -96,9 +95,4 @@ impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for 
 /// Now.
 pub(super) fn now() -> Timestamp {
     Timestamp::from_system(std::time::SystemTime::now())
-}
-
-/// A point in time as the command line has it: `24h`, `2026-11-21T09:30:00Z`.
-pub(super) fn moment(text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    text.map(|text| text.parse::<Moment>().map(|m| m.timestamp(now())).map_err(Problem::bad_request)).transpose()
 }

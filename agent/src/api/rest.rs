@@ -64,10 +64,7 @@ pub(crate) struct AnswerBody {
     pub(crate) mode: String,
 }
 
-pub(super) async fn answer(
-    State(shared): State<Arc<Shared>>,
-    Asked(asked): Asked<AnswerBody>,
-) -> Answer<AnswerBody> {
+pub(super) async fn answer(State(shared): State<Arc<Shared>>, Asked(asked): Asked<AnswerBody>) -> Answer<AnswerBody> {
     let mode = asked.mode.parse().map_err(|e: String| Problem::bad_request(e))?;
     shared.ops.answer(mode).await?;
     Ok(Json(asked))

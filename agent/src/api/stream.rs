@@ -19,7 +19,7 @@ use tunnel_delivery::Summary;
 use super::Shared;
 use super::deliveries::{Answer, meaning};
 use super::problem::Problem;
-use super::question::{Params, moment};
+use super::question::Params;
 use super::sse;
 use crate::control::{Export, Follow, Kind, Told};
 
@@ -41,7 +41,7 @@ fn seat(shared: &Shared) -> Result<OwnedSemaphorePermit, Problem> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Events {
+pub(super) struct Meant {
     #[serde(default)]
     query: String,
 }
@@ -49,7 +49,7 @@ pub(super) struct Events {
 pub(super) async fn events(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
-    Params(asked): Params<Events>,
+    Params(asked): Params<Meant>,
 ) -> Result<Response, Problem> {
     let filter = meaning(asked.query)?;
     let from = match headers.get("last-event-id") {
@@ -149,18 +149,11 @@ pub(super) async fn wait(State(shared): State<Arc<Shared>>, Params(asked): Param
     Ok(Json(waited))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ExportParams {
-    since: Option<String>,
-    until: Option<String>,
-}
-
 pub(super) async fn export(
     State(shared): State<Arc<Shared>>,
-    Params(asked): Params<ExportParams>,
+    Params(asked): Params<Meant>,
 ) -> Result<Response, Problem> {
-    let export = Export { since: moment(asked.since.as_deref())?, until: moment(asked.until.as_deref())? };
+    let export = Export { filter: meaning(asked.query)? };
     let seat = seat(&shared)?;
     Ok(lines(shared.ops.export(export), seat))
 }

@@ -52,7 +52,7 @@ async fn run(dialer: &Dialer, to: &TargetUrl, out: &Outgoing) -> Result<Vec<u8>,
     let mut stream = dialer.dial(&to.peer).await.map_err(|e| {
         let kind = match &e {
             DialError::Resolve { .. } => ErrorKind::Resolve,
-            DialError::Connect { .. } => ErrorKind::Connect,
+            DialError::Connect { .. } | DialError::Elsewhere { .. } => ErrorKind::Connect,
             DialError::Tls { .. } => ErrorKind::Tls,
         };
         failed(kind, e.to_string())

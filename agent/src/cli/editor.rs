@@ -26,6 +26,15 @@ impl Drop for Draft {
 /// # Errors
 /// There is no editor, it failed, or what came back is not text.
 pub(crate) fn edit(text: &str, name: &str, environment: &Environment) -> Result<String, Failure> {
+    String::from_utf8(edit_bytes(text.as_bytes(), name, environment)?)
+        .map_err(|_| Failure::usage("what was edited is not UTF-8; nothing was sent"))
+}
+
+/// As [`edit`], with bytes that need not be text.
+///
+/// # Errors
+/// There is no editor, or it failed.
+pub(crate) fn edit_bytes(text: &[u8], name: &str, environment: &Environment) -> Result<Vec<u8>, Failure> {
     let editor = environment.get("VISUAL").or(environment.get("EDITOR")).unwrap_or("vi");
     let number = getrandom::u64().map_err(|e| Failure::unreachable(format!("there is no randomness: {e}")))?;
     let path = std::env::temp_dir().join(format!("healthie-tunnel-{number:016x}-{name}"));
@@ -37,7 +46,7 @@ pub(crate) fn edit(text: &str, name: &str, environment: &Environment) -> Result<
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&path).map_err(|e| failed("made", e))?;
     let draft = Draft(path);
-    file.write_all(text.as_bytes()).map_err(|e| failed("written", e))?;
+    file.write_all(text).map_err(|e| failed("written", e))?;
     drop(file);
     // By the shell, as git does: EDITOR is a command, which may have arguments ("code --wait").
     let ended = Command::new("sh").args(["-c", &format!("{editor} \"$1\""), "sh"]).arg(&draft.0).status();
@@ -50,10 +59,10 @@ pub(crate) fn edit(text: &str, name: &str, environment: &Environment) -> Result<
             return Err(Failure::usage(format!("the editor {editor:?} cannot be started: {e}")).hint("set EDITOR"));
         }
     }
-    let mut edited = String::new();
+    let mut edited = Vec::new();
     // Opened anew: many editors put another file in the place of the first.
     let file = fs::File::open(&draft.0).map_err(|e| failed("read", e))?;
-    file.take(MOST + 1).read_to_string(&mut edited).map_err(|e| failed("read", e))?;
+    file.take(MOST + 1).read_to_end(&mut edited).map_err(|e| failed("read", e))?;
     if edited.len() as u64 > MOST {
         return Err(Failure::usage("what was edited has become longer than 4 MiB; nothing was sent"));
     }

@@ -2,8 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 unreachable.
 
-mod api;
 mod answer;
+mod api;
 mod arguments;
 mod check;
 mod config;
@@ -86,7 +86,8 @@ pub(crate) struct Context {
 
 /// Runs the command line `args`.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = Cli::command().try_get_matches_from(args.into_iter().map(negated)).and_then(|m| Cli::from_arg_matches(&m));
+    let parsed =
+        Cli::command().try_get_matches_from(args.into_iter().map(negated)).and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(e) => {

@@ -99,6 +99,11 @@ impl Output {
         Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
     }
 
+    /// A question to stderr, on whose line the answer is typed.
+    pub(crate) fn prompt(&mut self, text: &str) {
+        let _ = write!(io::stderr(), "{}", SafeText::new(text));
+    }
+
     /// Tells on one line of stderr how far something is, a few times a second; nothing where stderr is no terminal.
     pub(crate) fn progress(&self) -> Watch {
         if !io::stderr().is_terminal() {

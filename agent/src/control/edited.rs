@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tunnel_delivery::{Cause, Delivery, Headers};
+use tunnel_delivery::{Cause, Delivery, Headers, Stored};
 use tunnel_signature::{Profile, Reading, Request};
 
 use super::remote::delivery;
@@ -30,9 +30,27 @@ pub struct Edited {
     pub body: String,
     /// Whether digest and signature are made anew; otherwise they go out as they stand here.
     pub sign: bool,
+    /// Whether a delivery from production may go to another machine.
+    #[serde(default)]
+    pub allow_production: bool,
 }
 
 impl Edited {
+    /// A copy of what its handler saw, to be signed again.
+    pub fn of(stored: &Stored) -> Edited {
+        let d = &stored.delivery;
+        Edited {
+            id: d.id.to_string(),
+            to: None,
+            method: d.method.as_str().to_owned(),
+            target: d.handler_target().to_string(),
+            headers: d.headers.clone(),
+            body: Edited::encode(&d.body),
+            sign: true,
+            allow_production: false,
+        }
+    }
+
     /// The body in the form that travels.
     pub fn encode(body: &[u8]) -> String {
         BASE64.encode(body)
@@ -45,11 +63,8 @@ impl Operations {
         let usage = |e: String| ControlError::new(Kind::Usage, e);
         let stored = self.get(&edited.id).await?;
         let line = summary::of_stored(&stored);
-        let to = edited
-            .to
-            .clone()
-            .or_else(|| self.policy.routes.target(line.event_type.as_deref().unwrap_or("")).cloned())
-            .ok_or_else(|| usage(format!("there is no target for {}", line.id)).hint("choose one with replay to"))?;
+        let to = self.target(&line, edited.to.as_ref())?;
+        let hand = self.hand_for(&line, &to, edited.allow_production).await?;
         let body = BASE64.decode(&edited.body).map_err(|e| usage(format!("the body is not base64: {e}")))?;
         let changed = Delivery {
             method: edited.method.parse().map_err(|e| usage(format!("{e}")))?,
@@ -72,7 +87,7 @@ impl Operations {
         let out =
             self.hand.marked(out, line.id, Try { cause: Cause::Replay, number: line.attempts + 1, for_sender: false });
         let how = How { cause: Cause::Replay, limit: self.hand.limit, for_sender: false };
-        let attempt = attempt(&self.hand.client, &to, &out, how).await.attempt;
+        let attempt = attempt(&hand.client, &to, &out, how).await.attempt;
         self.hand.record(&line, attempt.clone()).await?;
         Ok(Replayed { id: line.id, event_type: line.event_type, attempt })
     }
@@ -117,9 +132,10 @@ impl Control {
         match self {
             Control::Local(ops) => ops.edited(edited).await,
             Control::Remote(agent) => {
-                let Edited { id, to, method, target, headers, body, sign } = edited;
+                let Edited { id, to, method, target, headers, body, sign, allow_production } = edited;
                 let body = serde_json::json!({
                     "to": to, "method": method, "target": target, "headers": headers, "body": { "base64": body }, "sign": sign,
+                    "allow_production": allow_production,
                 });
                 agent.post(&delivery(id, "/edited-replays"), &body).await
             }

@@ -14,6 +14,7 @@ mod load;
 mod local;
 mod meant;
 mod operations;
+mod production;
 mod remote;
 mod remove;
 mod stats;
@@ -41,7 +42,7 @@ pub use held::{AgentFile, Claim};
 pub use inspect::{Marking, PageAsk, PageFound, Totals};
 pub use load::{Load, Loaded};
 pub use local::{Followed, Follower, Local};
-pub use operations::{Operations, Replay, Replayed, Running};
+pub use operations::{Aimed, Operations, Replay, Replayed, Running};
 pub use remote::Remote;
 pub use remove::{Remove, RemoveDone};
 pub use stats::StatsAsk;
@@ -234,6 +235,17 @@ impl Control {
         match self {
             Control::Local(ops) => ops.replay(replay).await,
             Control::Remote(agent) => agent.post(&delivery(&replay.id, "/replays"), &but_id(replay)?).await,
+        }
+    }
+
+    /// Where a stored delivery would go if it was sent again, or why it would not be sent. Sends nothing.
+    ///
+    /// # Errors
+    /// There is no such delivery, or no target for it, or one that it may not be sent to.
+    pub async fn aim(&self, replay: &Replay) -> Result<Aimed, ControlError> {
+        match self {
+            Control::Local(ops) => ops.aim(replay).await,
+            Control::Remote(agent) => agent.post(&delivery(&replay.id, "/replays/dry-run"), &but_id(replay)?).await,
         }
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 use tunnel_archive::{Archive, ArchiveError, Cursor};
-use tunnel_delivery::{Attempt, Cause, DeliveryId, DeviceName, Stored};
+use tunnel_delivery::{Attempt, Cause, DeliveryId, DeviceName, Stored, Summary, Timestamp};
 use tunnel_protocol::Welcome;
 use tunnel_signature::Secret;
 
 use super::meant::Meant;
-use super::{ControlError, Filter, Found, Kind, Steering};
+use super::{ControlError, Edited, Filter, Found, Kind, Steering};
 use crate::forward::{Client, TargetUrl};
 use crate::hand::{Hand, Try};
 use crate::policy::Policy;
@@ -53,7 +53,7 @@ pub struct Running {
 }
 
 /// A stored delivery is to be sent again.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Replay {
     /// Which: `latest`, an id or a part of one.
     pub id: String,
@@ -61,6 +61,25 @@ pub struct Replay {
     pub to: Option<TargetUrl>,
     /// With which signature.
     pub forward_as: Option<ForwardAs>,
+    /// With digest and signature made anew, whatever they were.
+    #[serde(default)]
+    pub resign: bool,
+    /// Whether a delivery from production may go to another machine.
+    #[serde(default)]
+    pub allow_production: bool,
+}
+
+/// Where a replay would go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Aimed {
+    /// Which delivery.
+    pub id: DeliveryId,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Its event.
+    pub event_type: Option<String>,
+    /// The URL.
+    pub target: String,
 }
 
 /// What came of a replay.
@@ -128,21 +147,42 @@ impl Operations {
 
     /// Sends a stored delivery again and records that.
     pub(crate) async fn replay(&self, replay: &Replay) -> Result<Replayed, ControlError> {
+        if replay.resign {
+            let stored = self.get(&replay.id).await?;
+            let to = replay.to.clone();
+            return self.edited(&Edited { to, allow_production: replay.allow_production, ..Edited::of(&stored) }).await;
+        }
         let stored = self.get(&replay.id).await?;
         let line = summary::of_stored(&stored);
-        let to = match (&replay.to, line.event_type.as_deref()) {
-            (Some(to), _) => to.clone(),
-            (None, event) => self.policy.routes.target(event.unwrap_or("")).cloned().ok_or_else(|| {
-                ControlError::new(Kind::Usage, format!("there is no target for {}", line.id))
-                    .hint("name one with --to, for example --to 3000")
-            })?,
-        };
+        let to = self.target(&line, replay.to.as_ref())?;
+        let hand = self.hand_for(&line, &to, replay.allow_production).await?;
         let matched = self.hand.signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;
         let forward_as = replay.forward_as.or(self.policy.forward_as);
         let how = Try { cause: Cause::Replay, number: line.attempts + 1, for_sender: false };
-        let attempt = self.hand.over(&stored.delivery, matched.as_ref(), &to, forward_as, how).await.attempt;
+        let attempt = hand.over(&stored.delivery, matched.as_ref(), &to, forward_as, how).await.attempt;
         self.hand.record(&line, attempt.clone()).await?;
         Ok(Replayed { id: line.id, event_type: line.event_type, attempt })
+    }
+
+    /// Where a replay would go, or why it would not be sent.
+    pub(crate) async fn aim(&self, replay: &Replay) -> Result<Aimed, ControlError> {
+        let stored = self.get(&replay.id).await?;
+        let line = summary::of_stored(&stored);
+        let to = self.target(&line, replay.to.as_ref())?;
+        self.hand_for(&line, &to, replay.allow_production).await?;
+        let target = to.url(&to.map(&stored.delivery.handler_target()));
+        Ok(Aimed { id: line.id, received_at: line.received_at, event_type: line.event_type, target })
+    }
+
+    /// Where a delivery goes: where it is told to, else where it would be forwarded to.
+    pub(super) fn target(&self, line: &Summary, to: Option<&TargetUrl>) -> Result<TargetUrl, ControlError> {
+        let event = line.event_type.as_deref();
+        let found = to.or_else(|| self.policy.routes.target(event.unwrap_or(""))).cloned();
+        found.ok_or_else(|| {
+            let what = event.unwrap_or("deliveries without an event");
+            ControlError::new(Kind::Usage, format!("there is no target for {what}"))
+                .hint("name one with --to, for example --to 3000")
+        })
     }
 
     /// Runs what reads the archive where it may block.

@@ -21,7 +21,8 @@ use tunnel_protocol::AnswerMode;
 use super::follow::{Follow, Told};
 use super::operations::LIMIT;
 use super::{
-    AgentFile, ControlError, Export, Exported, Filter, Found, Group, Grouped, Hello, Kind, Marking, PageAsk, PageFound, Remove, RemoveDone, StatsAsk,
+    AgentFile, ControlError, Export, Exported, Filter, Found, Group, Grouped, Hello, Kind, Marking, PageAsk, PageFound,
+    Remove, RemoveDone, StatsAsk,
 };
 use crate::api::{AnswerBody, Forwarding, MOST_LINES, VERSION, problem, sse};
 use crate::query::Query;
@@ -335,9 +336,7 @@ impl Remote {
 
     /// What is stored, as it comes; the channel ends with what says how it went.
     pub(super) async fn export(&self, export: &Export) -> Result<mpsc::Receiver<Exported>, Asked> {
-        let time = |at: Option<tunnel_delivery::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
-        let params = [("since", &*time(export.since)), ("until", &*time(export.until))];
-        let path = with_params("/v1/store/export", &params);
+        let path = with_params("/v1/store/export", &[("query", &Query::text_of(&export.filter))]);
         let parse =
             |line: &[u8]| Some(serde_json::from_slice(line).unwrap_or_else(|e| Exported::Failed(unreachable(e))));
         let ended = |part: &Exported| !matches!(part, Exported::Delivery { .. });

@@ -206,7 +206,7 @@ async fn tell(data: &Path, relay: &Peer, heard: &mut Heard, began: Instant) -> R
     let mut stored: Vec<Stored> = Vec::new();
     for (plan, id) in planned.iter().zip(&sent) {
         if plan.replayed {
-            let replay = Replay { id: id.to_string(), to: None, forward_as: None };
+            let replay = Replay { id: id.to_string(), ..Replay::default() };
             agent.replay(&replay).await.map_err(|e| DemoError::Lost(e.to_string()))?;
         }
         stored.push(agent.get(&id.to_string()).await.map_err(|e| DemoError::Lost(e.to_string()))?);

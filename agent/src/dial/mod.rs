@@ -51,6 +51,14 @@ pub enum DialError {
         /// What is wrong.
         why: String,
     },
+    /// The name leads to another machine, and only this one may be connected to.
+    #[error("{peer} is not this machine: it leads to {addr}")]
+    Elsewhere {
+        /// Whom it was for.
+        peer: Peer,
+        /// Where it leads to.
+        addr: IpAddr,
+    },
 }
 
 /// Opens connections with one set of trusted roots.
@@ -59,17 +67,40 @@ pub struct Dialer {
     trust: Trust,
     /// `None` for the system's.
     network: Option<Arc<dyn Network>>,
+    /// Whether only loopback addresses are connected to.
+    at_home: bool,
 }
 
 impl Dialer {
     /// A dialer that trusts `trust`; nothing is loaded before the first TLS connection.
     pub fn new(trust: Trust) -> Dialer {
-        Dialer { trust, network: None }
+        Dialer { trust, network: None, at_home: false }
     }
 
     /// A dialer whose connections go over `network`, without TLS.
     pub fn over(network: Arc<dyn Network>) -> Dialer {
-        Dialer { trust: Trust::default(), network: Some(network) }
+        Dialer { trust: Trust::default(), network: Some(network), at_home: false }
+    }
+
+    /// The same one, which connects to loopback addresses only, whatever a name resolves to when it is dialled.
+    #[must_use]
+    pub fn at_home(&self) -> Dialer {
+        Dialer { at_home: true, ..self.clone() }
+    }
+
+    /// Whether `peer` leads to loopback addresses only, as far as can be said before connecting.
+    ///
+    /// # Errors
+    /// [`DialError::Elsewhere`] where it does not, [`DialError::Resolve`] where that cannot be found out.
+    pub async fn leads_home(&self, peer: &Peer) -> Result<(), DialError> {
+        match &self.network {
+            None => at_home(peer, &addresses(peer).await?),
+            Some(_) if peer.is_loopback() => Ok(()),
+            Some(_) => {
+                let why = "its name is not known to be this machine's".into();
+                Err(DialError::Resolve { host: peer.host.clone(), why })
+            }
+        }
     }
 
     /// Connects to `peer`. There is no time limit here; the caller has one for the whole of its work.
@@ -78,10 +109,13 @@ impl Dialer {
     /// Any [`DialError`].
     pub async fn dial(&self, peer: &Peer) -> Result<Stream, DialError> {
         if let Some(network) = &self.network {
+            if self.at_home {
+                self.leads_home(peer).await?;
+            }
             let connected = network.connect(peer).await;
             return connected.map(Stream::Other).map_err(|why| DialError::Connect { peer: peer.clone(), why });
         }
-        let tcp = connect(peer).await?;
+        let tcp = connect(peer, self.at_home).await?;
         // Small messages both ways: waiting to fill packets would cost tens of milliseconds each.
         let _ = tcp.set_nodelay(true);
         if !peer.tls {
@@ -96,9 +130,13 @@ impl Dialer {
     }
 }
 
-async fn connect(peer: &Peer) -> Result<TcpStream, DialError> {
+async fn connect(peer: &Peer, only_home: bool) -> Result<TcpStream, DialError> {
     let mut last = None;
-    let mut left = addresses(peer).await?.into_iter();
+    let found = addresses(peer).await?;
+    if only_home {
+        at_home(peer, &found)?;
+    }
+    let mut left = found.into_iter();
     while let Some(addr) = left.next() {
         let connecting = TcpStream::connect(addr);
         // One that does not answer at all must not take the time that the next one needs; the last may have what is left.
@@ -116,6 +154,14 @@ async fn connect(peer: &Peer) -> Result<TcpStream, DialError> {
         Some(why) => DialError::Connect { peer: peer.clone(), why },
         None => DialError::Resolve { host: peer.host.clone(), why: "it has no address".into() },
     })
+}
+
+/// Every address must be loopback: which of them would be connected to is chance.
+fn at_home(peer: &Peer, found: &[SocketAddr]) -> Result<(), DialError> {
+    match found.iter().map(|a| a.ip().to_canonical()).find(|ip| !ip.is_loopback()) {
+        Some(addr) => Err(DialError::Elsewhere { peer: peer.clone(), addr }),
+        None => Ok(()),
+    }
 }
 
 async fn addresses(peer: &Peer) -> Result<Vec<SocketAddr>, DialError> {
@@ -138,6 +184,34 @@ async fn addresses(peer: &Peer) -> Result<Vec<SocketAddr>, DialError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_stays_at_home_connects_to_this_machine_only() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let home = Dialer::new(Trust::default()).at_home();
+        for (host, goes) in [
+            ("localhost", true),
+            ("127.0.0.1", true),
+            ("::ffff:127.0.0.1", true),
+            ("0.0.0.0", false),
+            ("192.0.2.1", false),
+        ] {
+            let peer = Peer { tls: false, host: host.into(), port };
+            assert_eq!(home.leads_home(&peer).await.is_ok(), goes, "{host}");
+            match home.dial(&peer).await {
+                Ok(_) => assert!(goes, "{host}"),
+                Err(e) => assert!(!goes && matches!(e, DialError::Elsewhere { .. }), "{host}: {e}"),
+            }
+        }
+        let both = [IpAddr::V4(Ipv4Addr::LOCALHOST), "192.0.2.1".parse().unwrap()].map(|ip| SocketAddr::new(ip, 1));
+        let peer = Peer { tls: false, host: "both.test".into(), port };
+        assert!(at_home(&peer, &both[..1]).is_ok());
+        assert_eq!(
+            at_home(&peer, &both).unwrap_err().to_string(),
+            format!("both.test:{port} is not this machine: it leads to 192.0.2.1")
+        );
+    }
 
     #[tokio::test]
     async fn a_closed_port_is_said_with_its_name() {

@@ -97,6 +97,8 @@ impl Interrupt {
 pub struct Client {
     dialer: Dialer,
     pool: Pool,
+    /// Connections of [`Client::at_home`]: those of `pool` may lead anywhere.
+    home: Pool,
     host: HostHeader,
     interrupt: Interrupt,
 }
@@ -114,7 +116,21 @@ fn failed(kind: ErrorKind, message: String) -> Failed {
 impl Client {
     /// A client without connections.
     pub fn new(dialer: Dialer, host: HostHeader, interrupt: Interrupt) -> Client {
-        Client { dialer, pool: Pool::default(), host, interrupt }
+        Client { dialer, pool: Pool::default(), home: Pool::default(), host, interrupt }
+    }
+
+    /// The same client, which connects to this machine only, whatever a name leads to.
+    #[must_use]
+    pub fn at_home(&self) -> Client {
+        Client { dialer: self.dialer.at_home(), pool: self.home.clone(), ..self.clone() }
+    }
+
+    /// As [`Dialer::leads_home`].
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn leads_home(&self, to: &TargetUrl) -> Result<(), DialError> {
+        self.dialer.leads_home(&to.peer).await
     }
 
     /// Sends `out` to `to` and waits at most `limit` for all of the answer, of which at most `keep` bytes of body are kept.
@@ -159,7 +175,7 @@ impl Client {
         let stream = self.dialer.dial(peer).await.map_err(|e| {
             let kind = match &e {
                 DialError::Resolve { .. } => ErrorKind::Resolve,
-                DialError::Connect { .. } => ErrorKind::Connect,
+                DialError::Connect { .. } | DialError::Elsewhere { .. } => ErrorKind::Connect,
                 DialError::Tls { .. } => ErrorKind::Tls,
             };
             failed(kind, e.to_string())

@@ -9,7 +9,6 @@
 
 mod copy;
 pub(crate) mod doc;
-mod edit;
 mod guard;
 mod keys;
 mod layout;
@@ -41,6 +40,7 @@ use tunnel_delivery::Timestamp;
 
 use crate::control::Control;
 use crate::notice::{Notice, Sink};
+use crate::replay::draft as edit;
 
 pub(crate) use guard::Aside;
 pub(crate) use keys::KeyMap;

@@ -118,7 +118,7 @@ async fn replay(
     id: DeliveryId,
     to: Option<TargetUrl>,
 ) -> Result<crate::control::Replayed, ControlError> {
-    control.replay(&Replay { id: id.to_string(), to, forward_as: None }).await
+    control.replay(&Replay { id: id.to_string(), to, ..Replay::default() }).await
 }
 
 /// Sends all that match and are stored now, oldest first, one after the other.

@@ -4,8 +4,8 @@
 
 pub mod agent;
 pub mod api;
-pub mod schema;
 pub mod played;
+pub mod schema;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

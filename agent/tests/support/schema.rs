@@ -25,7 +25,7 @@ fn fits(file: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), Str
                 }
             }
             "enum" => {
-                if !value.is_null() && !wanted.as_array().unwrap().contains(value) {
+                if !wanted.as_array().unwrap().contains(value) {
                     return wrong("not one of the enumeration".into());
                 }
             }

@@ -10,14 +10,14 @@ use crate::forward::TargetUrl;
 
 /// What the user edits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Draft {
+pub struct Draft {
     /// The text as it is shown in the editor.
-    pub(crate) text: Vec<u8>,
+    pub text: Vec<u8>,
 }
 
 impl Draft {
     /// The request of a delivery as its handler sees it.
-    pub(crate) fn of(stored: &Stored) -> Draft {
+    pub fn of(stored: &Stored) -> Draft {
         Draft { text: request(stored, true) }
     }
 
@@ -25,7 +25,7 @@ impl Draft {
     ///
     /// # Errors
     /// A sentence that says which line is wrong and how it should be.
-    pub(crate) fn read(&self, stored: &Stored, to: Option<TargetUrl>, sign: bool) -> Result<Edited, String> {
+    pub fn read(&self, stored: &Stored, to: Option<TargetUrl>, sign: bool) -> Result<Edited, String> {
         let mut rest: &[u8] = &self.text;
         let mut line = || {
             let end = rest.iter().position(|b| *b == b'\n');
@@ -66,7 +66,7 @@ impl Draft {
             _ => rest,
         };
         let id = stored.delivery.id.to_string();
-        Ok(Edited { id, to, method, target, headers, body: Edited::encode(body), sign })
+        Ok(Edited { id, to, method, target, headers, body: Edited::encode(body), sign, allow_production: false })
     }
 }
 
