@@ -80,7 +80,7 @@ async fn commands(control: Control, local: &Local) {
     assert_eq!((&*copied.url, copied.resigned), ("http://localhost:3000/hook", false));
     assert_eq!(copied.request.body, latest.delivery.body);
 
-    let replay = |to| Replay { id: id.clone(), to, forward_as: None };
+    let replay = |to| Replay { id: id.clone(), to, ..Replay::default() };
     let e = control.replay(&replay(None)).await.unwrap_err();
     assert!(e.message.contains("no target"), "{e}");
     let done = control.replay(&replay(Some(handler.port.to_string().parse().unwrap()))).await.unwrap();
@@ -242,7 +242,7 @@ async fn a_follower_hears_what_comes_and_finds_an_agent_that_comes_later() {
     let handler = answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
     let control = local.connect().await.unwrap();
     let to = Some(handler.port.to_string().parse().unwrap());
-    let replay = Replay { id: "latest".into(), to, forward_as: None };
+    let replay = Replay { id: "latest".into(), to, ..Replay::default() };
     let (line, replayed) = tokio::join!(patiently("the replayed one", next(&mut follower)), control.replay(&replay));
     assert_eq!(line.id, replayed.unwrap().id);
     assert_eq!(line.answer.status, Some(200));

@@ -144,6 +144,7 @@ async fn ask_everything(control: &Control, handler: &Server) {
         headers: before.delivery.headers.clone(),
         body: Edited::encode(body),
         sign: true,
+        allow_production: false,
     };
     let came = handler.seen.all().len();
     let done = control.edited(&edited).await.unwrap();

@@ -18,6 +18,7 @@ mod lost_answers;
 mod passthrough;
 mod reconnect;
 mod refusals;
+mod replay;
 mod routing;
 mod second_terminal;
 mod shutdown;

@@ -57,7 +57,7 @@ enum Command {
     Inspect(inspect::Args),
     #[command(subcommand)]
     Events(events::Command),
-    Replay(replay::Args),
+    Replay(Box<replay::Args>),
     Trigger(Box<trigger::Args>),
     Check(Box<check::Args>),
     Verify(Box<verify::Args>),
@@ -157,7 +157,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args, context).await,
         Command::Inspect(args) => inspect::run(args, context).await,
         Command::Events(command) => events::run(command, context).await,
-        Command::Replay(args) => replay::run(args, context).await,
+        Command::Replay(args) => replay::run(*args, context).await,
         Command::Trigger(args) => trigger::run(*args, context).await,
         Command::Check(args) => check::run(*args, context).await,
         Command::Verify(args) => verify::run(*args, context).await,

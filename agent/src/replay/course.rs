@@ -242,7 +242,7 @@ impl Course {
     }
 
     /// The next request, if it is known.
-    pub fn next(&mut self) -> Step {
+    pub fn step(&mut self) -> Step {
         loop {
             let late = self.late.peek().map(|Reverse((at, ..))| *at);
             let (at, copy) = match (late, self.ready.front()) {

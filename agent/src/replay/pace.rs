@@ -169,7 +169,7 @@ impl Pacer {
             return if self.flying.is_empty() { Next::Over } else { Next::Wait(None) };
         }
         if self.pending.is_none() && self.flying.len() < self.pace.at_once.clamp(1, MOST_AT_ONCE) {
-            match self.course.next() {
+            match self.course.step() {
                 Step::Shot(shot) => self.pending = Some(shot),
                 // Tries that are due go first: reading on takes its time.
                 Step::Want => match self.waiting.first_key_value().map(|((at, _), ())| self.allowed(*at)) {

@@ -63,8 +63,7 @@ pub async fn run(
     manner.interval = plan.pace.interval;
     let mut items = Items::new(control, plan).await?;
     let mut pacer = Pacer::new(Course::new(manner), plan.pace);
-    let mut summary = Summary::default();
-    summary.seed = manner.chaos.any().then_some(manner.seed);
+    let mut summary = Summary { seed: manner.chaos.any().then_some(manner.seed), ..Summary::default() };
     let mut flying = FuturesUnordered::new();
     let mut place = Place::default();
     let mut counted = false;
@@ -82,7 +81,9 @@ pub async fn run(
         }
         let wait = match pacer.next(began.elapsed()) {
             Next::Send(ticket, shot, tries) => {
-                place.begins(&shot);
+                if tries == 1 {
+                    place.begins(&shot);
+                }
                 flying.push(send(control, &plan.copy, ticket, shot, tries));
                 // Others must get on however many are due.
                 tokio::task::consume_budget().await;
@@ -120,7 +121,7 @@ pub async fn run(
         }
     }
     drop(flying);
-    summary.deliveries = pacer.course().offered();
+    summary.deliveries = place.deliveries;
     summary.dropped = pacer.course().dropped();
     // Counting what is left is not part of it.
     summary.end(began.elapsed());
@@ -201,13 +202,19 @@ impl Copy {
 struct Place {
     /// The last delivery of which everything began.
     whole: Option<DeliveryId>,
+    /// How many deliveries of which everything began, where they go in their own order.
+    wholes: u64,
+    /// How many deliveries of which something began.
+    deliveries: u64,
     stopped: bool,
 }
 
 impl Place {
     fn begins(&mut self, shot: &Shot) {
+        self.deliveries += u64::from(shot.copy == 1);
         if shot.last {
             self.whole = Some(shot.id);
+            self.wholes += 1;
         }
     }
 }
@@ -222,6 +229,7 @@ async fn left(items: &mut Items<'_>, pacer: &Pacer, plan: &Plan, manner: &super:
         requests: all.saturating_sub(begun),
         or_more,
         after: if manner.is_plain() { place.whole.or(plan.after) } else { None },
+        limit: plan.limit.map(|limit| limit.saturating_sub(place.wholes)),
         skip: if manner.is_plain() { 0 } else { manner.skip + begun },
     }
 }

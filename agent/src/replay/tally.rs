@@ -14,7 +14,7 @@ const MOST_REASONS: usize = 20;
 /// What came of a replay.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
-    /// Deliveries that were looked at.
+    /// Deliveries of which something was sent, or was to be.
     pub deliveries: u64,
     /// Requests that were made, every try counted.
     pub sent: u64,
@@ -62,7 +62,7 @@ pub struct Summary {
     #[serde(skip)]
     pub refused: Option<ControlError>,
     #[serde(skip)]
-    durations: Durations,
+    pub(crate) durations: Durations,
 }
 
 /// What a replay that was stopped did not do.
@@ -74,6 +74,8 @@ pub struct Left {
     pub or_more: bool,
     /// The delivery behind which they begin; `None` where nothing was sent, or where chaos has another order.
     pub after: Option<DeliveryId>,
+    /// So many deliveries were wanted behind it, where a number was.
+    pub limit: Option<u64>,
     /// How many of the course were sent before.
     pub skip: u64,
 }
@@ -121,7 +123,7 @@ impl Summary {
 
 /// Lengths of time in steps of less than one per cent, in 40 KB.
 #[derive(Clone, Default, PartialEq)]
-struct Durations {
+pub(crate) struct Durations {
     counts: Vec<u64>,
     all: u64,
 }

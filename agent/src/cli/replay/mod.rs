@@ -132,12 +132,10 @@ fn speed(text: &str) -> Result<f64, String> {
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings =
         Gather::default().one("data", &args.data.data).many("secret", &args.secrets.secrets).load(context)?;
-    // Before anything else, so that Ctrl-C is heard from the beginning.
-    let stop = signals::end();
     let (dry_run, json, yes, edit, sign) = (args.dry_run, args.json, args.yes, args.edit, !args.no_resign);
     let (plan, after) = plan(args)?;
     let control = arguments::local(&settings)?.connect().await?;
-    let done = on(&control, plan, after, Wish { dry_run, json, yes, edit, sign }, stop, context).await;
+    let done = on(&control, plan, after, Wish { dry_run, json, yes, edit, sign }, context).await;
     control.close().await;
     done
 }
@@ -203,7 +201,6 @@ async fn on(
     mut plan: Plan,
     after: Option<String>,
     wish: Wish,
-    stop: impl Future<Output = ()>,
     context: &mut Context,
 ) -> Result<(), Failure> {
     if let Some(after) = after {
@@ -236,11 +233,13 @@ async fn on(
     if plan.manner.chaos.any() && !wish.json {
         context.out.message(&format!("--seed {} does the same again", plan.manner.seed));
     }
-    let bar = Bar::new(on_terminal && !one, counted.map(|n| plan.manner.requests(n)));
+    // JSON on the same screen would run into it.
+    let shown = on_terminal && !one && !(wish.json && std::io::stdout().is_terminal());
+    let bar = Bar::new(shown, counted.map(|n| plan.manner.requests(n)));
     let mut report = Report::new(wish.json, named, bar);
     let summary = {
         let out = &mut context.out;
-        replay::run(control, &plan, |told| report.told(&told, out), stop).await
+        replay::run(control, &plan, |told| report.told(&told, out), signals::end()).await
     };
     drop(report.end());
     report.failed()?;
@@ -261,7 +260,7 @@ fn ended(summary: &Summary, plan: &Plan, context: &mut Context) -> Result<(), Fa
         return Err(e.clone().into());
     }
     let s = summary;
-    if s.deliveries == 0 && s.left.is_none() {
+    if s.deliveries + s.dropped == 0 && s.left.is_none() {
         return Err(Failure::negative("nothing is stored that fits; nothing was sent"));
     }
     if let (0, Some(e)) = (s.sent, &s.refused) {

@@ -200,8 +200,7 @@ pub(super) fn left(s: &Summary, left: &Left, plan: &Plan) -> String {
     if left.requests == 0 {
         return what;
     }
-    let limit =
-        plan.limit.map_or_else(String::new, |limit| format!(" --limit {}", limit.saturating_sub(s.deliveries).max(1)));
+    let limit = left.limit.map_or_else(String::new, |limit| format!(" --limit {limit}"));
     match left.after {
         _ if !plan.manner.is_plain() => format!(
             "{what}; go on with the same command and --seed {} --skip {}, as long as the same deliveries fit",
@@ -217,7 +216,7 @@ pub(super) fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

@@ -29,7 +29,7 @@ fn course(items: &[Item], manner: Manner, eager: usize) -> Vec<Shot> {
     items.by_ref().take(eager).for_each(|i| course.offer(i));
     let mut shots = Vec::new();
     loop {
-        match course.next() {
+        match course.step() {
             Step::Shot(shot) => shots.push(shot),
             Step::Want => match items.next() {
                 Some(item) => course.offer(item),
@@ -38,7 +38,7 @@ fn course(items: &[Item], manner: Manner, eager: usize) -> Vec<Shot> {
             Step::Over => break,
         }
     }
-    assert_eq!(course.next(), Step::Over);
+    assert_eq!(course.step(), Step::Over);
     shots
 }
 
