@@ -5,6 +5,9 @@ use super::style::{Tone, WIDE, folded};
 use super::{Context, Failure, inspect, signals};
 use crate::safe_text::SafeText;
 
+/// The characters of an event's name where the screen is narrow.
+const EVENT: usize = 32;
+
 /// See the whole way at work in this process: relay, agent, a sample handler and signed deliveries
 ///
 /// Everything is on the loopback interface and in a temporary folder, and nothing stays behind. On a terminal it opens the inspector on the
@@ -48,10 +51,17 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
                     out.line(&format!("{mark} {event:<44} {resource:<26} {outcome}{gap}{case}"))?;
                 }
                 Some(width) => {
-                    let text = format!("{event:<36} {outcome}");
-                    out.line(&format!("{mark} {}", SafeText::new(&text).cut(width.saturating_sub(2))))?;
+                    let below = |text: &str| format!("    {}", SafeText::new(text).cut(width.saturating_sub(4)));
+                    let event = event.cut(EVENT);
+                    // What came of it is what counts, so it is never cut beside a long name.
+                    if EVENT + 3 + outcome.chars().count() <= width {
+                        out.line(&format!("{mark} {event:<EVENT$} {outcome}"))?;
+                    } else {
+                        out.line(&format!("{mark} {event}"))?;
+                        out.line(&below(&outcome))?;
+                    }
                     if !case.is_empty() {
-                        out.line(&format!("    {}", SafeText::new(&case).cut(width.saturating_sub(4))))?;
+                        out.line(&below(&case))?;
                     }
                 }
             }

@@ -49,7 +49,7 @@ fn what(text: &str) -> Result<What<'_>, Failure> {
     if let Some((id, number)) = text.rsplit_once('#').filter(|(id, _)| is_selector(id)) {
         return match number.parse() {
             Ok(number) if number > 0 => Ok(What::Answer(id, number)),
-            _ => Err(Failure::usage(format!("{:?} is not the number of an attempt; write {id}#1", number))),
+            _ => Err(Failure::usage(format!("{number:?} is not the number of an attempt; write {id}#1"))),
         };
     }
     Ok(if is_selector(text) { What::Delivery(text) } else { What::File(text) })
