@@ -5,17 +5,23 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tunnel_archive::{ArchiveError, Cursor, Order, Query};
-use tunnel_delivery::{AnswerClass, Cause, Delivery, DeliveryId, Summary};
+use tunnel_delivery::{AnswerClass, Attempt, Cause, Delivery, DeliveryId, Stored, Summary};
 use tunnel_signature::Match;
 
+use crate::again::{Again, Waiting, Whom};
+use crate::exec::Exec;
 use crate::forward::TargetUrl;
 use crate::hand::{Hand, Try};
 use crate::inflight::Inflight;
+use crate::listen::Chance;
 use crate::pause::Pause;
 use crate::policy::Policy;
+use crate::summary;
 
 /// The most deliveries held in memory, and the most bytes of their bodies.
 const MOST: usize = 256;
@@ -31,10 +37,20 @@ pub(crate) struct Job {
     pub(crate) delivery: Arc<Delivery>,
     /// What signing it again needs.
     pub(crate) matched: Option<Match>,
-    /// Where it goes.
-    pub(crate) target: TargetUrl,
+    /// The handler that it goes to.
+    pub(crate) target: Option<TargetUrl>,
+    /// The command that it is given to.
+    pub(crate) command: Option<Exec>,
     /// As it stands before the attempt.
     pub(crate) summary: Summary,
+}
+
+/// What is to be done.
+enum Due {
+    /// A delivery that came.
+    Job(Job),
+    /// One that was tried.
+    Again(Again),
 }
 
 #[derive(Default)]
@@ -47,6 +63,10 @@ struct Inner {
     spilled: bool,
     /// How many were left to the archive so far.
     spills: u64,
+    /// What was tried and waits to be tried again.
+    again: Waiting,
+    /// Whether the last that was begun was one of those.
+    was_again: bool,
 }
 
 /// The deliveries that wait.
@@ -88,20 +108,35 @@ impl Backlog {
         self.more.notify_one();
     }
 
-    fn pop(&self) -> Option<Job> {
+    /// What is to be done now, if there is anything in hand. What came and what is tried again take turns, so that neither keeps the other waiting.
+    fn take(&self) -> Option<Due> {
         let mut inner = self.lock();
+        let nothing_came = inner.ready.is_empty() && !inner.spilled;
+        if (nothing_came || !inner.was_again)
+            && let Some(again) = inner.again.take(Instant::now())
+        {
+            inner.was_again = true;
+            return Some(Due::Again(again));
+        }
         let job = inner.ready.pop_front()?;
+        inner.was_again = false;
         inner.bytes -= job.delivery.body.len();
-        Some(job)
+        Some(Due::Job(job))
     }
 
-    /// Hands over what waits until `stop` says so, `concurrency` at a time, started in order.
+    /// How many wait to be tried again.
+    pub(crate) fn to_retry(&self) -> u64 {
+        self.lock().again.len() as u64
+    }
+
+    /// Hands over what waits until `stop` says so, `concurrency` at a time, started in order. What is tried again is out of order.
     pub(crate) async fn run(
         self: Arc<Self>,
         hand: Hand,
         policy: Arc<Policy>,
         concurrency: usize,
         pause: Pause,
+        chance: Chance,
         mut stop: watch::Receiver<bool>,
         inflight: Inflight,
     ) {
@@ -111,39 +146,44 @@ impl Backlog {
             let permit = tokio::select! {
                 biased;
                 permit = Arc::clone(&permits).acquire_owned() => permit,
-                _ = stop.changed() => return,
+                _ = stop.changed() => break,
             };
-            let job = tokio::select! {
+            let due = tokio::select! {
                 biased;
-                job = self.next(&hand, &policy, &pause) => job,
-                _ = stop.changed() => return,
+                due = self.next(&hand, &policy, &pause) => due,
+                _ = stop.changed() => break,
             };
-            let (hand, forward_as, backlog, inflight) =
-                (hand.clone(), policy.forward_as, Arc::clone(&self), inflight.clone());
-            let records = Arc::clone(&records);
+            let one = One {
+                hand: hand.clone(),
+                policy: Arc::clone(&policy),
+                backlog: Arc::clone(&self),
+                chance: Arc::clone(&chance),
+                records: Arc::clone(&records),
+            };
+            let inflight = inflight.clone();
             tokio::spawn(async move {
-                let how = Try { cause: Cause::Forward, number: job.summary.attempts + 1, for_sender: false };
-                let done = hand.over(&job.delivery, job.matched.as_ref(), &job.target, forward_as, how).await;
-                // The handler is free for the next one while this attempt waits for its commit.
-                let recording = records.acquire_owned().await;
-                drop(permit);
-                // What could not be recorded stays busy: it must not be handed over again and again while the disk is full.
-                if hand.record_with_next(&job.summary, done.attempt).await.is_ok() {
-                    backlog.lock().busy.remove(&job.delivery.id);
-                }
-                drop((recording, inflight));
+                one.hand_over(due, permit).await;
+                drop(inflight);
             });
+        }
+        let left = self.to_retry();
+        if left > 0 {
+            hand.announcer
+                .warn(format!("{left} attempts that failed were to be made again; with the agent's end they are not"));
         }
     }
 
-    async fn next(&self, hand: &Hand, policy: &Arc<Policy>, pause: &Pause) -> Job {
+    async fn next(&self, hand: &Hand, policy: &Arc<Policy>, pause: &Pause) -> Due {
         loop {
             // Nothing is taken in hand during a pause: it waits here, in order, and what does not fit waits in the archive.
             pause.over().await;
-            if let Some(job) = self.pop() {
-                return job;
+            if let Some(due) = self.take() {
+                return due;
             }
-            let spilled = self.lock().spilled;
+            let (spilled, again) = {
+                let inner = self.lock();
+                (inner.spilled, inner.again.next())
+            };
             if spilled {
                 if let Err(e) = self.refill(hand, policy).await {
                     hand.announcer.warn(format!("what waits to be forwarded cannot be read: {e}"));
@@ -151,7 +191,11 @@ impl Backlog {
                 }
                 continue;
             }
-            self.more.notified().await;
+            tokio::select! {
+                biased;
+                () = self.more.notified() => {}
+                () = async { match again { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => {}
+            }
         }
     }
 
@@ -184,6 +228,101 @@ impl Backlog {
                 Next::At(next) => cursor = Some(next),
             }
         }
+    }
+}
+
+/// What it takes to hand one delivery over.
+struct One {
+    hand: Hand,
+    policy: Arc<Policy>,
+    backlog: Arc<Backlog>,
+    chance: Chance,
+    records: Arc<Semaphore>,
+}
+
+impl One {
+    async fn hand_over(self, due: Due, permit: Result<OwnedSemaphorePermit, AcquireError>) {
+        let (job, made) = match due {
+            Due::Job(job) => (job, 0),
+            Due::Again(again) => match self.read_back(again).await {
+                Some(job) => (job, again.made),
+                None => return,
+            },
+        };
+        let id = job.delivery.id;
+        let how = Try { cause: Cause::Forward, number: job.summary.attempts + 1, for_sender: false };
+        let handler = async {
+            let (target, forward_as) = (job.target.as_ref()?, self.policy.forward_as);
+            Some(self.hand.over(&job.delivery, job.matched.as_ref(), target, forward_as, how).await.attempt)
+        };
+        let command = async {
+            let exec = job.command.as_ref()?;
+            // A process is started for it: reading it back costs little beside that.
+            let stored = self.read(id).await?;
+            Some(self.hand.command(exec, &stored, how).await.attempt)
+        };
+        let (handler, command) = tokio::join!(handler, command);
+        let tried = [(Whom::Handler, handler), (Whom::Command, command)];
+        let tried = tried.into_iter().filter_map(|(whom, attempt)| Some((whom, attempt?)));
+        let tried: Vec<_> = tried
+            .map(|(whom, attempt)| {
+                let again = self.again(&attempt, id, made).map(|pause| (Instant::now(), pause));
+                (whom, attempt, again)
+            })
+            .collect();
+        // The handler is free for the next one while this attempt waits for its commit.
+        let recording = self.records.acquire().await;
+        drop(permit);
+        let (mut before, mut recorded) = (job.summary, true);
+        for (whom, attempt, again) in tried {
+            let after = summary::after(before.clone(), &attempt);
+            let kept = self.hand.record_with_next(&before, attempt, again.map(|(_, pause)| pause)).await;
+            before = after;
+            recorded &= kept.is_ok();
+            if let (Ok(()), Some((now, pause))) = (kept, again) {
+                self.backlog.lock().again.put(Again { id, whom, made: made + 1 }, now, pause);
+                self.backlog.more.notify_one();
+            }
+        }
+        // What could not be recorded stays busy: it must not be handed over again and again while the disk is full.
+        if recorded {
+            self.backlog.lock().busy.remove(&id);
+        }
+        drop(recording);
+    }
+
+    /// After which pause the attempt is made again, if it is.
+    fn again(&self, attempt: &Attempt, id: DeliveryId, made: u32) -> Option<Duration> {
+        let pause = self.policy.retry.as_ref()?.after(attempt, made, (self.chance)())?;
+        if !self.backlog.lock().again.has_room() {
+            self.hand.announcer.warn(format!("too many deliveries wait to be tried again: {id} is not"));
+            return None;
+        }
+        Some(pause)
+    }
+
+    /// A delivery that waited to be tried again, as it stands now. One that was removed meanwhile is not tried.
+    async fn read_back(&self, again: Again) -> Option<Job> {
+        let stored = self.read(again.id).await?;
+        let summary = summary::of_stored(&stored);
+        let (event, signature) = (summary.event_type.as_deref(), summary.signature);
+        let target = self.policy.target(event, signature).filter(|_| again.whom == Whom::Handler).cloned();
+        let command = self.policy.command(event, signature).filter(|_| again.whom == Whom::Command).cloned();
+        let matched = self.hand.signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;
+        Some(Job { delivery: Arc::new(stored.delivery), matched, target, command, summary })
+    }
+
+    /// A delivery from the archive, if it is still there.
+    async fn read(&self, id: DeliveryId) -> Option<Stored> {
+        let keep = Arc::clone(&self.hand.keep);
+        let read = match keep.blocks() {
+            false => keep.get(id),
+            true => tokio::task::spawn_blocking(move || keep.get(id)).await.unwrap_or(Err(ArchiveError::Closed)),
+        };
+        read.unwrap_or_else(|e| {
+            self.hand.announcer.warn(format!("{id} cannot be read to be handed over: {e}"));
+            None
+        })
     }
 }
 
@@ -231,14 +370,19 @@ async fn page(
             if busy.contains(&summary.id) {
                 continue;
             }
-            let Some(target) = policy.target(summary.event_type.as_deref(), summary.signature) else { continue };
+            let event = summary.event_type.as_deref();
+            let target = policy.target(event, summary.signature).cloned();
+            let command = policy.command(event, summary.signature).cloned();
+            if target.is_none() && command.is_none() {
+                continue;
+            }
             let Some(stored) = keep.get(summary.id)? else { continue };
             if stored.attempts.iter().any(|a| a.cause == Cause::Forward) {
                 continue;
             }
             let matched = signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;
             bytes += stored.delivery.body.len();
-            found.push(Job { delivery: Arc::new(stored.delivery), matched, target: target.clone(), summary });
+            found.push(Job { delivery: Arc::new(stored.delivery), matched, target, command, summary });
         }
         Ok(Part { found, next: page.next.map_or(Next::End, Next::At) })
     };

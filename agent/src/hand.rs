@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tunnel_archive::ArchiveError;
-use tunnel_delivery::{Attempt, Cause, Delivery, DeliveryId, Summary};
+use tunnel_delivery::{Attempt, Cause, Delivery, DeliveryId, ErrorKind, Headers, Stored, Summary};
+use tunnel_protocol::{AnswerBody, AnswerFailure};
 use tunnel_signature::Match;
 
-use crate::forward::{self, Attempted, Client, How, Marks, Outgoing, TargetUrl};
+use crate::exec::Exec;
+use crate::forward::{self, Attempted, Client, How, Interrupt, Marks, Outgoing, TargetUrl};
 use crate::keep::Keep;
-use crate::notice::{Announcer, Notice, Tried};
+use crate::notice::{Announcer, Notice, Tried, millis};
 use crate::signing::{ForwardAs, Signing};
 
 /// What handing over needs.
@@ -27,6 +30,8 @@ pub struct Hand {
     pub limit: Duration,
     /// Whether handlers are told about the attempt in lines of our own.
     pub marks: bool,
+    /// Ends commands that are under way; the client has the same.
+    pub interrupt: Interrupt,
 }
 
 /// One try at handing something over.
@@ -55,6 +60,19 @@ impl Hand {
         forward::attempt(&self.client, to, &out, How { cause, limit: self.limit, for_sender }).await
     }
 
+    /// Gives a delivery to a command, which counts as an answer to the sender only by how it ended: what it prints is the developer's own.
+    pub async fn command(&self, exec: &Exec, stored: &Stored, how: Try) -> Attempted {
+        let attempt = exec.run(stored, how.number, how.cause, &self.interrupt).await;
+        let answer = match attempt.error.as_ref().map(|e| e.kind) {
+            Some(ErrorKind::Timeout) => Err(AnswerFailure::Timeout),
+            ended => {
+                let status = if ended.is_none() { 200 } else { 500 };
+                Ok(AnswerBody { status, headers: Headers::default(), body_len: 0, body: Bytes::new() })
+            }
+        };
+        Attempted { attempt, answer }
+    }
+
     /// The request with the lines that tell about the attempt, where they are wanted.
     pub fn marked(&self, out: Outgoing, delivery: DeliveryId, how: Try) -> Outgoing {
         let marks = Marks { delivery, attempt: how.number, replay: how.cause == Cause::Replay };
@@ -71,12 +89,17 @@ impl Hand {
         self.tell(tried, kept)
     }
 
-    /// As [`Hand::record`], with the archive's next commit: nobody's answer depends on it any more.
+    /// As [`Hand::record`], with the archive's next commit: nobody's answer depends on it any more. `again` is when it is made again, where it is.
     ///
     /// # Errors
     /// Likewise.
-    pub async fn record_with_next(&self, before: &Summary, attempt: Attempt) -> Result<(), ArchiveError> {
-        let tried = Tried::new(before, &attempt);
+    pub async fn record_with_next(
+        &self,
+        before: &Summary,
+        attempt: Attempt,
+        again: Option<Duration>,
+    ) -> Result<(), ArchiveError> {
+        let tried = Tried { again_in_ms: again.map(millis), ..Tried::new(before, &attempt) };
         let kept = self.keep.record_with_next(before.id, attempt).await;
         self.tell(tried, kept)
     }

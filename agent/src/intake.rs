@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tunnel_archive::{ArchiveError, Inserted};
-use tunnel_delivery::{Attempt, Cause, Delivery, DeliveryId, Summary};
+use tunnel_delivery::{Attempt, Cause, Delivery, DeliveryId, Stored, Summary};
 use tunnel_protocol::{Answer, AnswerFailure, Incoming};
 use tunnel_signature::Reading;
 use tunnel_signature::doctor::Note;
 
 use crate::backlog::{Backlog, Job};
+use crate::exec::Exec;
 use crate::forward::Attempted;
 use crate::habit::Habits;
 use crate::hand::{Hand, Try};
@@ -130,12 +131,25 @@ impl Intake {
         let checked = self.hand.signing.check(&delivery);
         let reading = checked.matched.as_ref().map(|m| m.reading);
         let event = tunnel_catalogue::read(&delivery.body);
-        let target = self.policy.target(event.as_ref().map(|e| e.event_type.as_str()), checked.verdict.status);
-        let target = target.filter(|_| !answered_elsewhere);
+        let name = event.as_ref().map(|e| e.event_type.as_str());
+        let target = self.policy.target(name, checked.verdict.status).filter(|_| !answered_elsewhere);
+        let command = self.policy.command(name, checked.verdict.status).filter(|_| !answered_elsewhere);
 
         // Store.
-        let due = answer_within.is_none() && target.is_some();
+        let due = answer_within.is_none() && (target.is_some() || command.is_some());
         let mut line = summary::of_new(&delivery, event.as_ref(), &checked.verdict, None, due);
+        // Where somebody waits for it, a command is given the delivery as it is being stored.
+        let given = command.filter(|_| answer_within.is_some()).map(|_| Stored {
+            delivery: (*delivery).clone(),
+            body_sha256: checked.body_sha256,
+            event: event.clone(),
+            signature: checked.verdict.clone(),
+            duplicate_of: None,
+            repeats: Vec::new(),
+            pinned: false,
+            note: None,
+            attempts: Vec::new(),
+        });
         let insert = self.keep.insert(tunnel_archive::Intake {
             delivery: Arc::clone(&delivery),
             body_sha256: checked.body_sha256,
@@ -157,9 +171,10 @@ impl Intake {
                 line.duplicate_of = duplicate_of.map(|d| d.id);
                 self.announce(&line);
                 // Forward.
-                if let Some(target) = target {
-                    let (delivery, matched, target) = (Arc::clone(&delivery), checked.matched, target.clone());
-                    self.backlog.push(Job { delivery, matched, target, summary: line });
+                if due {
+                    let (delivery, matched) = (Arc::clone(&delivery), checked.matched);
+                    let (target, command) = (target.cloned(), command.cloned());
+                    self.backlog.push(Job { delivery, matched, target, command, summary: line });
                 }
                 self.compare(&delivery, reading).await;
             }
@@ -177,11 +192,14 @@ impl Intake {
         // Asked once: what was begun before a pause goes on. While it is paused the sender is told to send again, and so the delivery does not wait
         // here too: it would be handled twice. Nor is another agent asked instead. Who pauses wants to see what comes before a handler does, not that it is
         // handled on somebody else's machine; and an agent that is there beside this one has its own copy from the spool.
-        let paused = target.is_some() && self.pause.is_on();
+        let paused = (target.is_some() || command.is_some()) && self.pause.is_on();
+        let command = command.filter(|_| !paused).zip(given.as_ref());
         let forward = async {
-            let target = target.filter(|_| !paused)?;
-            let matched = checked.matched.as_ref();
             let how = Try { cause: Cause::Forward, number: 1, for_sender: true };
+            let (Some(target), matched) = (target.filter(|_| !paused), checked.matched.as_ref()) else {
+                let (exec, stored) = command.filter(|_| target.is_none())?;
+                return Some(self.hand.command(exec, stored, how).await);
+            };
             Some(self.hand.over(&delivery, matched, target, self.policy.forward_as, how).await)
         };
         tokio::pin!(forward);
@@ -197,12 +215,17 @@ impl Intake {
             Err(_) => (None, Err(AnswerFailure::Timeout)),
         };
         match stored {
-            Ok(line) => {
+            Ok(mut line) => {
                 drop(done.send(Done::Answered(receipt, Answer { n, outcome })).await);
                 let attempt = if is_late { self.late(&line, forward).await } else { attempt };
                 if let Some(attempt) = attempt {
+                    let after = summary::after(line.clone(), &attempt);
                     // A failure is told as a warning; the sender has its answer.
-                    drop(self.hand.record_with_next(&line, attempt).await);
+                    drop(self.hand.record_with_next(&line, attempt, None).await);
+                    line = after;
+                }
+                if let (Some(_), Some((exec, stored))) = (target, command) {
+                    self.besides(&line, exec, stored).await;
                 }
                 self.compare(&delivery, reading).await;
             }
@@ -233,6 +256,17 @@ impl Intake {
             self.hand.announcer.warn(text);
         }
         Some(attempt)
+    }
+
+    /// Gives a delivery that a handler has answered to the command as well: its sender does not wait for that.
+    async fn besides(&self, line: &Summary, exec: &Exec, stored: &Stored) {
+        let Ok(_one_of_few) = self.late.try_acquire() else {
+            self.hand.announcer.warn(format!("too many commands are under way: {} is not given to one", line.id));
+            return;
+        };
+        let how = Try { cause: Cause::Forward, number: line.attempts + 1, for_sender: false };
+        let attempt = self.hand.command(exec, stored, how).await.attempt;
+        drop(self.hand.record_with_next(line, attempt, None).await);
     }
 
     /// Points out a valid delivery that is signed otherwise than those before it. After everything else: nobody waits for it.

@@ -148,6 +148,9 @@ pub struct Tried {
     pub duration_ms: f64,
     /// The answer's lines.
     pub response_headers: Headers,
+    /// In how many milliseconds it is tried again, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again_in_ms: Option<u64>,
     /// For those that follow lists.
     #[serde(skip)]
     pub summary: Arc<Summary>,
@@ -167,6 +170,7 @@ impl Tried {
             error: attempt.error.clone(),
             duration_ms: attempt.duration.as_micros() as f64 / 1000.0,
             response_headers: attempt.response_headers.clone(),
+            again_in_ms: None,
             summary: Arc::new(crate::summary::after(before.clone(), attempt)),
         }
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tunnel_delivery::SignatureStatus;
 
+use crate::exec::Exec;
 use crate::forward::{Routes, TargetUrl};
+use crate::retry::Retry;
 use crate::signing::ForwardAs;
 
 /// What the user said about forwarding.
@@ -24,6 +26,10 @@ pub struct Policy {
     pub limit: Duration,
     /// Whether handlers are told about the attempt in lines of our own.
     pub marks: bool,
+    /// Whether and when what could not be handed over is tried again.
+    pub retry: Option<Retry>,
+    /// What deliveries are given to besides.
+    pub exec: Option<Exec>,
 }
 
 impl Default for Policy {
@@ -36,6 +42,8 @@ impl Default for Policy {
             forward_as: None,
             limit: Duration::from_secs(30),
             marks: true,
+            retry: None,
+            exec: None,
         }
     }
 }
@@ -43,15 +51,24 @@ impl Default for Policy {
 impl Policy {
     /// Where a delivery goes; `None` if it is only kept. A body that is no event has no name.
     pub fn target(&self, event: Option<&str>, signature: SignatureStatus) -> Option<&TargetUrl> {
+        if self.means(event, signature) { self.routes.target(event.unwrap_or("")) } else { None }
+    }
+
+    /// The command that a delivery is given to, if it is.
+    pub fn command(&self, event: Option<&str>, signature: SignatureStatus) -> Option<&Exec> {
+        self.exec.as_ref().filter(|_| self.means(event, signature))
+    }
+
+    fn means(&self, event: Option<&str>, signature: SignatureStatus) -> bool {
         let event = event.unwrap_or("");
         let wanted = self.events.is_empty() || self.events.iter().any(|p| tunnel_catalogue::matches(p, event));
         let sound = !self.skip_invalid || signature == SignatureStatus::Valid;
-        if self.no_forward || !wanted || !sound { None } else { self.routes.target(event) }
+        !self.no_forward && wanted && sound
     }
 
     /// Whether anything can be forwarded at all.
     pub fn forwards(&self) -> bool {
-        !self.no_forward && !self.routes.is_empty()
+        !self.no_forward && (!self.routes.is_empty() || self.exec.is_some())
     }
 }
 
@@ -70,7 +87,12 @@ mod tests {
         policy.events = vec!["a.*".into()];
         assert!(policy.target(Some("a.b"), valid).is_some());
         assert!(policy.target(Some("b.a"), valid).is_none() && policy.target(None, valid).is_none());
+        let exec = Exec { command: "true".into(), limit: Duration::from_secs(1) };
+        policy.exec = Some(exec.clone());
+        assert_eq!(policy.command(Some("a.b"), valid), Some(&exec));
+        assert!(policy.command(Some("b.a"), valid).is_none());
         policy.skip_invalid = true;
+        assert!(policy.command(Some("a.b"), SignatureStatus::NoSecret).is_none());
         assert!(policy.target(Some("a.b"), SignatureStatus::NoSecret).is_none());
         policy.no_forward = true;
         assert!(policy.target(Some("a.b"), valid).is_none() && !policy.forwards());

@@ -23,6 +23,7 @@ mod routing;
 mod second_terminal;
 mod shutdown;
 mod signatures;
+mod steering;
 mod tenants;
 mod tls;
 mod trigger;

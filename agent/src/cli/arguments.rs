@@ -9,8 +9,10 @@ use tunnel_archive::Keep;
 use super::{Context, Failure};
 use crate::control::Local;
 use crate::dial::Trust;
+use crate::exec::Exec;
 use crate::forward::{HostHeader, Routes};
 use crate::policy::Policy;
+use crate::retry::{self, Retry};
 use crate::settings::{Flags, KEEP_AGE, KEEP_BYTES, Moment, Settings, parse_age, parse_bytes, parse_count, parse_span};
 
 /// Where everything is kept.
@@ -59,6 +61,7 @@ impl Gather {
 /// What is forwarded and how.
 pub(crate) fn policy(settings: &Settings) -> Result<Policy, Failure> {
     let standard = Policy::default();
+    let limit = settings.read("timeout", parse_span)?.filter(|d| !d.is_zero()).unwrap_or(standard.limit);
     Ok(Policy {
         routes: Routes {
             routes: settings
@@ -69,9 +72,26 @@ pub(crate) fn policy(settings: &Settings) -> Result<Policy, Failure> {
         skip_invalid: settings.is_set("skip_invalid")?,
         no_forward: settings.is_set("no_forward")?,
         forward_as: settings.value("forward_as")?,
-        limit: settings.read("timeout", parse_span)?.filter(|d| !d.is_zero()).unwrap_or(standard.limit),
+        limit,
         marks: settings.is_set_or("tunnel_headers", standard.marks)?,
+        retry: retry(settings)?,
+        exec: settings
+            .value::<String>("exec")?
+            .filter(|c| !c.trim().is_empty())
+            .map(|command| Exec { command: command.into(), limit }),
     })
+}
+
+/// Whether and when what could not be handed over is tried again.
+fn retry(settings: &Settings) -> Result<Option<Retry>, Failure> {
+    let times = |text: &str| {
+        let times = text.parse().ok().filter(|n| *n <= retry::MOST);
+        times.ok_or_else(|| format!("{text:?} is not a number from 0 to {}", retry::MOST))
+    };
+    let backoff = settings.value("retry_backoff")?.unwrap_or_default();
+    let on = settings.value("retry_on")?.unwrap_or_default();
+    let times = settings.read("retry", times)?.unwrap_or(0);
+    Ok((times > 0).then_some(Retry { times, backoff, on }))
 }
 
 /// How much is kept.

@@ -55,6 +55,21 @@ pub(crate) struct Args {
     /// Do not tell the handler in Healthie-Tunnel-Delivery, -Attempt and -Replay lines which delivery and which try a request is
     #[arg(long)]
     no_tunnel_headers: bool,
+    /// Try again so often what could not be handed over, out of order with what comes later; never in passthrough, where the sender sends
+    /// again, and not beyond the agent's end [default: 0]
+    #[arg(long, value_name = "N")]
+    retry: Option<String>,
+    /// The pauses between tries: the first, doubling, and the longest; Retry-After is heeded up to the longest [default: 1s..1m]
+    #[arg(long, value_name = "TIME..TIME")]
+    retry_backoff: Option<String>,
+    /// After what: connect, timeout, exit, 5xx, 4xx, or statuses [default: connect,timeout,5xx,429,exit]
+    #[arg(long, value_name = "LIST")]
+    retry_on: Option<String>,
+    /// Give each delivery that --events and --skip-invalid mean to this command, besides TARGET and --forward: as JSON on standard input,
+    /// with its id, event and resource in HEALTHIE_TUNNEL_DELIVERY, _EVENT, _RESOURCE_ID and _RESOURCE_TYPE. Exit code 0 is success; --timeout,
+    /// --concurrency and --retry hold for it too
+    #[arg(long, value_name = "COMMAND")]
+    exec: Option<String>,
     /// The relay's address, http(s)://HOST:PORT
     #[arg(long, value_name = "URL")]
     relay: Option<String>,
@@ -106,6 +121,10 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         .one("timeout", &args.timeout)
         .one("concurrency", &args.concurrency)
         .one("tunnel_headers", &args.no_tunnel_headers.then(|| "false".to_owned()))
+        .one("retry", &args.retry)
+        .one("retry_backoff", &args.retry_backoff)
+        .one("retry_on", &args.retry_on)
+        .one("exec", &args.exec)
         .one("relay", &args.relay)
         .one("token", &args.token)
         .one("tunnel", &args.tunnel)
@@ -141,7 +160,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         inspector_port: settings.value("inspector_port")?.unwrap_or(0),
         last_attempts: LAST_ATTEMPTS,
     };
-    if config.policy.routes.is_empty() && !config.policy.no_forward {
+    if config.policy.routes.is_empty() && config.policy.exec.is_none() && !config.policy.no_forward {
         context.out.message("no target is given: deliveries are stored and verified, and forwarded nowhere");
     }
     if config.secrets.is_empty() {

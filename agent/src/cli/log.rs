@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tunnel_delivery::{Answer, AnswerClass, Cause, Summary, Timestamp};
+use tunnel_delivery::{Cause, Summary, Timestamp};
 
 use super::style::{Style, Tone, clock, deliveries, duration, resource, short_id, span};
 use crate::notice::{Connection, Notice, Ready, Tried};
@@ -165,14 +165,8 @@ fn delivery(s: &Summary, style: Style) -> String {
 }
 
 fn attempt(t: &Tried, now: Timestamp, style: Style) -> String {
-    let class = match (&t.error, t.status) {
-        (Some(_), _) | (None, None) => AnswerClass::Error,
-        (None, Some(200..=299)) => AnswerClass::Success,
-        (None, Some(300..=399)) => AnswerClass::Redirect,
-        (None, Some(_)) => AnswerClass::Refused,
-    };
     let took = (t.duration_ms * 1000.0) as u64;
-    let answer = style.answer(&Answer { class, status: t.status, duration_us: took }, 0);
+    let answer = style.answer(&t.summary.answer, 0);
     let event = t.event_type.as_deref().unwrap_or("(no event)");
     let mut marks = String::new();
     if t.cause == Cause::Replay {
@@ -183,6 +177,9 @@ fn attempt(t: &Tried, now: Timestamp, style: Style) -> String {
     }
     if let Some(e) = &t.error {
         marks.push_str(&format!("  {}", SafeText::new(&e.message).cut(300)));
+    }
+    if let Some(ms) = t.again_in_ms {
+        marks.push_str(&format!("  again in {}", span(Duration::from_millis(ms))));
     }
     format!(
         "{} <-- {}  {}  {answer}  {}{}  {}",

@@ -84,6 +84,9 @@ fn lines(s: &Status, now: tunnel_delivery::Timestamp, style: Style) -> Vec<(&'st
     }
     let more = if s.waiting.to_forward_more { "more than " } else { "" };
     all.push((if s.running { "" } else { "waiting" }, format!("to be forwarded: {more}{}", s.waiting.to_forward)));
+    if s.waiting.to_retry > 0 {
+        all.push(("", format!("to be tried again: {}", s.waiting.to_retry)));
+    }
     let a = &s.archive;
     all.push((
         "stored",
@@ -185,7 +188,7 @@ mod tests {
                 reason: Some("nobody listens there".into()),
                 arrived_before: 0,
             }),
-            waiting: Waiting { at_relay: None, to_forward: 10_000, to_forward_more: true },
+            waiting: Waiting { at_relay: None, to_forward: 10_000, to_forward_more: true, to_retry: 3 },
             archive: Figures { deliveries: 3, attempts: 4, body_bytes: 2048, disk_bytes: 1 << 20 },
             upkeep: Some(Upkept {
                 keep_seconds: Some(30 * 86_400),
@@ -209,7 +212,7 @@ mod tests {
             reason: None,
             ..s.connection.unwrap()
         });
-        s.waiting = Waiting { at_relay: Some(12), to_forward: 0, to_forward_more: false };
+        s.waiting = Waiting { at_relay: Some(12), to_forward: 0, to_forward_more: false, to_retry: 0 };
         s.upkeep = Some(Upkept::default());
         insta::assert_snapshot!("connected", text(&s));
         s = Status {

@@ -49,6 +49,8 @@ impl Style {
         let (text, tone) = match (answer.class, answer.status) {
             (AnswerClass::None, _) => ("-".to_owned(), Tone::Dim),
             (AnswerClass::Queued, _) => ("queued".to_owned(), Tone::Dim),
+            // A command that ended well.
+            (AnswerClass::Success, None) => ("ok".to_owned(), Tone::Good),
             (AnswerClass::Error, _) | (_, None) => ("error".to_owned(), Tone::Bad),
             (AnswerClass::Success, Some(status)) => (status.to_string(), Tone::Good),
             (AnswerClass::Redirect, Some(status)) => (status.to_string(), Tone::Doubtful),

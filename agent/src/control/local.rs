@@ -91,7 +91,8 @@ impl Local {
 
     fn operations(&self, archive: Archive) -> Operations {
         let dialer = Dialer::new(self.trust.clone());
-        let client = |host| Client::new(dialer.clone(), host, Interrupt::default());
+        let interrupt = Interrupt::default();
+        let client = |host| Client::new(dialer.clone(), host, interrupt.clone());
         Operations {
             hand: Hand {
                 client: client(self.host_header),
@@ -100,6 +101,7 @@ impl Local {
                 announcer: Announcer::new(Arc::new(|_: Arc<Notice>| {})),
                 limit: self.policy.limit,
                 marks: self.policy.marks,
+                interrupt: interrupt.clone(),
             },
             archive,
             policy: Arc::new(self.policy.clone()),

@@ -67,6 +67,9 @@ pub struct Waiting {
     pub to_forward: u64,
     /// Whether there are more of them than were counted.
     pub to_forward_more: bool,
+    /// How many were tried and wait to be tried again.
+    #[serde(default)]
+    pub to_retry: u64,
 }
 
 /// Figures of the store.
@@ -108,7 +111,12 @@ impl Operations {
             public_urls: welcome.map(|w| w.public_urls).unwrap_or_default(),
             paused: self.agent.as_ref().is_some_and(|a| a.steering.pause.is_on()),
             connection,
-            waiting: Waiting { at_relay, to_forward, to_forward_more },
+            waiting: Waiting {
+                at_relay,
+                to_forward,
+                to_forward_more,
+                to_retry: self.agent.as_ref().map_or(0, |a| a.steering.backlog.to_retry()),
+            },
             archive,
             upkeep: self.agent.as_ref().map(|a| a.upkept.borrow().clone()),
         })

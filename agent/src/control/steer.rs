@@ -1,20 +1,25 @@
 //! What commands may change about a running agent: whether it forwards, and how its tunnel answers.
 
+use std::sync::Arc;
+
 use tunnel_protocol::AnswerMode;
 
 use super::{Control, ControlError, Kind, Operations, Running};
+use crate::backlog::Backlog;
 use crate::listen::Asking;
 use crate::notice::Notice;
 use crate::pause::Pause;
 use crate::standing::State;
 
 /// The handles of a running agent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Steering {
     /// Whether it forwards.
     pub pause: Pause,
     /// The way to ask the relay.
     pub asking: Asking,
+    /// What waits.
+    pub(crate) backlog: Arc<Backlog>,
 }
 
 impl Operations {

@@ -79,7 +79,8 @@ impl Interrupt {
         self.0.1.notify_waiters();
     }
 
-    async fn pulled(&self) {
+    /// Returns once it was pulled.
+    pub(crate) async fn pulled(&self) {
         loop {
             // Registered before the flag is read, so that a pull between the two is not missed.
             let mut notified = std::pin::pin!(self.0.1.notified());

@@ -63,6 +63,7 @@ pub struct Works {
     welcomed: watch::Sender<Option<Welcome>>,
     stop: watch::Sender<bool>,
     pause: Pause,
+    backlog: Arc<Backlog>,
     asking: Asking,
     questions: mpsc::Receiver<Question>,
 }
@@ -78,11 +79,23 @@ impl Works {
             announcer: parts.announcer.clone(),
             limit: parts.policy.limit,
             marks: parts.policy.marks,
+            interrupt: interrupt.clone(),
         };
         let policy = Arc::new(parts.policy.clone());
         let (welcomed, stop) = (watch::Sender::new(None), watch::Sender::new(false));
         let (asking, questions) = asking::pair();
-        Works { parts, hand, policy, interrupt, welcomed, stop, pause: Pause::default(), asking, questions }
+        Works {
+            parts,
+            hand,
+            policy,
+            interrupt,
+            welcomed,
+            stop,
+            pause: Pause::default(),
+            backlog: Arc::default(),
+            asking,
+            questions,
+        }
     }
 
     /// The way to handlers, for whoever else hands something over.
@@ -102,7 +115,7 @@ impl Works {
 
     /// What commands may change while it runs.
     pub(super) fn steering(&self) -> Steering {
-        Steering { pause: self.pause.clone(), asking: self.asking.clone() }
+        Steering { pause: self.pause.clone(), asking: self.asking.clone(), backlog: Arc::clone(&self.backlog) }
     }
 
     /// What the relay said last.
@@ -120,9 +133,8 @@ impl Works {
     /// # Errors
     /// The relay will not have this agent, or the store failed for good.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), DriveError> {
-        let Works { parts, hand, policy, interrupt, welcomed, stop, pause, asking: _, questions } = self;
+        let Works { parts, hand, policy, interrupt, welcomed, stop, pause, backlog, asking: _, questions } = self;
         let (inflight, idle) = inflight::pair();
-        let backlog = Arc::new(Backlog::default());
         let (ending, pull) = (stop.clone(), interrupt.clone());
         let asked = tokio::spawn(async move {
             shutdown.await;
@@ -136,6 +148,7 @@ impl Works {
                 Arc::clone(&policy),
                 parts.concurrency,
                 pause.clone(),
+                Arc::clone(&parts.chance),
                 stop.subscribe(),
                 inflight.clone(),
             );

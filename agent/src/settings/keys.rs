@@ -52,6 +52,10 @@ keys! {
     "timeout" "--timeout" "HEALTHIE_TUNNEL_TIMEOUT" = "30s": "how long a handler may take";
     "concurrency" "--concurrency" "HEALTHIE_TUNNEL_CONCURRENCY" = "16": "how many deliveries are forwarded at once";
     "tunnel_headers" "--no-tunnel-headers" "HEALTHIE_TUNNEL_TUNNEL_HEADERS" = "true": "tell handlers delivery, attempt and replay in Healthie-Tunnel-… lines";
+    "retry" "--retry" "HEALTHIE_TUNNEL_RETRY" = "0": "how often a delivery that could not be handed over is tried again";
+    "retry_backoff" "--retry-backoff" "HEALTHIE_TUNNEL_RETRY_BACKOFF" = "1s..1m": "the first and the longest pause between tries";
+    "retry_on" "--retry-on" "HEALTHIE_TUNNEL_RETRY_ON" = "connect,timeout,5xx,429,exit": "after what it is tried again";
+    "exec" "--exec" "HEALTHIE_TUNNEL_EXEC" = "": "a command that each delivery is given to, as JSON on standard input";
     "keep" "--keep" "HEALTHIE_TUNNEL_KEEP" = "30d": "how long deliveries are kept, or forever";
     "keep_count" "--keep-count" "HEALTHIE_TUNNEL_KEEP_COUNT" = "all": "how many deliveries are kept, or all";
     "keep_size" "--keep-size" "HEALTHIE_TUNNEL_KEEP_SIZE" = "4GiB": "how much is kept, or all";

@@ -33,6 +33,7 @@ codes!(cause: Cause { Cause::Forward = 0, Cause::Replay = 1 });
 codes!(kind: ErrorKind {
     ErrorKind::Connect = 1, ErrorKind::Resolve = 2, ErrorKind::Tls = 3, ErrorKind::Timeout = 4, ErrorKind::Closed = 5,
     ErrorKind::Garbage = 6, ErrorKind::Interrupted = 7, ErrorKind::Other = 8,
+    ErrorKind::Exit = 9,
 });
 
 #[cfg(test)]

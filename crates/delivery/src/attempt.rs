@@ -45,6 +45,8 @@ pub enum ErrorKind {
     Garbage,
     /// The agent stopped, or its store failed, before an answer came.
     Interrupted,
+    /// A command that the delivery was given to could not be started, or ended otherwise than with exit code 0.
+    Exit,
     /// A kind that a newer version wrote.
     Other,
 }
@@ -60,6 +62,7 @@ impl ErrorKind {
             ErrorKind::Closed => "closed",
             ErrorKind::Garbage => "garbage",
             ErrorKind::Interrupted => "interrupted",
+            ErrorKind::Exit => "exit",
             ErrorKind::Other => "other",
         }
     }
@@ -80,12 +83,16 @@ impl fmt::Display for AttemptError {
     }
 }
 
-/// One try at handing a delivery to a target, with what came of it: a status, or an error, or (garbage after a status line) both.
+/// What the target of an attempt begins with where it is a command; the command follows.
+pub const COMMAND: &str = "exec:";
+
+/// One try at handing a delivery to a target, with what came of it: a status, or an error, or (garbage after a status line) both. A command that
+/// ended with exit code 0 has neither.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// When the attempt began.
     pub at: Timestamp,
-    /// The URL it was sent to.
+    /// The URL it was sent to, or the command that it was given to with [`COMMAND`] before it.
     pub target: String,
     /// Why it was made.
     pub cause: Cause,
@@ -110,9 +117,14 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Whether the target answered 2xx.
+    /// Whether the target answered 2xx, or the command ended well.
     pub fn succeeded(&self) -> bool {
-        self.error.is_none() && self.status.is_some_and(|s| (200..300).contains(&s))
+        self.error.is_none() && self.status.map_or(self.is_command(), |s| (200..300).contains(&s))
+    }
+
+    /// Whether the delivery was given to a command.
+    pub fn is_command(&self) -> bool {
+        self.target.starts_with(COMMAND)
     }
 }
 

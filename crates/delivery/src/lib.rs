@@ -16,7 +16,7 @@ mod stored;
 mod time;
 mod verdict;
 
-pub use attempt::{Attempt, AttemptError, Cause, ErrorKind};
+pub use attempt::{Attempt, AttemptError, COMMAND, Cause, ErrorKind};
 pub use delivery::{Delivery, HttpVersion, Lost, Method, MethodError, Target, TargetError};
 pub use environment::Environment;
 pub use event::Event;

@@ -50,7 +50,7 @@ pub enum AnswerClass {
     None,
     /// Waits to be forwarded.
     Queued,
-    /// The target answered 2xx.
+    /// The target answered 2xx, or the command ended well.
     #[serde(rename = "2xx")]
     Success,
     /// The target answered 3xx.
@@ -81,6 +81,7 @@ impl AnswerClass {
     /// The class of an attempt.
     pub fn of(attempt: &Attempt) -> AnswerClass {
         match (attempt.status, &attempt.error) {
+            (None, None) if attempt.is_command() => AnswerClass::Success,
             (_, Some(_)) | (None, None) => AnswerClass::Error,
             (Some(200..=299), None) => AnswerClass::Success,
             (Some(300..=399), None) => AnswerClass::Redirect,
@@ -325,6 +326,18 @@ mod tests {
         assert_eq!(json["attempts"][0]["cause"], "forward");
         assert_eq!(json["lost"][0], "chunk-boundaries");
         assert_eq!(serde_json::from_value::<Stored>(json).unwrap(), stored);
+    }
+
+    #[test]
+    fn a_command_that_ended_well_has_neither_status_nor_error() {
+        let failed = sample().attempts.remove(0);
+        let well = Attempt { target: "exec:./run".into(), status: None, error: None, ..failed.clone() };
+        assert_eq!((AnswerClass::of(&well), well.succeeded()), (AnswerClass::Success, true));
+        let ill = Attempt { target: "exec:./run".into(), ..failed.clone() };
+        assert_eq!((AnswerClass::of(&ill), ill.succeeded()), (AnswerClass::Error, false));
+        // At a URL that is nothing.
+        let nothing = Attempt { error: None, ..failed };
+        assert_eq!((AnswerClass::of(&nothing), nothing.succeeded()), (AnswerClass::Error, false));
     }
 
     #[test]

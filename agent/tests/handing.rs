@@ -1,0 +1,262 @@
+//! Tries again and commands, in a running agent against a relay that the test plays.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use healthie_tunnel::exec::Exec;
+use healthie_tunnel::listen::ListenConfig;
+use healthie_tunnel::notice::{Notice, Tried};
+use healthie_tunnel::retry::{Backoff, Retry};
+use support::played::*;
+use support::{Seen, Server, answering, patiently, read_request, serve};
+use tokio::io::AsyncWriteExt as _;
+use tunnel_delivery::{AnswerClass, Attempt, ErrorKind, Stored};
+use tunnel_protocol::ToAgent;
+
+const EVENT: &str = r#"{"resource_id":7,"resource_id_type":"Task","event_type":"task.updated","changed_fields":[]}"#;
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn retrying(relay: &Relay, data: &Path, target: Option<&Server>, times: u32) -> ListenConfig {
+    let mut config = config(relay, data, target);
+    let backoff = Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(80) };
+    config.policy.retry = Some(Retry { times, backoff, on: "5xx,connect,exit".parse().unwrap() });
+    config
+}
+
+fn running(relay: &Relay, data: &Path, target: Option<&Server>, command: &str, limit: Duration) -> ListenConfig {
+    let mut config = config(relay, data, target);
+    config.policy.exec = Some(Exec { command: command.into(), limit });
+    config
+}
+
+/// A handler that fails for bodies that begin with `bad`, so often.
+async fn failing(times: usize) -> Server {
+    let failed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    serve(move |mut s, seen: Seen| {
+        let failed = Arc::clone(&failed);
+        async move {
+            while let Some(request) = read_request(&mut s).await {
+                let bad = String::from_utf8_lossy(&request).contains("\r\n\r\nbad");
+                let again = bad && failed.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < times;
+                seen.push(request);
+                let answer = if again { "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n" } else { OK };
+                s.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await
+}
+
+async fn tried(agent: &mut Agent) -> Tried {
+    agent
+        .until("an attempt", |n| match n {
+            Notice::Attempt(t) => Some(t.clone()),
+            _ => None,
+        })
+        .await
+}
+
+fn stored(data: &Path, number: u8) -> Stored {
+    archive(data).get(delivery(number, "").id).unwrap().unwrap()
+}
+
+fn head_line(request: &[u8], name: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(request).into_owned();
+    text.lines().find_map(|l| l.strip_prefix(&format!("{name}: ")).map(str::to_owned))
+}
+
+#[tokio::test]
+async fn what_failed_is_tried_again_and_holds_up_nothing() {
+    let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, failing(3).await);
+    let mut config = retrying(&relay, data.path(), Some(&handler), 5);
+    // A retry that waited in the only place would keep the second delivery from its handler.
+    config.concurrency = 1;
+    config.policy.retry.as_mut().unwrap().backoff =
+        Backoff { first: Duration::from_millis(400), longest: Duration::from_millis(400) };
+    let mut agent = Agent::start(config);
+    let mut session = relay.session().await;
+    for (n, body) in [(1, "bad"), (2, "good")] {
+        session.send(&ToAgent::Delivery(incoming(n, delivery(n as u8, body), false))).await;
+    }
+    session.taken(vec![1, 2]).await;
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let t = tried(&mut agent).await;
+        seen.push((t.delivery == delivery(1, "").id, t.status.unwrap(), t.again_in_ms.is_some()));
+    }
+    assert_eq!(
+        seen,
+        [(true, 503, true), (false, 200, false), (true, 503, true), (true, 503, true), (true, 200, false)],
+        "the second delivery overtakes the first one's next try"
+    );
+    agent.stop(session).await.unwrap();
+    let numbers: Vec<_> =
+        handler.seen.all().iter().map(|r| head_line(r, "Healthie-Tunnel-Attempt").unwrap()).collect();
+    assert_eq!(numbers, ["1", "1", "2", "3", "4"]);
+    let attempts = stored(data.path(), 1).attempts;
+    assert_eq!(attempts.iter().map(|a| a.status.unwrap()).collect::<Vec<_>>(), [503, 503, 503, 200]);
+}
+
+#[tokio::test]
+async fn tries_end_and_what_would_not_get_better_is_not_tried_again() {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let handler = failing(usize::MAX).await;
+    let mut agent = Agent::start(retrying(&relay, data.path(), Some(&handler), 2));
+    let mut session = relay.session().await;
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, "bad"), false))).await;
+    let again: Vec<_> = [tried(&mut agent).await, tried(&mut agent).await, tried(&mut agent).await]
+        .iter()
+        .map(|t| t.again_in_ms.is_some())
+        .collect();
+    assert_eq!(again, [true, true, false]);
+    // The sender of this one is told, and sends again itself.
+    session.taken(vec![1]).await;
+    session.send(&ToAgent::Delivery(incoming(2, delivery(2, "bad"), true))).await;
+    assert_eq!(session.answer().await.outcome.unwrap().status, 503);
+    assert_eq!(tried(&mut agent).await.again_in_ms, None);
+    agent.stop(session).await.unwrap();
+    assert_eq!(stored(data.path(), 1).attempts.len(), 3);
+    assert_eq!(stored(data.path(), 2).attempts.len(), 1);
+}
+
+#[tokio::test]
+async fn what_still_waits_at_the_end_is_told() {
+    let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, failing(9).await);
+    let mut config = retrying(&relay, data.path(), Some(&handler), 5);
+    config.policy.retry.as_mut().unwrap().backoff = Backoff { first: LIMIT, longest: LIMIT };
+    let mut agent = Agent::start(config);
+    let mut session = relay.session().await;
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, "bad"), false))).await;
+    assert!(tried(&mut agent).await.again_in_ms.is_some());
+    drop(agent.end.take());
+    let warned = agent.until("the warning", |n| match n {
+        Notice::Warning { message } => Some(message.clone()),
+        _ => None,
+    });
+    let warned = warned.await;
+    assert!(warned.starts_with("1 attempts that failed"), "{warned}");
+    drop(session);
+    patiently("the agent's end", agent.task).await.unwrap().unwrap();
+}
+
+async fn commanded(command: &str, limit: Duration) -> (Stored, Attempt) {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let mut agent = Agent::start(running(&relay, data.path(), None, command, limit));
+    let mut session = relay.session().await;
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, EVENT), false))).await;
+    session.taken(vec![1]).await;
+    tried(&mut agent).await;
+    agent.stop(session).await.unwrap();
+    let stored = stored(data.path(), 1);
+    let attempt = stored.attempts[0].clone();
+    (stored, attempt)
+}
+
+#[tokio::test]
+async fn a_command_is_given_the_delivery_and_its_end_is_recorded() {
+    let command = r#"echo "$HEALTHIE_TUNNEL_EVENT $HEALTHIE_TUNNEL_RESOURCE_TYPE:$HEALTHIE_TUNNEL_RESOURCE_ID $HEALTHIE_TUNNEL_ATTEMPT"
+echo "$HEALTHIE_TUNNEL_DELIVERY" >&2; cat"#;
+    let (stored, attempt) = commanded(command, LIMIT).await;
+    assert_eq!((AnswerClass::of(&attempt), attempt.status, &attempt.error), (AnswerClass::Success, None, &None));
+    assert!(attempt.target.starts_with("exec:echo "), "{}", attempt.target);
+    let printed = String::from_utf8(attempt.response_body.to_vec()).unwrap();
+    assert!(printed.contains("task.updated Task:7 1\n"), "{printed}");
+    assert!(printed.contains(&format!("{}\n", stored.delivery.id)), "{printed}");
+    // What `events show --json` prints, but for the attempt.
+    let json = &printed[printed.find('{').unwrap()..=printed.rfind('}').unwrap()];
+    let given: Stored = serde_json::from_str(json).unwrap();
+    assert_eq!(given, Stored { attempts: Vec::new(), ..stored });
+}
+
+#[tokio::test]
+async fn commands_that_end_badly() {
+    let (_, attempt) = commanded("echo why; exit 3", LIMIT).await;
+    let error = attempt.error.unwrap();
+    assert_eq!((error.kind, &*error.message), (ErrorKind::Exit, "the command ended with exit code 3"));
+    assert_eq!(attempt.response_body, "why\n");
+    let (_, attempt) = commanded("kill -9 $$", LIMIT).await;
+    assert_eq!(attempt.error.unwrap().message, "the command was ended by signal 9");
+    // It reads nothing of what it is given, and what it leaves behind keeps its output open.
+    let (_, attempt) = commanded("sleep 30 & exit 0", LIMIT).await;
+    assert!(attempt.error.is_none() && attempt.duration < Duration::from_secs(15), "{attempt:?}");
+    let (_, attempt) = commanded("yes | head -c 100000; echo; echo end", LIMIT).await;
+    assert_eq!((attempt.response_body.len(), attempt.response_truncated), (16 * 1024, true));
+    assert!(attempt.response_body.ends_with(b"\nend\n"));
+}
+
+#[tokio::test]
+async fn a_command_that_takes_too_long_is_killed_with_all_that_it_started() {
+    let seen = tempfile::tempdir().unwrap();
+    let pid = seen.path().join("pid");
+    let command = format!("sleep 100 & echo $! > {0}.new; mv {0}.new {0}; wait", pid.display());
+    let (_, attempt) = commanded(&command, Duration::from_secs(2)).await;
+    assert_eq!(attempt.error.unwrap().kind, ErrorKind::Timeout);
+    let child = std::fs::read_to_string(&pid).unwrap().trim().to_owned();
+    patiently("the end of what the command started", async {
+        // Gone, or a zombie that nobody has asked after yet.
+        while std::fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|s| !s.contains(") Z")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_that_a_sender_chooses_is_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let trap = folder.path().join("trap");
+    let evil = format!("$(touch {0}) `touch {0}`; touch {0} \u{0} '\" \n", trap.display());
+    let body = serde_json::json!({ "event_type": evil, "resource_id": evil, "resource_id_type": evil }).to_string();
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let command = r#"printf %s "$HEALTHIE_TUNNEL_EVENT""#;
+    let mut agent = Agent::start(running(&relay, data.path(), None, command, LIMIT));
+    let mut session = relay.session().await;
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, body), false))).await;
+    session.taken(vec![1]).await;
+    tried(&mut agent).await;
+    agent.stop(session).await.unwrap();
+    let attempt = &stored(data.path(), 1).attempts[0];
+    assert!(attempt.succeeded(), "{attempt:?}");
+    assert_eq!(attempt.response_body, evil.replace('\0', "\u{fffd}"));
+    assert!(!trap.exists());
+}
+
+#[tokio::test]
+async fn handler_and_command_both_get_it_and_the_one_that_failed_gets_it_again() {
+    let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, answering(OK).await);
+    let mark = data.path().join("mark");
+    let command = format!("test -e {0} || {{ touch {0}; exit 1; }}", mark.display());
+    let mut config = retrying(&relay, data.path(), Some(&handler), 3);
+    config.policy.exec = Some(Exec { command: command.into(), limit: LIMIT });
+    let mut agent = Agent::start(config);
+    let mut session = relay.session().await;
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, EVENT), false))).await;
+    session.taken(vec![1]).await;
+    for _ in 0..3 {
+        tried(&mut agent).await;
+    }
+    agent.stop(session).await.unwrap();
+    let attempts = stored(data.path(), 1).attempts;
+    let came: Vec<_> = attempts.iter().map(|a| (a.is_command(), a.succeeded())).collect();
+    assert_eq!(came, [(false, true), (true, false), (true, true)]);
+    assert_eq!(handler.seen.all().len(), 1);
+}
+
+#[tokio::test]
+async fn in_passthrough_the_sender_is_told_how_the_command_ended_and_nothing_of_what_it_printed() {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let command = r#"echo secret; test "$HEALTHIE_TUNNEL_EVENT" = task.updated"#;
+    let mut agent = Agent::start(running(&relay, data.path(), None, command, LIMIT));
+    let mut session = relay.session().await;
+    for (n, body, status) in [(1, EVENT, 200), (2, "{}", 500)] {
+        session.send(&ToAgent::Delivery(incoming(n, delivery(n as u8, body), true))).await;
+        let answer = session.answer().await.outcome.unwrap();
+        assert_eq!((answer.status, answer.body_len, answer.headers.0.len()), (status, 0, 0));
+        tried(&mut agent).await;
+    }
+    agent.stop(session).await.unwrap();
+    assert_eq!(stored(data.path(), 1).attempts[0].response_body, "secret\n");
+}
