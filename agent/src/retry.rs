@@ -192,6 +192,7 @@ mod tests {
             target: "http://localhost:3000/".into(),
             cause: Cause::Forward,
             resigned: false,
+            edited: false,
             status,
             error: error.map(|kind| AttemptError { kind, message: String::new() }),
             duration: S,

@@ -2,95 +2,17 @@
 
 mod support;
 
-use std::sync::Arc;
-
 use healthie_tunnel::control::{
     AgentFile, Control, CopyOf, Examine, Export, Exported, Filter, Followed, Follower, Local, Replay, Verify,
 };
-use healthie_tunnel::dial::{Peer, Trust};
-use healthie_tunnel::forward::HostHeader;
-use healthie_tunnel::listen::{self, ListenConfig};
 use healthie_tunnel::notice::Notice;
-use healthie_tunnel::policy::Policy;
 use healthie_tunnel::request_text::Written;
-use healthie_tunnel::settings::{RelayUrl, Token};
+use support::agent::{Agent, SECRET, local, stored, stored_with};
 use support::{Server, answering, patiently};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tunnel_archive::{Archive, Intake, Keep, Options};
-use tunnel_delivery::{
-    AnswerClass, Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Summary, Timestamp, Verdict,
-};
-use tunnel_protocol::Start;
-use tunnel_signature::{Profile, Reading, Request, Secret};
-
-const SECRET: &str = "whsec_test";
-
-/// An agent that never reaches its relay: the store and the interface are there all the same.
-struct Agent {
-    data: tempfile::TempDir,
-    end: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Agent {
-    async fn start(data: tempfile::TempDir) -> Agent {
-        Agent::keeping(data, Keep::default()).await.0
-    }
-
-    /// With everything that it tells after its first notice.
-    async fn keeping(data: tempfile::TempDir, keep: Keep) -> (Agent, UnboundedReceiver<Arc<Notice>>) {
-        let nobody = Server::closed().port;
-        let config = ListenConfig {
-            relay: RelayUrl(Peer { tls: false, host: "127.0.0.1".into(), port: nobody }),
-            token: Token::new("tok".into()).unwrap(),
-            tunnel: None,
-            device: None,
-            start: Start::Now,
-            data: data.path().to_owned(),
-            keep,
-            secrets: vec![Secret::new(SECRET).unwrap()],
-            policy: Policy::default(),
-            concurrency: 4,
-            host_header: HostHeader::Sent,
-            trust: Trust::default(),
-            inspector_port: 0,
-            last_attempts: std::time::Duration::ZERO,
-        };
-        let (end, ended) = oneshot::channel();
-        let (tx, mut told) = tokio::sync::mpsc::unbounded_channel();
-        let sink = move |n: Arc<Notice>| drop(tx.send(n));
-        let task = tokio::spawn(async {
-            listen::run(config, Arc::new(sink), async { drop(ended.await) }).await.unwrap();
-        });
-        // The first notice comes after the interface is there.
-        patiently("the agent's first notice", told.recv()).await.unwrap();
-        (Agent { data, end, task }, told)
-    }
-
-    fn file(&self) -> AgentFile {
-        AgentFile::read(self.data.path()).unwrap()
-    }
-
-    async fn stop(self) -> tempfile::TempDir {
-        drop(self.end);
-        patiently("the agent's end", self.task).await.unwrap();
-        self.data
-    }
-}
-
-fn local(data: &tempfile::TempDir, secrets: &[&str]) -> Local {
-    Local {
-        data: data.path().to_owned(),
-        secrets: secrets.iter().map(|s| Secret::new(*s).unwrap()).collect(),
-        policy: Policy::default(),
-        host_header: HostHeader::Sent,
-        trust: Trust::default(),
-    }
-}
+use tunnel_archive::Keep;
+use tunnel_delivery::{AnswerClass, SignatureStatus, Summary, Timestamp};
 
 async fn next(follower: &mut Follower) -> Box<Summary> {
     match follower.next().await {
@@ -99,60 +21,9 @@ async fn next(follower: &mut Follower) -> Box<Summary> {
     }
 }
 
-/// A data folder with signed deliveries in it.
-async fn stored(n: i64) -> tempfile::TempDir {
-    stored_with(n, "").await
-}
-
-/// The same, where the body of each has this text in it too.
-async fn stored_with(n: i64, more: &str) -> tempfile::TempDir {
-    let data = tempfile::tempdir().unwrap();
-    let dir = data.path().join("archive");
-    std::fs::create_dir_all(&dir).unwrap();
-    let archive = Archive::open(&dir, Options::default()).unwrap();
-    for i in 0..n {
-        let body = format!(
-            r#"{{"event_type":"appointment.created","resource_id":"{i}","resource_id_type":"Appointment","more":"{more}"}}"#
-        );
-        let request =
-            Request { method: "POST", target: "/hook", content_type: "application/json", body: body.as_bytes() };
-        let signed =
-            tunnel_signature::sign(Reading::plain(Profile::Guide), &Secret::new(SECRET).unwrap(), &request).unwrap();
-        let mut headers = Headers::default();
-        for (name, value) in signed.lines() {
-            headers.push(name, value.as_bytes().to_vec());
-        }
-        let at = Timestamp::from_micros(1_763_714_000_000_000 + i * 1_000_000);
-        let delivery = Delivery {
-            id: DeliveryId::first_at(at),
-            received_at: at,
-            tunnel: "team".parse().unwrap(),
-            source_ip: "127.0.0.1".parse().unwrap(),
-            environment: Environment::Unknown,
-            method: "POST".parse().unwrap(),
-            target: "/hook".parse().unwrap(),
-            prefix_len: 0,
-            http_version: HttpVersion::Http11,
-            headers,
-            body: body.clone().into(),
-            lost: Vec::new(),
-        };
-        let intake = Intake {
-            body_sha256: tunnel_signature::sha256(&delivery.body),
-            event: tunnel_catalogue::read(&delivery.body),
-            signature: Verdict::bare(SignatureStatus::NoSecret),
-            queued: false,
-            delivery: Arc::new(delivery),
-        };
-        archive.insert(intake).await.unwrap();
-    }
-    archive.close().await.unwrap();
-    data
-}
-
 async fn status_of(file: &AgentFile, head: &str) -> String {
     let mut s = TcpStream::connect(file.addr).await.unwrap();
-    let request = format!("POST /v1/status HTTP/1.1\r\n{head}Connection: close\r\nContent-Length: 2\r\n\r\n[]");
+    let request = format!("GET /v1/status HTTP/1.1\r\n{head}Connection: close\r\n\r\n");
     s.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     patiently("the answer", s.read_to_string(&mut answer)).await.unwrap();
@@ -305,8 +176,8 @@ async fn an_export_that_breaks_off_says_so() {
         let request = support::read_request(&mut s).await.unwrap();
         let line = r#"{"delivery":{"id":"019aa58b-ec50-7000-8000-000000000000","stored":{"any":"JSON"}}}"#;
         // The end of a line may come by itself, and the end of the answer in the middle of one.
-        let parts = match request.starts_with(b"POST /v1/hello ") {
-            true => vec![r#"{"pid":7,"software":"x"}"#, ""],
+        let parts = match request.starts_with(b"GET /v1/hello ") {
+            true => vec![r#"{"pid":7,"software":"x","api":1}"#, ""],
             false => vec![line, "\n", &line[..40]],
         };
         let chunks: Vec<String> = parts.iter().map(|part| format!("{:x}\r\n{part}\r\n", part.len())).collect();
@@ -375,5 +246,21 @@ async fn a_follower_hears_what_comes_and_finds_an_agent_that_comes_later() {
     let (line, replayed) = tokio::join!(patiently("the replayed one", next(&mut follower)), control.replay(&replay));
     assert_eq!(line.id, replayed.unwrap().id);
     assert_eq!(line.answer.status, Some(200));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_in_use_is_told_and_another_one_taken() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let (agent, first) = Agent::at(tempfile::tempdir().unwrap(), port).await;
+    match &*first {
+        Notice::Warning { message } => {
+            assert!(message.contains(&format!("port {port} is in use")), "{message}");
+            assert!(message.contains(&agent.file().addr.to_string()), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(status_of(&agent.file(), &support::api::good(&agent.file())).await, "200");
     agent.stop().await;
 }

@@ -1,41 +1,88 @@
-//! The local interface of a running agent: the operations of `control` over HTTP on loopback, for commands in other terminals.
+//! The local interface of a running agent: the operations of `control` as a REST API on loopback, for commands in other terminals and whatever
+//! else a developer lets at it. `openapi.json` describes it, and a test compares the two.
 //!
-//! Whoever asks must show the token from `agent.json` and name the interface by a loopback name; a request that a web page made (it has an
-//! Origin) is refused, so that neither DNS rebinding nor a cross-site request gets in.
+//! Owns paths, statuses and who is let in (`admit`); it does not own what is done. What another part of the program adds goes into [`paths`]
+//! and into the file.
+
+mod admit;
+mod deliveries;
+pub(crate) mod problem;
+mod question;
+mod rest;
+mod socket;
+pub(crate) mod sse;
+mod stream;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::Semaphore;
 
-use crate::control::{
-    ControlError, CopyOf, Examine, Export, Follow, Hello, Kind, Load, Operations, Replay, Status, Trigger, Verify,
-};
+use crate::control::Operations;
+use admit::Door;
+pub(crate) use deliveries::MOST_LINES;
+pub(crate) use rest::{AnswerBody, Forwarding};
 
-/// The longest question.
-const MOST_QUESTION: usize = 1024 * 1024;
-/// The longest one that has a request in it: its body is in base64.
-const MOST_REQUEST: usize = 2 * crate::request_text::MAX_TEXT;
-/// The longest delivery that is brought: a fixture's text, of which every byte may take two in JSON.
-const MOST_LOAD: usize = 2 * tunnel_fixture::limits::MAX_FILE as usize + MOST_QUESTION;
-/// The longest question that has a body in it.
-const MOST_EDITED: usize = 64 * 1024 * 1024;
+/// The version of this interface: it grows where what was there is gone or means something else.
+pub const VERSION: u32 = 1;
+
+/// What describes it: OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("../../openapi.json");
 
 struct Shared {
     ops: Arc<Operations>,
-    token: [u8; 32],
-    addr: SocketAddr,
+    door: Door,
+    seats: Arc<Semaphore>,
+}
+
+/// One method of one path, and what answers it.
+type Entry = (&'static str, &'static str, MethodRouter<Arc<Shared>>);
+
+fn entries() -> Vec<Entry> {
+    use {deliveries as d, rest as r, stream as s};
+    vec![
+        ("/v1/hello", "get", get(r::hello)),
+        ("/v1/openapi.json", "get", get(r::openapi)),
+        ("/v1/status", "get", get(r::status)),
+        ("/v1/totals", "get", get(r::totals)),
+        ("/v1/forwarding", "put", put(r::forwarding)),
+        ("/v1/answer", "put", put(r::answer)),
+        ("/v1/deliveries", "get", get(d::list)),
+        ("/v1/deliveries", "post", post(d::load)),
+        ("/v1/deliveries/{id}", "get", get(d::get)),
+        ("/v1/deliveries/{id}", "patch", patch(d::change)),
+        ("/v1/deliveries/{id}", "delete", delete(d::remove)),
+        ("/v1/deliveries/{id}/body", "get", get(d::body)),
+        ("/v1/deliveries/{id}/attempts", "get", get(d::attempts)),
+        ("/v1/deliveries/{id}/signature", "get", get(d::signature)),
+        ("/v1/deliveries/{id}/signature", "post", post(d::verify)),
+        ("/v1/deliveries/{id}/copy", "post", post(d::copy)),
+        ("/v1/deliveries/{id}/replays", "post", post(d::replay)),
+        ("/v1/deliveries/{id}/replays/dry-run", "post", post(d::aim)),
+        ("/v1/deliveries/{id}/edited-replays", "post", post(d::edited)),
+        ("/v1/groups", "get", get(d::groups)),
+        ("/v1/stats", "get", get(d::stats)),
+        ("/v1/removals", "post", post(d::removals)),
+        ("/v1/signatures", "post", post(r::examine)),
+        ("/v1/triggers", "post", post(r::trigger)),
+        ("/v1/events", "get", get(s::events)),
+        ("/v1/wait", "get", get(s::wait)),
+        ("/v1/store/check", "post", post(r::check)),
+        ("/v1/store/compact", "post", post(r::compact)),
+        ("/v1/store/export", "get", get(s::export)),
+    ]
+}
+
+/// Every path with a method that it has, in lower case. Whatever has `get` has HEAD too.
+pub fn paths() -> Vec<(&'static str, &'static str)> {
+    entries().into_iter().map(|(path, method, _)| (path, method)).collect()
 }
 
 /// Serves until `stop`.
@@ -48,191 +95,35 @@ pub async fn serve(
     ops: Arc<Operations>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let addr = listener.local_addr()?;
-    let shared = Arc::new(Shared { ops, token: tunnel_signature::sha256(token.as_bytes()), addr });
-    let router = Router::new()
-        .route("/v1/hello", post(hello))
-        .route("/v1/status", post(status))
-        .route("/v1/get", post(get))
-        .route("/v1/list", post(list))
-        .route("/v1/groups", post(groups))
-        .route("/v1/follow", post(follow))
-        .route("/v1/replay", post(replay))
-        .route("/v1/aim", post(aim))
-        .route("/v1/verify", post(verify))
-        .route("/v1/examine", post(examine).layer(DefaultBodyLimit::max(MOST_REQUEST)))
-        .route("/v1/copy", post(copy))
-        .route("/v1/trigger", post(trigger))
-        .route("/v1/load", post(load).layer(DefaultBodyLimit::max(MOST_LOAD)))
-        .route("/v1/check", post(check))
-        .route("/v1/compact", post(compact))
-        .route("/v1/export", post(export))
-        .route("/v1/page", post(page))
-        .route("/v1/totals", post(totals))
-        .route("/v1/mark", post(mark))
-        .route("/v1/remove", post(remove))
-        .route("/v1/stats", post(stats))
-        .route("/v1/pause", post(pause))
-        .route("/v1/answer", post(answer))
-        .route("/v1/edited", post(edited).layer(DefaultBodyLimit::max(MOST_EDITED)))
-        .layer(DefaultBodyLimit::max(MOST_QUESTION))
+    let door = Door::new(listener.local_addr()?, token);
+    let shared = Arc::new(Shared { ops, door, seats: Arc::new(Semaphore::new(stream::STREAMS)) });
+    let router = entries().into_iter().fold(Router::new(), |router, (path, _, method)| router.route(path, method));
+    let router = router
+        .fallback(rest::unknown)
+        .method_not_allowed_fallback(rest::other_method)
+        // `question` has limits of its own.
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
         .with_state(shared);
-    tokio::select! {
-        served = axum::serve(listener, router) => served,
-        // Open streams would hold a graceful end up for ever.
-        () = stop => Ok(()),
-    }
+    socket::serve(listener, router, stop).await
 }
 
 async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    match admitted(&shared, request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err((status, why)) => (status, Json(ControlError::new(Kind::Unreachable, why))).into_response(),
+    let (head, body) = request.into_parts();
+    let mut response = match shared.door.admit(&head) {
+        Ok(()) => next.run(Request::from_parts(head, body)).await,
+        Err(problem) => problem.into_response(),
+    };
+    let headers = response.headers_mut();
+    let lines: [(HeaderName, &str); 4] = [
+        // What is about patients is not for a cache, and nothing of it is a page, a script, or another page's image.
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    for (name, value) in lines {
+        headers.insert(name, HeaderValue::from_static(value));
     }
-}
-
-fn admitted(shared: &Shared, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
-    let port = shared.addr.port();
-    if ![format!("127.0.0.1:{port}"), format!("localhost:{port}"), shared.addr.to_string()].iter().any(|h| h == host) {
-        return Err((StatusCode::FORBIDDEN, "this interface is only for names of this machine"));
-    }
-    if headers.contains_key(header::ORIGIN) {
-        return Err((StatusCode::FORBIDDEN, "this interface is not for web pages"));
-    }
-    let shown =
-        headers.get(header::AUTHORIZATION).and_then(|h| h.to_str().ok()).and_then(|h| h.strip_prefix("Bearer "));
-    // Hashes are compared, so that the time it takes says nothing about the token.
-    match shown {
-        Some(shown) if tunnel_signature::sha256(shown.as_bytes()) == shared.token => Ok(()),
-        _ => Err((StatusCode::UNAUTHORIZED, "show the token that is in agent.json")),
-    }
-}
-
-impl IntoResponse for ControlError {
-    fn into_response(self) -> Response {
-        let status = match self.kind {
-            Kind::Negative => StatusCode::NOT_FOUND,
-            Kind::Usage => StatusCode::BAD_REQUEST,
-            Kind::Unreachable | Kind::Damaged => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        (status, Json(self)).into_response()
-    }
-}
-
-type Answer<T> = Result<Json<T>, ControlError>;
-
-fn question<T: DeserializeOwned>(body: &Bytes) -> Result<T, ControlError> {
-    serde_json::from_slice(body).map_err(|e| {
-        ControlError::new(Kind::Usage, format!("the running agent does not understand this question: {e}"))
-            .hint("the agent may be of another version than this program; start it again")
-    })
-}
-
-/// Touches nothing that could make it wait: whoever asks only wants to know who is there.
-async fn hello() -> Json<Hello> {
-    Json(Hello { pid: std::process::id(), software: crate::listen::SOFTWARE.to_owned() })
-}
-
-async fn status(State(shared): State<Arc<Shared>>) -> Answer<Status> {
-    Ok(Json(shared.ops.status().await?))
-}
-
-async fn get(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<tunnel_delivery::Stored> {
-    Ok(Json(shared.ops.show(&question::<String>(&body)?).await?))
-}
-
-async fn list(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Found> {
-    Ok(Json(shared.ops.list(&question(&body)?).await?))
-}
-
-async fn groups(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Grouped> {
-    Ok(Json(shared.ops.groups(&question(&body)?).await?))
-}
-
-async fn replay(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {
-    Ok(Json(shared.ops.replay(&question::<Replay>(&body)?).await?))
-}
-
-async fn aim(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Aimed> {
-    Ok(Json(shared.ops.aim(&question::<Replay>(&body)?).await?))
-}
-
-async fn verify(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Explained> {
-    Ok(Json(shared.ops.verify(&question::<Verify>(&body)?).await?))
-}
-
-async fn examine(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Explained> {
-    Ok(Json(shared.ops.examine(question::<Examine>(&body)?).await?))
-}
-
-async fn copy(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Copied> {
-    Ok(Json(shared.ops.copy(&question::<CopyOf>(&body)?).await?))
-}
-
-async fn trigger(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Triggered> {
-    Ok(Json(shared.ops.trigger(&question::<Trigger>(&body)?).await?))
-}
-
-async fn load(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Loaded> {
-    Ok(Json(shared.ops.load(question::<Load>(&body)?).await?))
-}
-
-async fn check(State(shared): State<Arc<Shared>>) -> Answer<crate::control::Checked> {
-    Ok(Json(shared.ops.check().await?))
-}
-
-async fn compact(State(shared): State<Arc<Shared>>) -> Answer<crate::control::Shrunk> {
-    Ok(Json(shared.ops.compact().await?))
-}
-
-async fn export(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {
-    Ok(lines(shared.ops.export(question::<Export>(&body)?)))
-}
-
-async fn page(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::PageFound> {
-    Ok(Json(shared.ops.page(&question(&body)?).await?))
-}
-
-async fn totals(State(shared): State<Arc<Shared>>) -> Json<crate::control::Totals> {
-    Json(shared.ops.totals())
-}
-
-async fn mark(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<()> {
-    Ok(Json(shared.ops.mark(&question(&body)?).await?))
-}
-
-async fn remove(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::RemoveDone> {
-    Ok(Json(shared.ops.remove(&question(&body)?).await?))
-}
-
-async fn stats(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::stats::Stats> {
-    Ok(Json(shared.ops.stats(&question(&body)?).await?))
-}
-
-async fn edited(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<crate::control::Replayed> {
-    Ok(Json(shared.ops.edited(&question(&body)?).await?))
-}
-
-async fn pause(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<bool> {
-    Ok(Json(shared.ops.pause(question(&body)?)?))
-}
-
-async fn answer(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer<()> {
-    let mode = question::<String>(&body)?.parse().map_err(|e: String| ControlError::new(Kind::Usage, e))?;
-    Ok(Json(shared.ops.answer(mode).await?))
-}
-
-async fn follow(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Response, ControlError> {
-    Ok(lines(shared.ops.follow(question::<Follow>(&body)?)))
-}
-
-/// JSON lines as they come; whoever makes them ends when nobody takes them any more.
-fn lines<T: Serialize + Send + 'static>(lines: mpsc::Receiver<T>) -> Response {
-    let stream = futures_util::stream::unfold(lines, |mut lines| async move {
-        let line = lines.recv().await?;
-        Some((serde_json::to_string(&line).map(|json| json + "\n"), lines))
-    });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
+    response
 }

@@ -104,7 +104,7 @@ pub(crate) struct Args {
     /// How it reports: tui, log or json [default: tui on a terminal, else log]
     #[arg(long, value_name = "FORM")]
     ui: Option<String>,
-    /// The port of the local interface on 127.0.0.1 [default: any]
+    /// The port of the local interface on 127.0.0.1; another one where it is in use [default: any]
     #[arg(long, value_name = "PORT")]
     inspector_port: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 unreachable.
 
 mod answer;
+mod api;
 mod arguments;
 mod check;
 mod config;
@@ -66,6 +67,7 @@ enum Command {
     #[command(subcommand)]
     Fixtures(fixtures::Command),
     Status(status::Args),
+    Api(api::Args),
     Pause(pause::Args),
     Resume(resume::Args),
     Answer(answer::Args),
@@ -164,6 +166,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Diff(args) => diff::run(args, context).await,
         Command::Fixtures(command) => fixtures::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
+        Command::Api(args) => api::run(args, context).await,
         Command::Pause(args) => pause::run(args, context).await,
         Command::Resume(args) => resume::run(args, context).await,
         Command::Answer(args) => answer::run(args, context).await,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tunnel_delivery::{Attempt, Cause, Delivery, Headers, Stored};
 use tunnel_signature::{Profile, Reading, Request};
 
+use super::remote::delivery;
 use super::{Control, ControlError, Kind, Operations, Replayed};
 use crate::forward::{How, Outgoing, TargetUrl, attempt};
 use crate::hand::Try;
@@ -131,7 +132,14 @@ impl Control {
     pub async fn edited(&self, edited: &Edited) -> Result<Replayed, ControlError> {
         match self {
             Control::Local(ops) => ops.edited(edited).await,
-            Control::Remote(agent) => agent.ask("edited", edited).await,
+            Control::Remote(agent) => {
+                let Edited { id, to, method, target, headers, body, sign, allow_production } = edited;
+                let body = serde_json::json!({
+                    "to": to, "method": method, "target": target, "headers": headers, "body": { "base64": body }, "sign": sign,
+                    "allow_production": allow_production,
+                });
+                agent.post(&delivery(id, "/edited-replays"), &body).await
+            }
         }
     }
 }

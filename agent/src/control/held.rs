@@ -28,6 +28,11 @@ impl std::fmt::Debug for AgentFile {
 }
 
 impl AgentFile {
+    /// Where the file is in that data folder.
+    pub fn path(data: &Path) -> PathBuf {
+        data.join(NAME)
+    }
+
     /// The file in that data folder. It may be left over from an agent that was killed.
     pub fn read(data: &Path) -> Option<AgentFile> {
         let file = fs::read(data.join(NAME)).ok()?;

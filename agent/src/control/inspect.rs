@@ -122,7 +122,7 @@ impl Control {
     pub async fn page(&self, ask: &PageAsk) -> Result<PageFound, ControlError> {
         match self {
             Control::Local(ops) => ops.page(ask).await,
-            Control::Remote(agent) => agent.ask("page", ask).await,
+            Control::Remote(agent) => agent.page(ask, WITHIN).await,
         }
     }
 
@@ -133,7 +133,7 @@ impl Control {
     pub async fn totals(&self) -> Result<Totals, ControlError> {
         match self {
             Control::Local(ops) => Ok(ops.totals()),
-            Control::Remote(agent) => agent.ask("totals", &()).await,
+            Control::Remote(agent) => agent.get("/v1/totals", &[]).await,
         }
     }
 
@@ -144,7 +144,7 @@ impl Control {
     pub async fn mark(&self, marking: &Marking) -> Result<(), ControlError> {
         match self {
             Control::Local(ops) => ops.mark(marking).await,
-            Control::Remote(agent) => agent.ask("mark", marking).await,
+            Control::Remote(agent) => agent.mark(marking).await,
         }
     }
 }

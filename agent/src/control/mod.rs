@@ -31,6 +31,8 @@ use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Options};
 use tunnel_delivery::Stored;
 
+use remote::{but_id, delivery};
+
 pub use edited::Edited;
 pub use export::{Export, Exported};
 pub use filter::{Filter, Found};
@@ -199,7 +201,7 @@ impl Control {
     pub async fn get(&self, id: &str) -> Result<Stored, ControlError> {
         match self {
             Control::Local(ops) => ops.show(id).await,
-            Control::Remote(agent) => agent.ask("get", &id).await,
+            Control::Remote(agent) => agent.get(&delivery(id, ""), &[]).await,
         }
     }
 
@@ -210,7 +212,7 @@ impl Control {
     pub async fn list(&self, filter: &Filter) -> Result<Found, ControlError> {
         match self {
             Control::Local(ops) => ops.list(filter).await,
-            Control::Remote(agent) => agent.ask("list", filter).await,
+            Control::Remote(agent) => agent.list(filter).await,
         }
     }
 
@@ -221,7 +223,7 @@ impl Control {
     pub async fn groups(&self, filter: &Filter) -> Result<Grouped, ControlError> {
         match self {
             Control::Local(ops) => ops.groups(filter).await,
-            Control::Remote(agent) => agent.ask("groups", filter).await,
+            Control::Remote(agent) => agent.groups(filter).await,
         }
     }
 
@@ -232,7 +234,7 @@ impl Control {
     pub async fn replay(&self, replay: &Replay) -> Result<Replayed, ControlError> {
         match self {
             Control::Local(ops) => ops.replay(replay).await,
-            Control::Remote(agent) => agent.ask("replay", replay).await,
+            Control::Remote(agent) => agent.post(&delivery(&replay.id, "/replays"), &but_id(replay)?).await,
         }
     }
 
@@ -243,7 +245,7 @@ impl Control {
     pub async fn aim(&self, replay: &Replay) -> Result<Aimed, ControlError> {
         match self {
             Control::Local(ops) => ops.aim(replay).await,
-            Control::Remote(agent) => agent.ask("aim", replay).await,
+            Control::Remote(agent) => agent.post(&delivery(&replay.id, "/replays/dry-run"), &but_id(replay)?).await,
         }
     }
 
@@ -254,7 +256,7 @@ impl Control {
     pub async fn verify(&self, verify: &Verify) -> Result<Explained, ControlError> {
         match self {
             Control::Local(ops) => ops.verify(verify).await,
-            Control::Remote(agent) => agent.ask("verify", verify).await,
+            Control::Remote(agent) => agent.post(&delivery(&verify.id, "/signature"), &but_id(verify)?).await,
         }
     }
 
@@ -265,7 +267,7 @@ impl Control {
     pub async fn examine(&self, asked: Examine) -> Result<Explained, ControlError> {
         match self {
             Control::Local(ops) => ops.examine(asked).await,
-            Control::Remote(agent) => agent.ask("examine", &asked).await,
+            Control::Remote(agent) => agent.post("/v1/signatures", &asked).await,
         }
     }
 
@@ -276,7 +278,7 @@ impl Control {
     pub async fn copy(&self, copy: &CopyOf) -> Result<Copied, ControlError> {
         match self {
             Control::Local(ops) => ops.copy(copy).await,
-            Control::Remote(agent) => agent.ask("copy", copy).await,
+            Control::Remote(agent) => agent.post(&delivery(&copy.id, "/copy"), &but_id(copy)?).await,
         }
     }
 
@@ -287,7 +289,7 @@ impl Control {
     pub async fn load(&self, load: Load) -> Result<Loaded, ControlError> {
         match self {
             Control::Local(ops) => ops.load(load).await,
-            Control::Remote(agent) => agent.ask("load", &load).await,
+            Control::Remote(agent) => agent.post("/v1/deliveries", &load).await,
         }
     }
 
@@ -298,7 +300,7 @@ impl Control {
     pub async fn trigger(&self, trigger: &Trigger) -> Result<Triggered, ControlError> {
         match self {
             Control::Local(ops) => ops.trigger(trigger).await,
-            Control::Remote(agent) => agent.ask("trigger", trigger).await,
+            Control::Remote(agent) => agent.post("/v1/triggers", trigger).await,
         }
     }
 
@@ -309,7 +311,7 @@ impl Control {
     pub async fn status(&self) -> Result<Status, ControlError> {
         match self {
             Control::Local(ops) => ops.status().await,
-            Control::Remote(agent) => agent.ask("status", &()).await,
+            Control::Remote(agent) => agent.get("/v1/status", &[]).await,
         }
     }
 

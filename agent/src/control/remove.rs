@@ -149,7 +149,7 @@ impl Control {
         }
         match self {
             Control::Local(ops) => ops.remove(remove).await,
-            Control::Remote(agent) => agent.ask("remove", remove).await,
+            Control::Remote(agent) => agent.remove(remove).await,
         }
     }
 }

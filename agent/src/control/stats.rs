@@ -62,7 +62,7 @@ impl Control {
     pub async fn stats(&self, ask: &StatsAsk) -> Result<Stats, ControlError> {
         match self {
             Control::Local(ops) => ops.stats(ask).await,
-            Control::Remote(agent) => agent.ask("stats", ask).await,
+            Control::Remote(agent) => agent.stats(ask).await,
         }
     }
 }

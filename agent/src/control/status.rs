@@ -21,6 +21,8 @@ pub struct Hello {
     pub pid: u32,
     /// Program and version.
     pub software: String,
+    /// The version of the interface.
+    pub api: u32,
 }
 
 /// Everything at one moment.

@@ -65,7 +65,7 @@ impl Control {
     pub async fn pause(&self, paused: bool) -> Result<bool, ControlError> {
         match self {
             Control::Local(ops) => ops.pause(paused),
-            Control::Remote(agent) => agent.ask("pause", &paused).await,
+            Control::Remote(agent) => agent.pause(paused).await,
         }
     }
 
@@ -76,7 +76,7 @@ impl Control {
     pub async fn answer(&self, mode: AnswerMode) -> Result<(), ControlError> {
         match self {
             Control::Local(ops) => ops.answer(mode).await,
-            Control::Remote(agent) => agent.ask("answer", &mode.as_str()).await,
+            Control::Remote(agent) => agent.answer_mode(mode).await,
         }
     }
 }

@@ -176,7 +176,7 @@ impl Local {
     /// There is no store, or it cannot be looked at.
     pub async fn check(&self, told: Watch) -> Result<Checked, ControlError> {
         if let Some(agent) = self.agent().await {
-            return agent.ask("check", &()).await;
+            return agent.post("/v1/store/check", &()).await;
         }
         let report = self.closed(told, |dir, told| tunnel_archive::check(dir, told)).await?;
         Ok(report.into())
@@ -188,7 +188,7 @@ impl Local {
     /// There is no store, it is damaged, or there is no room for the copy that it takes.
     pub async fn compact(&self) -> Result<Shrunk, ControlError> {
         match self.connect().await? {
-            Control::Remote(agent) => agent.ask("compact", &()).await,
+            Control::Remote(agent) => agent.post("/v1/store/compact", &()).await,
             Control::Local(ops) => {
                 let done = ops.compact().await;
                 Control::Local(ops).close().await;

@@ -137,11 +137,13 @@ async fn start(
         Some(device) => device,
         None => device_name(&data).map_err(io(format!("keep a device name in {}", data.display())))?,
     };
-    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, config.inspector_port));
-    let listener = TcpListener::bind(local).await.map_err(io(format!("listen on {local}")))?;
-    let addr = listener.local_addr().map_err(io("listen"))?;
+    let (listener, addr, elsewhere) = interface(config.inspector_port).await?;
     let file = AgentFile { addr, token: random_token()?, pid: std::process::id() };
     let claim = Claim::write(&data, &file).map_err(io(format!("write to {}", data.display())))?;
+
+    if let Some(message) = elsewhere {
+        announcer.tell(Notice::Warning { message });
+    }
 
     let works = Works::new(Parts {
         connecting: Connecting {
@@ -212,6 +214,26 @@ async fn start(
         Err(DriveError::Refused(why)) => Err(ListenError::Refused(why)),
         Err(DriveError::Archive(e)) => Err(ListenError::Archive(e)),
     }
+}
+
+/// Where the local interface listens, and what is to be said if that is not the port that was asked for: nothing else of the agent needs that
+/// one, and commands find it by its file.
+async fn interface(port: u16) -> Result<(TcpListener, SocketAddr, Option<String>), ListenError> {
+    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let (bound, in_use) = match TcpListener::bind(wanted).await {
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && port != 0 => {
+            (TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await, true)
+        }
+        bound => (bound, false),
+    };
+    let listener = bound.map_err(io(format!("listen on {wanted}")))?;
+    let addr = listener.local_addr().map_err(io("listen"))?;
+    let said = in_use.then(|| {
+        format!(
+            "port {port} is in use by another program; the local interface is at http://{addr} instead (--inspector-port chooses another)"
+        )
+    });
+    Ok((listener, addr, said))
 }
 
 fn clock() -> Timestamp {

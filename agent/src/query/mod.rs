@@ -11,6 +11,7 @@ mod fits;
 mod read;
 mod saved;
 mod words;
+mod write;
 
 use std::ops::Range;
 

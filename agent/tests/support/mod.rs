@@ -2,7 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod agent;
+pub mod api;
 pub mod played;
+pub mod schema;
 pub mod stored;
 pub mod terminal;
 

@@ -144,7 +144,7 @@ impl Bench {
             paused: self.m.standing.paused,
             public_urls: vec!["https://relay.example.com/t/team".into()],
             connection: Some(connection),
-            waiting: Waiting { at_relay: Some(2), to_forward: 7, to_forward_more: false },
+            waiting: Waiting { at_relay: Some(2), to_forward: 7, to_forward_more: false, to_retry: 0 },
             archive: Figures {
                 deliveries: self.all.len() as u64,
                 attempts: 7,

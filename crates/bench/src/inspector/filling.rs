@@ -195,6 +195,7 @@ impl Facts {
             target: "http://127.0.0.1:3000/webhooks/healthie".to_owned(),
             cause: Cause::Forward,
             resigned: false,
+            edited: false,
             status: Some(status),
             error: None,
             duration: Duration::from_micros(self.random % 50_000),
