@@ -56,6 +56,7 @@ pub(crate) struct Pace {
 }
 
 /// What is to be done.
+#[expect(clippy::large_enum_variant, reason = "one at a time is on its way, and most are the large one")]
 enum Due {
     /// A delivery that came.
     Job(Job),

@@ -117,12 +117,10 @@ impl Group {
             let waiting = async {
                 let wait = self.child.wait();
                 tokio::pin!(wait);
-                loop {
-                    tokio::select! {
-                        biased;
-                        ended = &mut wait => return (ended, false),
-                        () = &mut read => return ((&mut wait).await, true),
-                    }
+                tokio::select! {
+                    biased;
+                    ended = &mut wait => (ended, false),
+                    () = &mut read => ((&mut wait).await, true),
                 }
             };
             let (ended, all_read) = tokio::select! {
