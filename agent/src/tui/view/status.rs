@@ -38,7 +38,12 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
         } else {
             second.extend(paused(m));
             second.extend(target(s));
-            second.extend(figures);
+            // A figure that is cut off would be another figure.
+            let mut used: usize = second.iter().map(Run::columns).sum();
+            second.extend(figures.into_iter().take_while(|run| {
+                used += run.columns();
+                used <= usize::from(area.width)
+            }));
         }
         put(buffer, area.x, area.y + 1, area.width, &second, m.theme, Style::new());
     } else {
@@ -135,8 +140,8 @@ fn figures(s: &Standing) -> Vec<Run> {
         }
     }
     if let Some(totals) = s.totals {
-        let text = format!(" {} stored, {}", count(totals.deliveries), size(totals.disk_bytes));
-        out.push(Run::new(Tone::Dim, &text));
+        out.push(Run::new(Tone::Dim, &format!(" {} stored", count(totals.deliveries))));
+        out.push(Run::new(Tone::Dim, &format!(", {}", size(totals.disk_bytes))));
     }
     out
 }
