@@ -44,11 +44,26 @@ pub(crate) fn read(data: &Path) -> Result<Saved, String> {
     }
 }
 
+/// Saves a filter in the file, or removes the one of that name; what another inspector saved there meanwhile stays.
+///
+/// # Errors
+/// A sentence that names the file and why it could not be read or written, or why the filter cannot be saved.
+pub(crate) fn change(data: &Path, name: &str, query: Option<&str>) -> Result<(), String> {
+    let mut all = read(data)?;
+    match query {
+        Some(query) => all.insert(name, query)?,
+        None => {
+            all.remove(name);
+        }
+    }
+    write(data, &all)
+}
+
 /// Writes them whole or not at all, readable by their user only: a filter may name a patient.
 ///
 /// # Errors
 /// A sentence that names the file and why it could not be written.
-pub(crate) fn write(data: &Path, saved: &Saved) -> Result<(), String> {
+fn write(data: &Path, saved: &Saved) -> Result<(), String> {
     let path = path(data);
     let failed = |e: std::io::Error| format!("{} cannot be written: {e}", path.display());
     // A temporary file is its user's only.
@@ -75,6 +90,12 @@ mod tests {
             use std::os::unix::fs::PermissionsExt as _;
             assert_eq!(std::fs::metadata(path(data.path())).unwrap().permissions().mode() & 0o777, 0o600);
         }
+        // Another inspector has one of its own meanwhile.
+        change(data.path(), "slow", Some("status:error")).unwrap();
+        change(data.path(), "failing", None).unwrap();
+        change(data.path(), "mine", Some("is:pinned")).unwrap();
+        let names: Vec<String> = read(data.path()).unwrap().iter().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(names, ["mine", "slow"]);
         std::fs::write(path(data.path()), "failing = [").unwrap();
         assert!(read(data.path()).unwrap_err().contains("filters.toml"));
     }

@@ -124,5 +124,6 @@ pub(super) fn setup(settings: &Settings, colour: bool, filter: &str) -> Result<S
         filter: filter.to_owned(),
         editor: environment.get("VISUAL").or_else(|| environment.get("EDITOR")).unwrap_or("vi").to_owned(),
         folder: settings.data()?,
+        notes: Vec::new(),
     })
 }

@@ -160,6 +160,10 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         inspector_port: settings.value("inspector_port")?.unwrap_or(0),
         last_attempts: LAST_ATTEMPTS,
     };
+    if form == Form::Tui {
+        // The inspector covers what is printed before it opens.
+        context.out.hold_messages();
+    }
     if config.policy.routes.is_empty() && config.policy.exec.is_none() && !config.policy.no_forward {
         context.out.message("no target is given: deliveries are stored and verified, and forwarded nowhere");
     }
@@ -179,7 +183,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         policy.events.iter().cloned().chain(policy.routes.routes.iter().map(|r| r.pattern.clone())).collect();
     unknown::note(&patterns, None, &mut context.out).await?;
     if form == Form::Tui {
-        return inspected(config, inspect::setup(&settings, context.out.style.colour, "")?).await;
+        let notes = context.out.held_messages();
+        let setup = inspect::setup(&settings, context.out.style.colour, "")?;
+        return inspected(config, Setup { notes, ..setup }).await;
     }
     let ui = Ui::start(form, context.out.style)?;
     let ended = listen(config, Arc::new(ui.sink()), signals::end()).await;

@@ -18,6 +18,8 @@ pub struct Output {
     pub(crate) style: Style,
     /// Characters in a line of the terminal; `None` where stdout is none.
     pub(crate) width: Option<usize>,
+    /// Messages that wait for a screen that is to cover the terminal; `None` where they are printed.
+    held: Option<Vec<String>>,
 }
 
 impl Output {
@@ -28,6 +30,7 @@ impl Output {
             stdout: BufWriter::new(io::stdout()),
             style: Style { colour: terminal && !environment.no_color() },
             width: terminal.then(|| width().unwrap_or(100)),
+            held: None,
         }
     }
 
@@ -82,8 +85,22 @@ impl Output {
 
     /// A message to stderr.
     pub fn message(&mut self, text: &str) {
+        if let Some(held) = &mut self.held {
+            held.push(text.to_owned());
+            return;
+        }
         // Nobody is left to tell if stderr is closed.
         let _ = writeln!(io::stderr(), "{}", SafeText::block(text));
+    }
+
+    /// From now on messages are kept, for a screen that would cover them.
+    pub(crate) fn hold_messages(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// What was kept; from now on messages are printed again.
+    pub(crate) fn held_messages(&mut self) -> Vec<String> {
+        self.held.take().unwrap_or_default()
     }
 
     /// A question to stderr, on whose line the answer is typed.

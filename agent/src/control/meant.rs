@@ -39,6 +39,7 @@ impl Meant {
             resource_id: filter.resource_id.clone().or(of_query.resource_id),
             signature: if filter.signature.is_empty() { of_query.signature } else { filter.signature.clone() },
             status: if filter.status.is_empty() { of_query.status } else { filter.status.clone() },
+            environment: if filter.environment.is_empty() { of_query.environment } else { filter.environment.clone() },
             since: filter.since.max(of_query.since),
             until: [filter.until, of_query.until].into_iter().flatten().min(),
             tunnel: filter.tunnel.clone().or(of_query.tunnel),

@@ -140,7 +140,7 @@ actions! {
     Action::ReplayTo, "replay-to", "R", "", "send it to another target";
     Action::EditAndReplay, "edit", "e", "edit", "change a copy in $EDITOR and send that";
     Action::ReplayAll, "replay-all", "A", "", "send all that match the filter again";
-    Action::Trigger, "trigger", "t", "trigger", "send a synthetic event";
+    Action::Trigger, "trigger", "t", "trigger", "send a synthetic event; a word that begins with / is the path that it is sent to";
     Action::Pin, "pin", "p", "", "pin or unpin";
     Action::Note, "note", "m", "", "write a note";
     Action::Copy, "copy", "y", "copy", "copy as curl, JSON, fixture, GraphQL query, body, answer, URL or id";

@@ -16,7 +16,6 @@ use super::window::Ask;
 use crate::control::{ControlError, Edited, Explained, Marking, PageFound, Replayed, Status, Triggered};
 use crate::forward::TargetUrl;
 use crate::notice::Notice;
-use crate::query::Saved;
 use crate::replay::Summary;
 
 /// Something happened.
@@ -145,10 +144,10 @@ pub(crate) enum Effect {
     Save(PathBuf, Bytes),
     /// Make a fixture.
     Fixture(Arc<Stored>, Scrub, FixtureTo),
-    /// Write the saved filters to their file.
-    SaveFilters(Saved),
-    /// Send a synthetic event.
-    Trigger(String),
+    /// Save a filter under a name in the file of filters, or remove the one of that name from it.
+    SaveFilter(String, Option<String>),
+    /// Send a synthetic event to a path.
+    Trigger(String, String),
     /// Stop the process until it is told to go on.
     Suspend,
     /// Draw everything anew.

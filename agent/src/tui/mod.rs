@@ -81,6 +81,8 @@ pub(crate) struct Setup {
     pub(crate) editor: String,
     /// A folder that only the user can read.
     pub(crate) folder: PathBuf,
+    /// What the user is told to begin with.
+    pub(crate) notes: Vec<String>,
 }
 
 /// An open inspector.
@@ -129,9 +131,10 @@ impl Tui {
             editor: setup.editor.clone(),
             folder: setup.folder.clone(),
         };
+        let data = setup.folder.clone();
         tokio::spawn(async move {
             if let Ok(control) = controlled.await {
-                perform::run(control, wanted, tell).await;
+                perform::run(control, data, wanted, tell).await;
             }
         });
         #[cfg(unix)]
@@ -145,6 +148,7 @@ impl Tui {
             (m.standing.target, m.standing.tunnel, m.standing.urls) = (setup.target, setup.tunnel, setup.urls);
             (m.saved, m.own_filters, m.clipboard) = (setup.saved, setup.own_filters, setup.clipboard);
             m.begin_with(&setup.filter);
+            setup.notes.into_iter().for_each(|note| m.warn(note));
             screen::run(m, ends)
         })?;
         let tui = Tui { thread, end, notices, left_out, control: Some(control) };

@@ -64,6 +64,8 @@ pub(crate) struct Model {
     pub(crate) clipboard: Option<Vec<String>>,
     /// Where files are saved unless the user says otherwise.
     pub(crate) folder: String,
+    /// The path that a synthetic event was sent to last.
+    pub(crate) path: Option<String>,
 }
 
 /// The pane that has the keys.
@@ -269,6 +271,7 @@ impl Model {
             asked: false,
             clipboard: None,
             folder: "fixtures".to_owned(),
+            path: None,
         };
         model.fit();
         model
@@ -288,6 +291,21 @@ impl Model {
     /// Tells the user something that stays until it is dismissed.
     pub(crate) fn complain(&mut self, text: impl Into<String>) {
         self.told = Some(Told { tone: Tone::Bad, text: text.into(), ticks: None });
+    }
+
+    /// Tells the user something that nobody asked about, without covering what stands there and was not dismissed.
+    pub(crate) fn warn(&mut self, text: impl Into<String>) {
+        /// More lines than these nobody reads.
+        const LINES: usize = 6;
+        let text = text.into();
+        match &mut self.told {
+            Some(told) if told.ticks.is_none() => {
+                if !told.text.contains(&text) && told.text.lines().count() < LINES {
+                    told.text = format!("{}\n{text}", told.text);
+                }
+            }
+            _ => self.complain(text),
+        }
     }
 
     /// Tells the user something that goes by itself.

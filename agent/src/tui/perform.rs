@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,23 +15,46 @@ use tunnel_fixture::{NotJson, Overwrite, Phi, Set, lint_set};
 use super::doc::Doc;
 use super::message::{Again, Batch, Effect, FixtureTo, Message, Scrub};
 use super::replaying::Replaying;
-use crate::control::{Control, ControlError, Replay, Trigger, Verify};
+use crate::control::{Control, ControlError, Kind, Remote, Replay, Trigger, Verify};
 use crate::fixtures;
 use crate::replay::{self, Copy, Plan, Selection, Summary, Told};
 
 /// How often a replay of many says how far it is.
 const PROGRESS: Duration = Duration::from_millis(100);
 
-/// Performs effects until there are no more.
-pub(crate) async fn run(control: Arc<Control>, mut effects: mpsc::Receiver<Effect>, tell: mpsc::Sender<Message>) {
+/// Performs effects until there are no more. An agent in another process that went away is looked for anew by its `data` folder, so that an
+/// inspector stays open while the agent is started again.
+pub(crate) async fn run(
+    control: Arc<Control>,
+    data: PathBuf,
+    mut effects: mpsc::Receiver<Effect>,
+    tell: mpsc::Sender<Message>,
+) {
+    let current = Arc::new(Mutex::new(control));
     let mut page: Option<JoinHandle<()>> = None;
     let mut batch: Option<Arc<Notify>> = None;
     if tell.send(Message::Ready).await.is_err() {
         return;
     }
     while let Some(effect) = effects.recv().await {
-        let (control, tell) = (Arc::clone(&control), tell.clone());
+        let control = Arc::clone(&current.lock().unwrap_or_else(PoisonError::into_inner));
+        let tell = tell.clone();
         match effect {
+            Effect::Status => {
+                let (current, data) = (Arc::clone(&current), data.clone());
+                tokio::spawn(async move {
+                    let mut status = control.status().await;
+                    if let (Control::Remote(_), Err(e)) = (&*control, &status)
+                        && e.kind == Kind::Unreachable
+                        && let Some(agent) = Remote::find(&data).await
+                    {
+                        let control = Arc::new(Control::Remote(agent));
+                        *current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&control);
+                        status = control.status().await;
+                    }
+                    drop(tell.send(Message::Status(status.map(Box::new))).await);
+                });
+            }
             Effect::StopReplay => {
                 if let Some(stop) = &batch {
                     stop.notify_one();
@@ -77,7 +100,6 @@ async fn one(control: &Control, effect: Effect) -> Option<Message> {
             let verify = Verify { id: id.to_string(), ..Verify::default() };
             Message::Explained(id, control.verify(&verify).await.map(Box::new))
         }
-        Effect::Status => Message::Status(control.status().await.map(Box::new)),
         Effect::Replay(id, again) => {
             let Again { to, allow_production } = again;
             let replay = Replay { id: id.to_string(), to, allow_production, ..Replay::default() };
@@ -101,14 +123,14 @@ async fn one(control: &Control, effect: Effect) -> Option<Message> {
             });
             made.await.unwrap_or_else(|e| Message::Warned(e.to_string()))
         }
-        Effect::Trigger(event) => {
+        Effect::Trigger(event, path) => {
             let trigger = Trigger {
                 event,
                 reading: "guide".into(),
                 set: Vec::new(),
                 direct: None,
                 url: None,
-                path: "/".into(),
+                path,
                 secrets: Vec::new(),
                 seed: getrandom::u64().unwrap_or(0),
                 payload: None,
@@ -119,11 +141,12 @@ async fn one(control: &Control, effect: Effect) -> Option<Message> {
         }
         // These are the runner's own, or handled above.
         Effect::Page(_)
+        | Effect::Status
         | Effect::ReplayAll(..)
         | Effect::StopReplay
         | Effect::Edit(..)
         | Effect::Copy(_)
-        | Effect::SaveFilters(_)
+        | Effect::SaveFilter(..)
         | Effect::Suspend
         | Effect::Redraw
         | Effect::Quit => return None,

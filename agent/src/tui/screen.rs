@@ -188,8 +188,8 @@ impl Running {
                 }
                 After::GoOn
             }
-            Effect::SaveFilters(saved) => {
-                let done = crate::saved_filters::write(&self.ends.folder, &saved);
+            Effect::SaveFilter(name, query) => {
+                let done = crate::saved_filters::change(&self.ends.folder, &name, query.as_deref());
                 more.extend(update(&mut self.model, Message::FiltersSaved(done)));
                 After::GoOn
             }

@@ -7,7 +7,7 @@ use super::super::keys::{Action, KeyMap};
 use super::super::model::Marked;
 use super::super::text::{Row, Run, Tone, row, wrap};
 use super::paragraph;
-use crate::compare::{Mark, Side, hunks};
+use crate::compare::{Mark, Side, difference, hunks};
 use crate::request_text::Written;
 
 pub(super) fn rows(s: &Stored, marked: Option<&Marked>, attempt: usize, keys: &KeyMap, width: usize) -> Vec<Row> {
@@ -55,25 +55,35 @@ pub(super) fn rows(s: &Stored, marked: Option<&Marked>, attempt: usize, keys: &K
     out
 }
 
-fn request(s: &Stored) -> String {
-    Side::request(&Written::of(&s.delivery)).text()
+fn request(s: &Stored) -> Side {
+    Side::request(&Written::of(&s.delivery))
 }
 
-fn answer(a: &Attempt) -> String {
-    Side::answer(a).text()
+fn answer(a: &Attempt) -> Side {
+    Side::answer(a)
 }
 
-fn compared(old_name: &str, old: &str, new_name: &str, new: &str, width: usize) -> Vec<Row> {
+fn compared(old_name: &str, old: &Side, new_name: &str, new: &Side, width: usize) -> Vec<Row> {
     let mut out = vec![
         vec![Run::cut(Tone::Removed, &format!("- {old_name}"), width)],
         vec![Run::cut(Tone::Added, &format!("+ {new_name}"), width)],
         Row::new(),
     ];
-    if old == new {
+    if old.start == new.start && old.headers == new.headers && old.body == new.body {
         out.push(row([(Tone::Good, "no difference")]));
         return out;
     }
-    for (i, hunk) in hunks(old, new).into_iter().enumerate() {
+    let hunks = hunks(&old.text(), &new.text());
+    if hunks.is_empty() {
+        let fields = difference(old, new).fields;
+        let why = if fields.is_some_and(|fields| fields.is_empty()) {
+            "The bodies say the same in JSON and differ in form; `events diff` and the raw body show how."
+        } else {
+            "They differ behind what is laid out in lines here; `events diff` tells which fields."
+        };
+        out.extend(paragraph(Tone::Doubtful, why, width));
+    }
+    for (i, hunk) in hunks.into_iter().enumerate() {
         if i > 0 {
             out.push(row([(Tone::Dim, "  ⋯")]));
         }

@@ -25,7 +25,9 @@ pub(super) fn rows(s: &Stored, keys: &KeyMap, width: usize) -> Vec<Row> {
             let copies = format!("  ({}then g copies it)", key(Action::Copy));
             out.push(row([(Tone::Strong, "The query that reads it"), (Tone::Dim, &copies)]));
             for line in query.lines() {
-                let (code, comment) = line.split_at(line.find('#').unwrap_or(line.len()));
+                // An id may have a # of its own; a comment stands behind two blanks.
+                let comment = line.rfind("  # ").map_or(line.len(), |at| at + 2);
+                let (code, comment) = line.split_at(comment);
                 let changed = comment == "# changed";
                 for run in wrap(code.trim_end(), width) {
                     out.push(vec![run.toned(if changed { Tone::Strong } else { Tone::Plain })]);

@@ -1,5 +1,6 @@
 //! The inspector as it is seen and used, on a screen of a test and with a store of samples.
 
+mod behind;
 mod hostile;
 mod screens;
 mod speed;

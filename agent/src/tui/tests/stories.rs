@@ -9,6 +9,7 @@ use super::super::edit::Draft;
 use super::super::message::{Batch, Effect, FixtureTo, Message, Scrub};
 use super::super::model::{Focus, Tab};
 use super::super::sample;
+use super::super::standing::Whose;
 use super::Bench;
 use crate::control::{ControlError, Kind, Replayed};
 use crate::notice::{Notice, Tried};
@@ -247,8 +248,8 @@ fn a_filter_is_saved_used_and_removed() {
     b.press("/status:5xx<ctrl-s>My filter<enter>");
     assert!(b.shows("is no name"), "{}", b.text());
     b.press("<ctrl-u>failing<enter>");
-    let Some(Effect::SaveFilters(saved)) = b.wanted.pop() else { panic!() };
-    assert_eq!(saved.get("failing"), Some("status:5xx"));
+    let Some(Effect::SaveFilter(name, query)) = b.wanted.pop() else { panic!() };
+    assert_eq!((name.as_str(), query.as_deref()), ("failing", Some("status:5xx")));
     b.press("<esc><esc>");
     assert_eq!(b.m.list.len(), 60);
     // A name that is being written is no mistake yet; one that stays unknown is.
@@ -262,7 +263,7 @@ fn a_filter_is_saved_used_and_removed() {
     b.press("<esc>F<enter>");
     assert_eq!((b.m.filter.text.as_str(), b.m.list.len()), ("@failing", 12));
     b.press("Fx");
-    assert!(matches!(b.wanted.pop(), Some(Effect::SaveFilters(saved)) if saved.is_empty()));
+    assert!(matches!(b.wanted.pop(), Some(Effect::SaveFilter(name, None)) if name == "failing"));
     assert!(b.m.dialog.is_none() && b.m.saved.is_empty());
 }
 
@@ -309,8 +310,7 @@ fn a_fixture_of_people_is_scrubbed_unless_that_is_not_wanted() {
 #[test]
 fn an_agent_elsewhere_is_told_of_by_what_it_says() {
     let mut b = bench();
-    b.m.standing =
-        super::super::standing::Standing { whose: super::super::standing::Whose::Others, ..Default::default() };
+    b.m.standing = super::super::standing::Standing { whose: Whose::Others, ..Default::default() };
     let status = b.status();
     b.happens(Message::Status(Ok(Box::new(status))));
     let line = b.line("relay.example.com");
@@ -364,13 +364,27 @@ fn a_resource_has_a_timeline() {
     assert!(b.line("08:34:56").contains("7.5 s later") && b.line("08:34:48").contains("first"), "{}", b.text());
     b.press("o");
     assert_eq!(b.m.filter.text, "");
+    // Another filter ends it: what is shown then is no life of one resource.
+    for keys in ["<ctrl-x>", "/<ctrl-u>type:Goal<enter>"] {
+        b.press("o");
+        assert!(b.shows("timeline"), "{}", b.text());
+        b.press(keys);
+        assert!(b.m.filter.before.is_none() && !b.shows(" timeline "), "{}", b.text());
+    }
 }
 
 #[test]
 fn events_are_searched_and_triggered() {
     let mut b = bench();
     b.press("tappoint upd<enter>");
-    assert!(matches!(b.wanted.pop(), Some(Effect::Trigger(event)) if event == "appointment.updated"));
+    let Some(Effect::Trigger(event, path)) = b.wanted.pop() else { panic!() };
+    assert_eq!((event.as_str(), path.as_str()), ("appointment.updated", "/"), "a path nobody vouches for is not taken");
+    b.press("tgoal /webhooks/healthie cre");
+    assert!(b.shows("to /webhooks/healthie"), "{}", b.text());
+    b.press("<enter>tgoal upd<enter>");
+    let sent: Vec<_> = b.wanted.drain(..).map(|e| format!("{e:?}")).collect();
+    assert_eq!(sent[0], r#"Trigger("goal.created", "/webhooks/healthie")"#);
+    assert_eq!(sent[1], r#"Trigger("goal.updated", "/webhooks/healthie")"#, "the path is that of the one before");
     b.press("tzzzz<enter>");
     assert!(b.wanted.is_empty());
 }

@@ -258,8 +258,9 @@ fn timeline(m: &mut Model, effects: &mut Vec<Effect>) {
     };
     let kind = line.resource_id_type.as_deref().map_or_else(String::new, |kind| format!("type:{} ", plain(kind)));
     let text = format!("{kind}resource:{}", plain(id));
-    m.filter.before = Some(m.filter.text.clone());
+    let before = m.filter.text.clone();
     filter::set(m, &text, effects);
+    m.filter.before = Some(before);
 }
 
 fn replay_all(m: &mut Model) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tunnel_catalogue::EventType;
-use tunnel_delivery::{Environment, Stored};
+use tunnel_delivery::{Environment, SignatureStatus, Stored};
 
 use super::super::copy::{self, Choice};
 use super::super::edit;
@@ -68,12 +68,14 @@ pub(super) fn on_key(m: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
             }
         }
         Dialog::Trigger { mut input, mut selected } => {
-            let found = events(input.value());
+            let (words, path) = wanted(m, input.value());
+            let found = events(&words);
             match key.code {
                 KeyCode::Enter => {
                     if let Some(event) = found.get(selected) {
                         m.busy = Some(format!("sending {} …", event.name));
-                        effects.push(Effect::Trigger(event.name.to_owned()));
+                        effects.push(Effect::Trigger(event.name.to_owned(), path.clone()));
+                        m.path = Some(path);
                         return;
                     }
                 }
@@ -149,7 +151,7 @@ fn filters(m: &mut Model, key: KeyEvent, selected: usize, effects: &mut Vec<Effe
             if m.own_filters.remove(&name) {
                 m.saved.remove(&name);
                 m.say(format!("the filter {name} is removed"));
-                effects.push(Effect::SaveFilters(m.own_filters.clone()));
+                effects.push(Effect::SaveFilter(name, None));
             } else {
                 m.complain(format!("the filter {name} stands in a settings file; remove it there"));
             }
@@ -193,6 +195,20 @@ pub(super) fn paste(m: &mut Model, text: &str) {
         filter::insert(input, text);
         *selected = 0;
     }
+}
+
+/// The words that an event's name is to have, and the path that it is sent to: the last word that begins with a slash, or else the path of the
+/// event before, or else that of the delivery that is shown if its signature is valid: nobody else is to choose where signed requests go.
+pub(crate) fn wanted(m: &Model, text: &str) -> (String, String) {
+    let (paths, words): (Vec<&str>, Vec<&str>) = text.split_whitespace().partition(|word| word.starts_with('/'));
+    let shown = || {
+        let shown = m.detail.as_ref()?.stored.as_ref()?;
+        let target = shown.delivery.handler_target().to_string();
+        let path = target.split('?').next().filter(|path| path.starts_with('/'))?.to_owned();
+        (shown.signature.status == SignatureStatus::Valid).then_some(path)
+    };
+    let path = paths.last().map(|path| (*path).to_owned());
+    (words.join(" "), path.or_else(|| m.path.clone()).or_else(shown).unwrap_or_else(|| "/".to_owned()))
 }
 
 /// The events whose names have all of these words.
@@ -264,7 +280,7 @@ fn answered(m: &mut Model, what: Asking, text: &str, effects: &mut Vec<Effect>) 
             m.saved.insert(text, &query)?;
             m.own_filters.insert(text, &query)?;
             m.say(format!("saved: @{text} stands for {query}"));
-            effects.push(Effect::SaveFilters(m.own_filters.clone()));
+            effects.push(Effect::SaveFilter(text.to_owned(), Some(query)));
         }
     }
     Ok(())

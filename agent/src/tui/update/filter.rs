@@ -111,10 +111,13 @@ fn unfinished(text: &str) -> bool {
     !word.is_empty() && WORDS.iter().any(|w| w.name.starts_with(word))
 }
 
-/// Looks for that. A text with a mistake is not looked for.
+/// Looks for that. A text with a mistake is not looked for. Another filter ends a timeline.
 pub(super) fn set(m: &mut Model, text: &str, effects: &mut Vec<Effect>) {
     m.filter.error = None;
     let Ok((query, written_out)) = m.saved.read(text, m.now) else { return };
+    if m.filter.text != text {
+        m.filter.before = None;
+    }
     m.filter.query = query;
     text.clone_into(&mut m.filter.text);
     if m.filter.written_out == written_out && m.list.query() == written_out {

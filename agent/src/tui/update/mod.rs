@@ -11,10 +11,11 @@ use std::sync::Arc;
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 use tunnel_delivery::{DeliveryId, Stored};
 
+use super::keys::Action;
 use super::message::{Effect, Message};
 use super::model::{Dialog, Model};
 use super::standing::Whose;
-use crate::control::ControlError;
+use crate::control::{ControlError, Kind};
 use crate::notice::Notice;
 use crate::replay::Summary;
 
@@ -51,7 +52,7 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
             // Those that came and were not told of are in the store.
             effects.extend(m.list.missed().map(Effect::Page));
         }
-        Message::Warned(text) => m.complain(text),
+        Message::Warned(text) => m.warn(text),
         Message::Ready => {
             m.ready = true;
             let query = m.filter.written_out.clone();
@@ -59,7 +60,10 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
             effects.push(Effect::Status);
         }
         Message::Page(ask, Ok(found)) => {
+            let before = m.list.selected().cloned();
             effects.extend(m.list.page(&ask, found).map(Effect::Page));
+            // Where nobody tells what happens, a line that changed says that its details did.
+            m.outdated |= matches!((&before, m.list.selected()), (Some(a), Some(b)) if a.id == b.id && a != b);
             if m.standing.whose != Whose::Ours && m.filter.text.is_empty() && m.list.follow {
                 m.standing.judge(m.list.shown().0);
             }
@@ -69,8 +73,19 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
         }
         Message::Page(ask, Err(e)) => {
             if m.list.failed(&ask) {
-                m.complain(sentence(&e));
+                match e.kind {
+                    // The line above says it, at every moment; the list is asked for again and again.
+                    Kind::Unreachable if m.standing.whose == Whose::Others => m.standing.silent = Some(sentence(&e)),
+                    _ => m.complain(sentence(&e)),
+                }
             }
+        }
+        Message::Loaded(id, Err(e)) if e.kind == Kind::Negative => {
+            m.loading = None;
+            m.list.gone(id);
+            m.detail.take_if(|d| d.id == id);
+            m.complain("a delivery of the list is not stored any more; it was removed meanwhile");
+            m.eager = true;
         }
         Message::Loaded(id, result) => {
             details::loaded(m, id, result);
@@ -108,8 +123,14 @@ pub(crate) fn update(m: &mut Model, message: Message) -> Vec<Effect> {
             m.eager = true;
             m.tab = super::model::Tab::Attempts;
         }
-        Message::Replayed(_, Err(e)) => {
+        Message::Replayed(_, Err(mut e)) => {
             m.busy = None;
+            // What a command is given as an option is a key here.
+            if e.hint.as_ref().is_some_and(|hint| hint.contains("--to"))
+                && let Some(key) = m.keys.first(Action::ReplayTo)
+            {
+                e.hint = Some(format!("{key} sends it to a target that you name"));
+            }
             m.complain(sentence(&e));
         }
         Message::Batch(batch) => m.batch = Some(batch),
@@ -212,7 +233,7 @@ fn tick(m: &mut Model, effects: &mut Vec<Effect>) {
 
 fn on_notice(m: &mut Model, notice: &Arc<Notice>) {
     if let Some(text) = m.standing.hear(notice, m.now) {
-        m.complain(text);
+        m.warn(text);
     }
     // Texts are not in the line; such a list is read again.
     let telling = m.filter.query.texts().next().is_none();

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use tui_input::Input;
 
-use super::super::keys::{ACTIONS, Action};
+use super::super::keys::{ACTIONS, Action, Known};
 use super::super::model::Model;
 use super::super::text::{Run, Tone, count, wrap};
 use super::{fill, put};
@@ -98,12 +98,21 @@ pub(super) fn footer(m: &Model, area: Rect, buffer: &mut Buffer) {
         runs.push(Run::new(Tone::Strong, &format!(" {key}")));
         runs.push(Run::new(Tone::Plain, " dismiss "));
     }
-    for known in ACTIONS.iter().filter(|k| !k.short.is_empty()) {
-        if let Some(key) = m.keys.first(known.action) {
-            runs.push(Run::new(Tone::Strong, &format!(" {key}")));
-            runs.push(Run::new(Tone::Plain, &format!(" {}", known.short)));
+    let entry = |known: &Known| {
+        let key = m.keys.first(known.action).filter(|_| !known.short.is_empty())?;
+        Some([Run::new(Tone::Strong, &format!(" {key}")), Run::new(Tone::Plain, &format!(" {}", known.short))])
+    };
+    let columns = |runs: &[Run]| runs.iter().map(Run::columns).sum::<usize>();
+    // Whoever knows no key must see these two; of the others those that fit.
+    let (last, others): (Vec<_>, Vec<_>) =
+        ACTIONS.iter().partition(|known| matches!(known.action, Action::Help | Action::Quit));
+    let last: Vec<Run> = last.into_iter().filter_map(entry).flatten().collect();
+    for runs_of in others.into_iter().filter_map(entry) {
+        if columns(&runs) + columns(&runs_of) + columns(&last) <= usize::from(area.width) {
+            runs.extend(runs_of);
         }
     }
+    runs.extend(last);
     // Tones with colour would not be readable on a bar.
     put(buffer, area.x, area.y, area.width, &runs, m.theme, bar);
 }

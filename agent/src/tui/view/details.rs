@@ -14,7 +14,7 @@ pub(super) fn draw(m: &Model, area: Rect, rows: Rect, buffer: &mut Buffer) {
         return;
     }
     let focused = m.focus == Focus::Detail;
-    titles(m, Rect { height: 1, ..area }, focused, buffer);
+    titles(m, Rect { height: 1, ..area }, usize::from(rows.height), focused, buffer);
     let Some(detail) = &m.detail else { return };
     let height = usize::from(rows.height);
     if m.tab == Tab::Body && detail.failed.is_none() {
@@ -23,6 +23,11 @@ pub(super) fn draw(m: &Model, area: Rect, rows: Rect, buffer: &mut Buffer) {
             put(buffer, rows.x, rows.y, rows.width, &[run], m.theme, Style::new());
             return;
         };
+        if detail.stored.as_ref().is_some_and(|stored| stored.delivery.body.is_empty()) {
+            let run = Run::new(Tone::Dim, "the body is empty");
+            put(buffer, rows.x, rows.y, rows.width, &[run], m.theme, Style::new());
+            return;
+        }
         let mut row = detail.top;
         for i in 0..height {
             let y = rows.y + i as u16;
@@ -47,7 +52,7 @@ pub(super) fn draw(m: &Model, area: Rect, rows: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn titles(m: &Model, area: Rect, focused: bool, buffer: &mut Buffer) {
+fn titles(m: &Model, area: Rect, shown: usize, focused: bool, buffer: &mut Buffer) {
     let line = Style::new().add_modifier(Modifier::UNDERLINED);
     fill(buffer, area, line);
     let mut used = area.x;
@@ -79,15 +84,21 @@ fn titles(m: &Model, area: Rect, focused: bool, buffer: &mut Buffer) {
         if let Some(remark) = doc.remark {
             place = format!("{remark}, {place}");
         }
-    } else if total > usize::from(area.height) && detail.top > 0 {
-        place = format!("{}/{}", detail.top + 1, total);
-    }
-    if m.zoomed && place.is_empty() {
-        let event = detail.stored.as_ref().and_then(|s| s.event.as_ref()).map(|e| e.event_type.as_str());
-        let at = detail.stored.as_ref().map(|s| s.delivery.received_at);
-        place = at.map(|at| list::name(event, at)).unwrap_or_default();
+    } else if total > shown {
+        let side = |arrow, n: usize| if n > 0 { format!("{arrow}{n}") } else { String::new() };
+        let (above, below) = (side('↑', detail.top), side('↓', total.saturating_sub(detail.top + shown)));
+        place = format!("{above} {below}").trim().to_owned();
     }
     let room = usize::from(area.right().saturating_sub(used + 1));
+    if m.zoomed {
+        let event = detail.stored.as_ref().and_then(|s| s.event.as_ref()).map(|e| e.event_type.as_str());
+        let at = detail.stored.as_ref().map(|s| s.delivery.received_at);
+        let name = at.map(|at| list::name(event, at)).unwrap_or_default();
+        let both = format!("{name}  {place}");
+        if Run::new(Tone::Dim, &both).columns() <= room || place.is_empty() {
+            place = both.trim_end().to_owned();
+        }
+    }
     if m.tab == Tab::Body && place.chars().count() > room {
         place = format!("{}/{total}", detail.cursor + 1);
     }

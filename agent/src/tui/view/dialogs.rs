@@ -10,7 +10,7 @@ use super::super::keys::{ACTIONS, Group};
 use super::super::message::FixtureTo;
 use super::super::model::{Dialog, Model, Prompt};
 use super::super::text::{Row, Run, Tone, row, wrap};
-use super::super::update::dialog::events;
+use super::super::update::dialog::{events, wanted};
 use super::{bars, fill, put};
 use crate::query::WORDS;
 
@@ -45,11 +45,18 @@ pub(super) fn draw(m: &Model, screen: Rect, buffer: &mut Buffer) -> Option<(u16,
         }
         Dialog::Prompt(prompt) => Some(draw_prompt(m, prompt, screen, buffer)),
         Dialog::Trigger { input, selected } => {
-            let found = events(input.value());
-            let height = (found.len() as u16 + 4).clamp(8, screen.height.saturating_sub(2)).min(screen.height);
+            let found = events(&wanted(m, input.value()).0);
+            let height = (found.len() as u16 + 5).clamp(8, screen.height.saturating_sub(2)).min(screen.height);
             let inner = boxed(m, screen, height, screen.width.min(64), "Send a synthetic event", buffer);
             let cursor = bars::line(m, input, Rect { height: 1, ..inner }, buffer);
-            let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
+            let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(2), ..inner };
+            let (_, path) = wanted(m, input.value());
+            let path = [
+                Run::new(Tone::Name, "to "),
+                Run::new(Tone::Plain, &path),
+                Run::new(Tone::Dim, "  (or write another /path)"),
+            ];
+            put(buffer, inner.x, inner.bottom() - 1, inner.width, &path, m.theme, Style::new());
             let from = selected.saturating_sub(usize::from(list.height).saturating_sub(1));
             for (i, event) in found.iter().enumerate().skip(from).take(usize::from(list.height)) {
                 let y = list.y + (i - from) as u16;
@@ -148,7 +155,9 @@ fn draw_prompt(m: &Model, prompt: &Prompt, screen: Rect, buffer: &mut Buffer) ->
     let title = wrap(&prompt.about, usize::from(width.saturating_sub(4)));
     let problem = prompt.problem.as_deref().map(|p| wrap(p, usize::from(width.saturating_sub(4)))).unwrap_or_default();
     let inner = boxed(m, screen, (title.len() + 1 + problem.len()) as u16 + 2, width, "", buffer);
-    let titles: Vec<Row> = title.into_iter().map(|run| vec![run.toned(Tone::Strong)]).collect();
+    // On a small screen the line that is written and what is wrong with it come before what stands above.
+    let kept = usize::from(inner.height).saturating_sub(1 + problem.len().min(3));
+    let titles: Vec<Row> = title.into_iter().take(kept).map(|run| vec![run.toned(Tone::Strong)]).collect();
     draw_rows(m, &titles, inner, buffer);
     let y = inner.y + titles.len() as u16;
     let cursor = bars::line(m, &prompt.input, Rect { y, height: 1, ..inner }, buffer);
@@ -189,7 +198,8 @@ pub(crate) fn help_rows(m: &Model) -> Vec<Row> {
     let mut out = Vec::new();
     let mut entry = |keys: &str, name: &str, about: &str| {
         let before = Run::column(Tone::Strong, keys, 25);
-        let name = if width >= 70 { Run::column(Tone::Dim, name, 18) } else { Run::new(Tone::Dim, "") };
+        let name =
+            if width >= 70 && !name.is_empty() { Run::column(Tone::Dim, name, 18) } else { Run::new(Tone::Dim, "") };
         let room = width.saturating_sub(before.columns() + name.columns());
         for (i, run) in wrap(about, room).into_iter().enumerate() {
             match i {

@@ -5,7 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use tunnel_delivery::{AnswerClass, Environment, SignatureStatus, Summary, Timestamp};
 
+use super::super::keys::Action;
 use super::super::model::{Focus, Model};
+use super::super::standing::Whose;
 use super::super::text::{Run, Tone, count, span, took};
 use super::{fill, put};
 use crate::summary::repeat_mark;
@@ -74,11 +76,13 @@ pub(super) fn draw(m: &Model, area: Rect, rows: Rect, buffer: &mut Buffer) {
         }
     }
     if none && rows.height > 0 {
+        let nothing = nothing_yet(m);
         let text = match (m.ready, m.list.waits(), m.filter.text.is_empty()) {
             (false, ..) => " opening the store …",
             (_, true, _) => " looking …",
             (_, _, false) => " nothing matches the filter",
-            _ => " nothing has come yet; give the URL above to Healthie, or send a synthetic event with t",
+            _ if m.standing.whose == Whose::Store => " nothing is stored here yet",
+            _ => nothing.as_str(),
         };
         for (i, run) in super::super::text::wrap(text, usize::from(rows.width)).into_iter().enumerate() {
             if i < usize::from(rows.height) {
@@ -87,6 +91,11 @@ pub(super) fn draw(m: &Model, area: Rect, rows: Rect, buffer: &mut Buffer) {
             }
         }
     }
+}
+
+fn nothing_yet(m: &Model) -> String {
+    let trigger = m.keys.first(Action::Trigger).map(|key| format!(", or send a synthetic event with {key}"));
+    format!(" nothing has come yet; give the URL above to Healthie{}", trigger.unwrap_or_default())
 }
 
 fn heading(m: &Model, c: Columns, area: Rect, focused: bool, buffer: &mut Buffer) {

@@ -18,7 +18,9 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
     let mut first = vec![Run::new(Tone::Strong, if wide { " healthie-tunnel  " } else { " " })];
     let (tone, text) = connection(m, wide);
     let url = s.urls.first().map(|url| Run::new(Tone::Strong, url));
-    let room = usize::from(area.width).saturating_sub(first[0].columns() + url.as_ref().map_or(0, |u| u.columns() + 2));
+    let answer = s.answer.map(|answer| Run::new(Tone::Dim, &format!("  {answer}")));
+    let beside = url.as_ref().map_or(0, |url| url.columns() + 2) + answer.as_ref().map_or(0, Run::columns);
+    let room = usize::from(area.width).saturating_sub(first[0].columns() + beside);
     first.push(Run::cut(tone, &text, room.max(12)));
     if let Some(url) = url {
         first.push(Run::new(Tone::Plain, "  "));
@@ -26,9 +28,7 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
     } else if let Some(tunnel) = &s.tunnel {
         first.push(Run::new(Tone::Plain, &format!("  tunnel {tunnel}")));
     }
-    if let Some(answer) = s.answer {
-        first.push(Run::new(Tone::Dim, &format!("  {answer}")));
-    }
+    first.extend(answer);
     let figures = figures(s);
     if area.height > 1 {
         put(buffer, area.x, area.y, area.width, &first, m.theme, Style::new());
@@ -38,7 +38,12 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
         } else {
             second.extend(paused(m));
             second.extend(target(s));
-            second.extend(figures);
+            // A figure that is cut off would be another figure.
+            let mut used: usize = second.iter().map(Run::columns).sum();
+            second.extend(figures.into_iter().take_while(|run| {
+                used += run.columns();
+                used <= usize::from(area.width)
+            }));
         }
         put(buffer, area.x, area.y + 1, area.width, &second, m.theme, Style::new());
     } else {
@@ -135,8 +140,8 @@ fn figures(s: &Standing) -> Vec<Run> {
         }
     }
     if let Some(totals) = s.totals {
-        let text = format!(" {} stored, {}", count(totals.deliveries), size(totals.disk_bytes));
-        out.push(Run::new(Tone::Dim, &text));
+        out.push(Run::new(Tone::Dim, &format!(" {} stored", count(totals.deliveries))));
+        out.push(Run::new(Tone::Dim, &format!(", {}", size(totals.disk_bytes))));
     }
     out
 }

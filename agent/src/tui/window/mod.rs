@@ -320,6 +320,18 @@ impl Window {
         }
     }
 
+    /// A delivery is not stored any more.
+    pub(crate) fn gone(&mut self, id: DeliveryId) {
+        if let Ok(i) = self.place_of(id) {
+            self.items.remove(i);
+            if i < self.selected {
+                self.selected -= 1;
+                self.top = self.top.saturating_sub(1);
+            }
+            self.keep_in_view();
+        }
+    }
+
     /// How many lines are shown.
     pub(crate) fn set_rows(&mut self, rows: usize) {
         self.rows = rows.max(1);
