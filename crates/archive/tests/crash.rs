@@ -7,8 +7,9 @@ mod sample;
 use std::io::Write as _;
 use std::time::Duration;
 
-use child::{SPAN, Writer, check, seed, setting};
+use child::{GAPS, SPAN, Writer, check, seed, setting};
 use sample::Dice;
+use tunnel_archive::{Archive, Query};
 
 /// Not a test: what the processes of this one do.
 #[test]
@@ -38,4 +39,38 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     let (deliveries, compactions) = (all.len(), all.compactions);
     writeln!(std::io::stderr(), "{kills} kills, {deliveries} deliveries acknowledged, {compactions} compactions")
         .unwrap();
+}
+
+/// Not a test: what the processes of the next one do.
+#[test]
+fn late() {
+    child::run_late();
+}
+
+#[tokio::test]
+async fn a_sketch_hides_nothing_after_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = seed();
+    let mut dice = Dice(seed);
+    let archive = Archive::open(dir.path(), sample::small()).unwrap();
+    // The last one is so much newer than all others that those are sketched.
+    for n in (0..GAPS).step_by(2).chain([GAPS + 100_000]) {
+        archive.insert(sample::intake(n)).await.unwrap();
+    }
+    archive.close().await.unwrap();
+    let mut all = child::Acks::new();
+    for kill in 0..setting("HEALTHIE_TUNNEL_KILLS", 5) {
+        let writer = Writer::start_as("late", dir.path(), seed ^ kill);
+        writer.wait_for(usize::try_from(dice.below(400) + 100).unwrap(), 0);
+        // The first are killed half way through it.
+        std::thread::sleep(Duration::from_millis(dice.below(300 * (kill + 1))));
+        all.extend(writer.kill());
+        let there = check(dir.path(), &all);
+        assert!(there as u64 > GAPS / 2, "{there} are left after kill {kill} (seed {seed})");
+    }
+    // What no body has: where nothing is passed over, some ten deliveries are looked at.
+    let query = Query { text: Some("what no body has".into()), scan_limit: 10, ..Query::default() };
+    let archive = Archive::open(dir.path(), sample::small()).unwrap();
+    let scanned = archive.list(&query).unwrap().scanned;
+    assert!(scanned > 100, "no sketches were made, so none could be wrong: {scanned} (seed {seed})");
 }

@@ -11,7 +11,7 @@ mod screen;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration};
+use std::time::Duration;
 
 use tunnel_delivery::SignatureStatus;
 use tunnel_testkit::{Binary, Stage};
