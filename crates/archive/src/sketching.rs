@@ -18,6 +18,8 @@ use crate::space::Space;
 
 /// How long nothing must have come before a slice is done.
 const IDLE: Duration = Duration::from_millis(5);
+/// The same once one was done and nothing came since: half a million deliveries that wait for it are minutes otherwise.
+const STILL_IDLE: Duration = Duration::from_millis(1);
 /// How long before the first: whoever opens the archive wants something of it.
 const AT_FIRST: Duration = Duration::from_millis(700);
 /// How long a slice may take before its commit.
@@ -77,7 +79,11 @@ impl Default for Sketching {
 impl Sketching {
     /// How long the writer may wait for something else to do; for good if there is nothing to sketch.
     pub(crate) fn rest(&self) -> Option<Duration> {
-        let wait = if self.started { IDLE } else { AT_FIRST };
+        let wait = match (self.started, self.idle) {
+            (false, _) => AT_FIRST,
+            (true, false) => IDLE,
+            (true, true) => STILL_IDLE,
+        };
         self.is_wanted().then_some(wait)
     }
 
