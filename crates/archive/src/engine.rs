@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use crate::keys;
 use crate::pending::Kv;
 use crate::piece::Piece;
+use crate::query::Order;
 use crate::seal;
 
 /// A stored value, shared and cheap to clone.
@@ -332,6 +333,40 @@ impl Kv for Engine {
             return Ok(None);
         }
         self.unsealed_entry(self.run(|db| db.range(low..high).next_back().transpose())?)
+    }
+
+    /// One walk of the engine's own: it stays on a leaf while there is more in it, where a look for each entry reads the leaf anew.
+    fn each_in(
+        &self,
+        low: &[u8],
+        high: &[u8],
+        order: Order,
+        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Fault> {
+        if low >= high {
+            return Ok(());
+        }
+        let mut unreadable = None;
+        self.run(|db| {
+            let mut range = db.range(low..high);
+            let mut next = || match order {
+                Order::NewestFirst => range.next_back(),
+                Order::OldestFirst => range.next(),
+            };
+            while let Some(entry) = next() {
+                let (key, value) = entry?;
+                match self.unsealed(&key, value) {
+                    Ok(value) if each(&key, &value) => {}
+                    Ok(_) => break,
+                    Err(fault) => {
+                        unreadable = Some(fault);
+                        break;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        unreadable.map_or(Ok(()), Err)
     }
 }
 

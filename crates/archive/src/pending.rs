@@ -6,6 +6,7 @@ use std::ops::Bound;
 use crate::engine::{BATCH_FULL, Engine, Fault, Value};
 use crate::keys;
 use crate::piece::Piece;
+use crate::query::Order;
 
 /// Ordered bytes that can be read: the store, or a batch laid over it.
 pub(crate) trait Kv {
@@ -15,6 +16,28 @@ pub(crate) trait Kv {
     fn first_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Value, Value)>, Fault>;
     /// The last entry from `low` on and before `high`.
     fn last_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Value, Value)>, Fault>;
+
+    /// Shows the entries from `low` on and before `high`, in this order, until one is answered with `false`.
+    fn each_in(
+        &self,
+        low: &[u8],
+        high: &[u8],
+        order: Order,
+        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Fault> {
+        let (mut low, mut high) = (low.to_vec(), high.to_vec());
+        loop {
+            let next = match order {
+                Order::NewestFirst => self.last_in(&low, &high)?,
+                Order::OldestFirst => self.first_in(&low, &high)?,
+            };
+            let Some((key, _)) = next.filter(|(key, value)| each(key, value)) else { return Ok(()) };
+            match order {
+                Order::NewestFirst => high = key.to_vec(),
+                Order::OldestFirst => low = keys::successor(&key),
+            }
+        }
+    }
 }
 
 /// Bytes of this length and less go into the batch of their operation whatever that weighs already.
@@ -252,10 +275,33 @@ mod tests {
                 let name = |e: Option<(Value, Value)>| e.map(|(k, _)| k[1]);
                 prop_assert_eq!(name(batch.first_in(&key(low), &key(high)).unwrap()), wanted.first().copied());
                 prop_assert_eq!(name(batch.last_in(&key(low), &key(high)).unwrap()), wanted.last().copied());
+                for order in [Order::OldestFirst, Order::NewestFirst] {
+                    let mut expected = wanted.clone();
+                    if order == Order::NewestFirst {
+                        expected.reverse();
+                    }
+                    expected.truncate(4);
+                    let mut seen = Vec::new();
+                    let mut each = |key: &[u8], _: &[u8]| {
+                        seen.push(key[1]);
+                        seen.len() < 4
+                    };
+                    batch.each_in(&key(low), &key(high), order, &mut each).unwrap();
+                    prop_assert_eq!(&seen, &expected);
+                }
                 for k in 0..24 {
                     prop_assert_eq!(batch.get(&key(k)).unwrap().is_some(), model.contains(&k));
                 }
                 batch.commit().unwrap();
+                // The store itself, which goes about it differently.
+                let mut seen = Vec::new();
+                let mut each = |key: &[u8], _: &[u8]| {
+                    seen.push(key[1]);
+                    true
+                };
+                engine.each_in(&key(low), &key(high), Order::NewestFirst, &mut each).unwrap();
+                seen.reverse();
+                prop_assert_eq!(&seen, &wanted);
             }
         }
     }

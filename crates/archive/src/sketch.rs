@@ -193,35 +193,35 @@ pub(crate) fn stretch(kv: &impl Kv, wanted: &Wanted, id: DeliveryId, order: Orde
     if all.perhaps {
         return Ok(all);
     }
-    while all.looks < AT_ONCE {
-        let next = match order {
-            Order::NewestFirst => kv.last_in(&[keys::SKETCH], &keys::sketch(all.low))?,
-            Order::OldestFirst => kv.first_in(&keys::successor(&keys::sketch(all.high)), &[keys::SKETCH + 1])?,
+    // Whether there is none beyond those that were looked at.
+    let mut ended = true;
+    let mut each = |key: &[u8], value: &[u8]| {
+        let Some(end) = id_of(key).filter(|_| !wanted.perhaps(value)) else {
+            ended = false;
+            if order == Order::NewestFirst {
+                all.low = id_of(key).map_or(all.low, following);
+            }
+            return false;
         };
-        match (next, order) {
-            // Nothing is before the first.
-            (None, Order::NewestFirst) => {
-                all.low = first;
-                return Ok(all);
-            }
-            (None, Order::OldestFirst) => return Ok(all),
-            (Some((key, value)), order) if wanted.perhaps(&value) => {
-                if order == Order::NewestFirst {
-                    all.low = id_of(&key).map_or(all.low, following);
-                }
-                return Ok(all);
-            }
-            (Some((key, value)), order) => {
-                let Some(end) = id_of(&key) else { return Ok(all) };
-                match order {
-                    // Its beginning is the end of the one before, which the next look tells; until then its end is certain.
-                    Order::NewestFirst => all.low = end,
-                    Order::OldestFirst => all.high = end,
-                }
-                all.count += u64::from(count(&value));
-                all.looks += 1;
-            }
+        match order {
+            // Its beginning is the end of the one before, which the next look tells; until then its end is certain.
+            Order::NewestFirst => all.low = end,
+            Order::OldestFirst => all.high = end,
         }
+        all.count += u64::from(count(value));
+        all.looks += 1;
+        ended = all.looks < AT_ONCE;
+        ended
+    };
+    match order {
+        Order::NewestFirst => kv.each_in(&[keys::SKETCH], &keys::sketch(previous), order, &mut each)?,
+        Order::OldestFirst => {
+            kv.each_in(&keys::successor(&keys::sketch(high)), &[keys::SKETCH + 1], order, &mut each)?;
+        }
+    }
+    if ended && order == Order::NewestFirst {
+        // Nothing is before the first.
+        all.low = first;
     }
     Ok(all)
 }

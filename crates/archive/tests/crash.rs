@@ -5,10 +5,13 @@ mod child;
 mod sample;
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use child::{SPAN, Writer, check, seed, setting};
+use child::{GAPS, SPAN, Writer, check, seed, setting};
 use sample::Dice;
+use tunnel_archive::{Archive, Order, Query};
+use tunnel_delivery::Environment;
 
 /// Not a test: what the processes of this one do.
 #[test]
@@ -38,4 +41,54 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     let (deliveries, compactions) = (all.len(), all.compactions);
     writeln!(std::io::stderr(), "{kills} kills, {deliveries} deliveries acknowledged, {compactions} compactions")
         .unwrap();
+}
+
+/// Not a test: what the processes of the next one do.
+#[test]
+fn late() {
+    child::run_late();
+}
+
+#[tokio::test]
+async fn a_sketch_hides_nothing_after_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = seed();
+    let mut dice = Dice(seed);
+    let archive = Archive::open(dir.path(), sample::small()).unwrap();
+    // The last one is so much newer than all others that those are sketched.
+    let mut inserts = tokio::task::JoinSet::new();
+    for n in (0..GAPS).step_by(2).chain([GAPS + 100_000]) {
+        let archive = archive.clone();
+        inserts.spawn(async move { archive.insert(sample::intake(n)).await.map(drop) });
+    }
+    inserts.join_all().await.into_iter().for_each(Result::unwrap);
+    archive.close().await.unwrap();
+    let mut all = child::Acks::new();
+    let kills = setting("HEALTHIE_TUNNEL_KILLS", 5);
+    for kill in 0..=kills {
+        if kill == kills {
+            sketched(dir.path()).await;
+        }
+        let writer = Writer::start_as("late", dir.path(), seed ^ kill);
+        writer.wait_for(usize::try_from(dice.below(100) + 20).unwrap(), 0);
+        // The first are killed before there are sketches, others half way through, the last one puts what comes into those that there are.
+        std::thread::sleep(Duration::from_millis(dice.below(300 * (kill + 1))));
+        all.extend(writer.kill());
+        let there = check(dir.path(), &all);
+        assert!(there as u64 > GAPS / 2, "{there} are left after kill {kill} (seed {seed})");
+    }
+}
+
+/// Returns when the archive has sketches: then a look at ten deliveries passes over many.
+async fn sketched(dir: &Path) {
+    let archive = Archive::open(dir, sample::small()).unwrap();
+    // Some bodies are so long that their sketches rule out no text; all came from staging.
+    let environment = vec![Environment::Production];
+    let query = Query { environment, order: Order::OldestFirst, scan_limit: 10, ..Query::default() };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while archive.list(&query).unwrap().scanned < 100 {
+        assert!(Instant::now() < deadline, "no sketches were made in a minute");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    archive.close().await.unwrap();
 }

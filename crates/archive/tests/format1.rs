@@ -31,6 +31,9 @@ fn check(archive: &Archive) {
         let object = json.as_object_mut().unwrap();
         object.remove("body");
         object.remove("repeats");
+        for attempt in object["attempts"].as_array_mut().unwrap() {
+            assert_eq!(attempt.as_object_mut().unwrap().remove("edited"), Some(false.into()));
+        }
         assert_eq!(json, expected["stored"]);
         let mut json = serde_json::to_value(summary).unwrap();
         assert_eq!(json.as_object_mut().unwrap().remove("repeats"), Some(stored.repeats.len().into()));

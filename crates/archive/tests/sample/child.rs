@@ -67,6 +67,29 @@ pub(crate) fn run() {
     });
 }
 
+/// What a child does that fills gaps in an archive, one delivery after the other, while the archive sketches what is there: to be called by the test
+/// named `late`.
+#[allow(dead_code)] // Only kills need this.
+pub(crate) fn run_late() {
+    let (Ok(dir), Ok(from)) = (std::env::var(DIR), std::env::var(FROM)) else { return };
+    let archive = Archive::open(Path::new(&dir), sample::small()).unwrap();
+    let mut dice = sample::Dice(from.parse().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        loop {
+            let n = dice.below(GAPS / 2) * 2 + 1;
+            archive.insert(sample::intake(n)).await.unwrap();
+            say("delivery", n);
+            // Sketching is for when the writer rests.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+}
+
+#[allow(dead_code)]
+/// Below this every odd number is a gap for [`run_late`].
+pub(crate) const GAPS: u64 = 3000;
+
 /// Keeps the archive within bounds all the time.
 async fn keep(archive: Archive, from: u64, newest: Arc<AtomicU64>) {
     let mut removed = from;
@@ -150,8 +173,13 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn start(dir: &Path, from: u64) -> Writer {
+        Writer::start_as("writer", dir, from)
+    }
+
+    /// Starts the test of this name as a process.
+    pub(crate) fn start_as(test: &str, dir: &Path, from: u64) -> Writer {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "writer", "--nocapture", "--test-threads=1"])
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
             .env(DIR, dir)
             .env(FROM, from.to_string())
             .stdout(Stdio::piped())

@@ -6,12 +6,12 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
-use tunnel_archive::{Archive, Intake, Options};
+use tunnel_archive::{Archive, Intake, Options, Query};
 use tunnel_delivery::{
     Attempt, Cause, Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict,
 };
@@ -30,6 +30,9 @@ pub(crate) const ABSENT: &str = "xylograph";
 /// When the first delivery came, in microseconds since 1970, and how far they are apart.
 const FIRST: i64 = 1_760_000_000_000_000;
 const APART: i64 = 2_345_678;
+
+/// Sketching is not waited for longer than this.
+const SKETCHING: Duration = Duration::from_secs(600);
 
 /// How many insert at once.
 const AT_ONCE: usize = 256;
@@ -214,8 +217,18 @@ fn mix(number: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Stores deliveries until the archive in this folder has `count`.
-pub(crate) async fn fill(folder: &Path, count: u64) -> Result<(), BenchError> {
+/// How long storing took, and how long the archive then took to sketch the rest of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filled {
+    pub(crate) stored: Duration,
+    pub(crate) sketched: Duration,
+    /// The length of the store's file, in bytes.
+    pub(crate) disk_bytes: u64,
+}
+
+/// Stores deliveries until the archive in this folder has `count`, and waits until a search may pass over what cannot have a text.
+pub(crate) async fn fill(folder: &Path, count: u64) -> Result<Filled, BenchError> {
+    let began = Instant::now();
     std::fs::create_dir_all(folder).map_err(crate::error::io("make the folder of the archive"))?;
     let archive = Archive::open(folder, Options::default())?;
     let numbers = Arc::new(AtomicU64::new(archive.stats().deliveries));
@@ -245,8 +258,20 @@ pub(crate) async fn fill(folder: &Path, count: u64) -> Result<(), BenchError> {
     while let Some(done) = tasks.join_next().await {
         done.map_err(wrong)??;
     }
+    let stored = began.elapsed();
+    while began.elapsed() < stored + SKETCHING && !is_sketched(&archive, count)? {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let filled = Filled { stored, sketched: began.elapsed() - stored, disk_bytes: archive.stats().disk_bytes };
     archive.close().await?;
-    Ok(())
+    Ok(filled)
+}
+
+/// Whether a look at a few of the deliveries tells that a text is in none.
+fn is_sketched(archive: &Archive, count: u64) -> Result<bool, BenchError> {
+    let scan_limit = usize::try_from(count / 16).unwrap_or(usize::MAX).max(1000);
+    let query = Query { text: Some(ABSENT.to_owned()), scan_limit, ..Query::default() };
+    Ok(tokio::task::block_in_place(|| archive.list(&query))?.next.is_none())
 }
 
 #[cfg(test)]
@@ -271,7 +296,7 @@ mod tests {
         assert!((0..3000).any(|n| Facts::of(n).production) && (0..3000).any(|n| Facts::of(n).demo));
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn an_archive_is_filled_to_the_number_asked_for_and_no_further() {
         let dir = tempfile::tempdir().unwrap();
         for count in [30, 50, 40] {

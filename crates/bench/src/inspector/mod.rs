@@ -11,7 +11,7 @@ mod screen;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tunnel_delivery::SignatureStatus;
 use tunnel_testkit::{Binary, Stage};
@@ -22,7 +22,7 @@ use crate::programs::Programs;
 use crate::table::{Printer, Table};
 use crate::{Arguments, machine};
 
-use filling::{ABSENT, COMMON, Facts, RARE, RARER};
+use filling::{ABSENT, COMMON, Facts, Filled, RARE, RARER};
 use screen::Screen;
 
 /// One frame at 60 a second.
@@ -33,6 +33,9 @@ const NEVER: Duration = Duration::from_millis(1000);
 
 /// How many keys are pressed for one figure.
 const KEYS: usize = 600;
+
+/// A page has no more lines than the terminal.
+const PAGE: usize = 60;
 
 /// Keys as a terminal sends them.
 const DOWN: &str = "j";
@@ -48,9 +51,7 @@ pub(crate) async fn measure(arguments: &Arguments, printer: Printer) -> Result<(
     let programs = Programs::find(arguments.programs.as_deref())?;
     let stage = Stage::new();
     let data = arguments.data.clone().unwrap_or_else(|| stage.data("inspector"));
-    let began = Instant::now();
-    filling::fill(&data.join("archive"), arguments.stored).await?;
-    let filled = began.elapsed();
+    let filled = filling::fill(&data.join("archive"), arguments.stored).await?;
     let stored = arguments.stored;
     let look = || tokio::task::block_in_place(|| over_an_archive(&programs, &stage, &data, stored, filled, printer));
     look()?;
@@ -69,11 +70,12 @@ fn over_an_archive(
     stage: &Stage,
     data: &Path,
     stored: u64,
-    filled: Duration,
+    filled: Filled,
     printer: Printer,
 ) -> Result<(), BenchError> {
     let mut table = Table::new("inspector", "how long one waits, over that many deliveries", ["ms", "deliveries"]);
-    table.row("storing them", [Some(ms(filled)), Some(stored as f64)]);
+    table.row("storing them", [Some(ms(filled.stored)), Some(stored as f64)]);
+    table.row("until the rest is sketched", [Some(ms(filled.sketched)), Some(stored as f64)]);
     let newest = Facts::of(stored - 1);
     let mut screen = None;
     // The first may find the file system's cache cold.
@@ -95,15 +97,17 @@ fn over_an_archive(
         "from a key to the frame that it changed, at most 60 keys a second",
         ["p50 ms", "p99 ms", "max ms", "keys", "over 16.7 ms", "never"],
     );
-    held(&mut keys, &mut screen, "held-down j", DOWN)?;
-    held(&mut keys, &mut screen, "held-down PageDown", PAGE_DOWN)?;
-    held(&mut keys, &mut screen, "held-down k", UP)?;
+    // Half of the list at most: a key at its end changes nothing.
+    let pages = KEYS.min(usize::try_from(stored).unwrap_or(KEYS) / 2 / PAGE);
+    held(&mut keys, &mut screen, "held-down j", DOWN, KEYS)?;
+    held(&mut keys, &mut screen, "held-down PageDown", PAGE_DOWN, pages)?;
+    held(&mut keys, &mut screen, "held-down k", UP, KEYS)?;
 
     let at = screen.press(LAST)?;
     let oldest = clock(Facts::of(0));
     let shown = screen.wait("the oldest delivery", |s| s.selected().is_some_and(|line| line.contains(&oldest)))?;
     table.row("to the oldest (End)", [Some(ms(shown - at)), None]);
-    held(&mut keys, &mut screen, "held-down k at the oldest", UP)?;
+    held(&mut keys, &mut screen, "held-down k at the oldest", UP, KEYS)?;
     let at = screen.press(FIRST)?;
     let shown = screen.wait("the newest delivery", |s| shows_first(s, newest))?;
     table.row("to the newest (Home)", [Some(ms(shown - at)), None]);
@@ -121,8 +125,11 @@ fn over_an_archive(
     let mut held = Table::new("inspector", "the memory of the program, in MiB", ["resident MiB"]);
     held.row("at its first page", [first]);
     held.row("after all of this", [resident(&screen)]);
+    let mut disk = Table::new("inspector", "the length of the store's file for each delivery, in bytes", ["bytes"]);
+    disk.row("as it was filled", [Some(filled.disk_bytes as f64 / stored as f64)]);
     printer.print(&table)?;
-    printer.print(&held)
+    printer.print(&held)?;
+    printer.print(&disk)
 }
 
 type Fits = Box<dyn Fn(Facts) -> bool>;
@@ -152,10 +159,10 @@ fn filters_to_try(stored: u64) -> Vec<(String, Fits)> {
     all
 }
 
-/// Presses a key [`KEYS`] times, at most once a frame.
-fn held(table: &mut Table<6>, screen: &mut Screen, name: &str, key: &str) -> Result<(), BenchError> {
+/// Presses a key so many times, at most once a frame.
+fn held(table: &mut Table<6>, screen: &mut Screen, name: &str, key: &str, keys: usize) -> Result<(), BenchError> {
     let mut frames = Frames::default();
-    for _ in 0..KEYS {
+    for _ in 0..keys {
         frames.press(screen, key, FRAME)?;
     }
     table.row(name, frames.figures());
