@@ -77,6 +77,7 @@ async fn session(shared: &Arc<Shared>, device: &str) -> Session {
         token: TokenId::parse("0123456789ab").unwrap(),
         told: AnswerMode::Ack,
         changing: None,
+        change_after: Instant::now(),
     }
 }
 
