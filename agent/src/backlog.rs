@@ -135,6 +135,26 @@ impl Backlog {
         Some(Due::Job(job))
     }
 
+    /// Those that wait in memory, out of these.
+    pub(crate) fn in_hand(&self, ids: &[DeliveryId]) -> Vec<DeliveryId> {
+        let ids: HashSet<&DeliveryId> = ids.iter().collect();
+        self.lock().ready.iter().map(|job| job.delivery.id).filter(|id| ids.contains(id)).collect()
+    }
+
+    /// These are not stored any more, and so are not handed over.
+    pub(crate) fn forget(&self, gone: &[DeliveryId]) {
+        let mut inner = self.lock();
+        let Inner { ready, bytes, busy, .. } = &mut *inner;
+        ready.retain(|job| {
+            let stays = !gone.contains(&job.delivery.id);
+            if !stays {
+                *bytes -= job.delivery.body.len();
+                busy.remove(&job.delivery.id);
+            }
+            stays
+        });
+    }
+
     /// How many wait to be tried again.
     pub(crate) fn to_retry(&self) -> u64 {
         self.lock().again.len() as u64
@@ -273,12 +293,14 @@ impl One {
         let (handler, command) = tokio::join!(handler, command);
         let tried = [(Whom::Handler, handler), (Whom::Command, command)];
         let tried = tried.into_iter().filter_map(|(whom, attempt)| Some((whom, attempt?)));
-        let tried: Vec<_> = tried
+        let mut tried: Vec<_> = tried
             .map(|(whom, attempt)| {
                 let again = self.again(&attempt, id, made).map(|pause| (Instant::now(), pause));
                 (whom, attempt, again)
             })
             .collect();
+        // What a list shows is the attempt that was recorded last: that one of two succeeded must not hide that the other failed.
+        tried.sort_by_key(|(_, attempt, _)| !attempt.succeeded());
         // The handler is free for the next one while this attempt waits for its commit.
         let recording = self.records.acquire().await;
         drop(permit);

@@ -1,6 +1,6 @@
 //! Lines of a list, made from what the agent has in hand instead of read back from the archive.
 
-use tunnel_delivery::{Answer, AnswerClass, Attempt, Delivery, DeliveryId, Event, Stored, Summary, Verdict};
+use tunnel_delivery::{Answer, AnswerClass, Attempt, Cause, Delivery, DeliveryId, Event, Stored, Summary, Verdict};
 
 /// The characters of a text that a summary has; the archive's summaries have as many.
 const MOST: usize = 200;
@@ -45,11 +45,14 @@ pub(crate) fn of_new(
     }
 }
 
-/// The summary after one more attempt.
+/// The summary after one more attempt, by the archive's rule: what waits to be forwarded waits on, whatever was tried elsewhere meanwhile.
 pub(crate) fn after(mut summary: Summary, attempt: &Attempt) -> Summary {
     summary.attempts += 1;
     summary.answer = Answer {
-        class: AnswerClass::of(attempt),
+        class: match (summary.answer.class, attempt.cause) {
+            (AnswerClass::Queued, Cause::Replay) => AnswerClass::Queued,
+            _ => AnswerClass::of(attempt),
+        },
         status: attempt.status,
         duration_us: u64::try_from(attempt.duration.as_micros()).unwrap_or(u64::MAX),
     };

@@ -245,6 +245,23 @@ async fn handler_and_command_both_get_it_and_the_one_that_failed_gets_it_again()
 }
 
 #[tokio::test]
+async fn a_command_that_succeeds_does_not_hide_that_the_handler_failed() {
+    let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, failing(9).await);
+    let mut config = running(&relay, data.path(), Some(&handler), "exit 0", LIMIT);
+    config.policy.retry = None;
+    let mut agent = Agent::start(config);
+    let mut session = relay.session().await;
+    session.send(&ToAgent::Delivery(incoming(1, delivery(1, "bad"), false))).await;
+    session.taken(vec![1]).await;
+    for _ in 0..2 {
+        tried(&mut agent).await;
+    }
+    agent.stop(session).await.unwrap();
+    let listed = archive(data.path()).list(&tunnel_archive::Query { limit: 9, ..Default::default() }).unwrap();
+    assert_eq!((listed.items[0].attempts, listed.items[0].answer.status), (2, Some(503)), "what a list shows");
+}
+
+#[tokio::test]
 async fn in_passthrough_the_sender_is_told_how_the_command_ended_and_nothing_of_what_it_printed() {
     let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
     let command = r#"echo secret; test "$HEALTHIE_TUNNEL_EVENT" = task.updated"#;

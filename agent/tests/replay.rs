@@ -34,10 +34,14 @@ fn id(n: i64) -> String {
 
 /// A closed store with so many deliveries, 50 ms apart; the `n`th has `n=N;` in its body, and the first is from there.
 async fn store(many: i64, first: Environment) -> tempfile::TempDir {
+    store_from(BEGAN, many, first).await
+}
+
+async fn store_from(began: i64, many: i64, first: Environment) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(&folder.path().join("data/archive"), Options::default()).unwrap();
     for n in 0..many {
-        let at = Timestamp::from_micros(BEGAN + n * 50_000);
+        let at = Timestamp::from_micros(began + n * 50_000);
         let event = ["task.created", "goal.created"][n as usize % 2];
         let body = format!(r#"{{"event_type":"{event}","resource_id":"{n}","resource_id_type":"Task","n":"n={n};"}}"#);
         let delivery = Delivery {
@@ -167,6 +171,16 @@ async fn what_fits_is_sent_oldest_first_and_counted() {
     let named = answering(OK).await;
     replay(folder, named.port, &[&id(3), "latest", &id(1), &id(3)]).await.exits(0);
     assert_eq!(came(&named.seen), [1, 3, 11]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_sent_however_far_ahead_the_relay_s_clock_is() {
+    let tomorrow = Timestamp::from_system(std::time::SystemTime::now()).as_micros() + 86_400_000_000;
+    let stage = store_from(tomorrow, 3, Environment::Unknown).await;
+    let handler = answering(OK).await;
+    replay(stage.path(), handler.port, &["event:task.*"]).await.exits(0);
+    replay(stage.path(), handler.port, &["--event", "goal.*"]).await.exits(0);
+    assert_eq!(came(&handler.seen), [0, 2, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,7 +317,7 @@ async fn a_stop_waits_for_what_is_under_way_and_tells_what_is_left() {
         trust: Trust::default(),
     };
     let control: Control = local.connect().await.unwrap();
-    let mut plan = Plan::new(Selection::Query(String::new()), Timestamp::from_micros(i64::MAX));
+    let mut plan = Plan::new(Selection::Query(String::new()));
     plan.copy.to = Some(handler.port.to_string().parse().unwrap());
     plan.pace = Pace { at_once: 4, ..Pace::default() };
     let mut stopping = None;
@@ -342,7 +356,7 @@ async fn a_stop_waits_for_what_is_under_way_and_tells_what_is_left() {
     plan.pace = Pace { interval: Duration::from_secs(3600), ..Pace::default() };
     let summary = patiently("the stop", replay::run(&control, &plan, first, std::future::pending())).await.unwrap();
     assert_eq!((summary.sent, summary.left.unwrap().requests), (1, 39));
-    // What waits to be tried again is given up, and a stop after the last one leaves nothing.
+    // What waits to be tried again is given up, and is left for whoever goes on.
     let never = answering(NO).await;
     plan.copy.to = Some(never.port.to_string().parse().unwrap());
     plan.limit = Some(1);
@@ -350,6 +364,21 @@ async fn a_stop_waits_for_what_is_under_way_and_tells_what_is_left() {
     let until_success = Some(UntilSuccess { pause: hour, tries: 9, within: hour * 9 });
     plan.pace = Pace { until_success, ..Pace::default() };
     let summary = patiently("the end", replay::run(&control, &plan, first, std::future::pending())).await.unwrap();
-    assert_eq!((summary.sent, summary.failed, summary.given_up, summary.left), (1, 1, 1, None));
+    assert_eq!((summary.sent, summary.failed, summary.given_up), (1, 1, 1));
+    let left = summary.left.unwrap();
+    assert_eq!((left.requests, left.after, left.limit), (1, None, Some(1)));
+    // A delivery that was sent once of two times is sent both times by whoever goes on, and a stop after the last answer leaves nothing.
+    plan.copy.to = Some(rest.port.to_string().parse().unwrap());
+    (plan.limit, plan.pace, plan.manner.times) = (Some(3), Pace::default(), 2);
+    for (stop_after, left) in [(3, Some((4, Some(id(0)), Some(2)))), (6, None)] {
+        let mut count = 0;
+        let some = |told: Told<'_>| {
+            count += usize::from(matches!(told, Told::Tried(_)));
+            if count == stop_after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let summary = patiently("the stop", replay::run(&control, &plan, some, std::future::pending())).await.unwrap();
+        let told = summary.left.map(|l| (l.requests, l.after.map(|id| id.to_string()), l.limit));
+        assert_eq!((summary.sent, told), (stop_after as u64, left));
+    }
     control.close().await;
 }

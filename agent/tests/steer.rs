@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use healthie_tunnel::control::{Control, Kind, Local, Status};
+use healthie_tunnel::control::{Control, Kind, Local, Remove, Status};
 use healthie_tunnel::dial::Trust;
 use healthie_tunnel::forward::HostHeader;
 use healthie_tunnel::notice::Notice;
@@ -81,6 +81,32 @@ async fn what_comes_during_a_pause_waits_and_goes_on_in_order() {
         assert!(request.ends_with(&format!("\r\n\r\n{}", n + 1)), "{n}: {request}");
     }
     agent.stop(session).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_removed_during_a_pause_is_not_forwarded_after_it() {
+    let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, answering(OK).await);
+    let mut agent = Agent::start(config(&relay, data.path(), Some(&handler)));
+    let mut session = relay.session().await;
+    ready(&mut agent).await;
+    let control = control(data.path()).await;
+    control.pause(true).await.unwrap();
+    for n in 1..=3_u8 {
+        session.send(&ToAgent::Delivery(incoming(n.into(), delivery(n, n.to_string()), false))).await;
+    }
+    session.taken(vec![1, 2, 3]).await;
+    let ids = [1, 2].map(|n| delivery(n, "").id.to_string()).to_vec();
+    let mut remove = Remove { ids, recent: true, ..Remove::default() };
+    assert_eq!(control.remove(&remove).await.unwrap().queued, 2, "not by accident");
+    (remove.queued, remove.ids) = (true, remove.ids[..1].to_vec());
+    assert_eq!(control.remove(&remove).await.unwrap().removed, 1);
+    control.pause(false).await.unwrap();
+    agent.attempt().await;
+    agent.attempt().await;
+    agent.stop(session).await.unwrap();
+    let mut came: Vec<String> = handler.seen.all().iter().map(|r| String::from_utf8_lossy(r).into_owned()).collect();
+    came.sort_by_key(|r| r.chars().last());
+    assert!(came.len() == 2 && came[0].ends_with("\r\n\r\n2") && came[1].ends_with("\r\n\r\n3"), "{came:?}");
 }
 
 #[tokio::test]

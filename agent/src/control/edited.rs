@@ -11,7 +11,6 @@ use super::remote::delivery;
 use super::{Control, ControlError, Kind, Operations, Replayed};
 use crate::forward::{How, Outgoing, TargetUrl, attempt};
 use crate::hand::Try;
-use crate::summary;
 
 /// A changed copy of a stored delivery is to be sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,8 +60,7 @@ impl Operations {
     /// Sends a changed copy.
     pub(crate) async fn edited(&self, edited: &Edited) -> Result<Replayed, ControlError> {
         let usage = |e: String| ControlError::new(Kind::Usage, e);
-        let stored = self.get(&edited.id).await?;
-        let line = summary::of_stored(&stored);
+        let (stored, line) = self.bare(&edited.id).await?;
         let to = self.target(&line, edited.to.as_ref())?;
         let hand = self.hand_for(&line, &to, edited.allow_production).await?;
         let body = BASE64.decode(&edited.body).map_err(|e| usage(format!("the body is not base64: {e}")))?;

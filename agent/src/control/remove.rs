@@ -124,8 +124,32 @@ impl Operations {
         if dry_run {
             lines.iter().for_each(|line| done.expect(line, spare));
         } else if !lines.is_empty() {
-            done.add(self.archive.remove_sparing(lines.iter().map(|line| line.id).collect(), spare).await?);
+            let ids: Vec<DeliveryId> = lines.iter().map(|line| line.id).collect();
+            done.add(self.archive.remove_sparing(ids.clone(), spare).await?);
+            if !spare.queued {
+                self.forget(&ids).await?;
+            }
         }
+        Ok(())
+    }
+
+    /// The agent has the next few of those that wait in memory: what was removed of them must not be forwarded when their turn comes.
+    async fn forget(&self, ids: &[DeliveryId]) -> Result<(), ControlError> {
+        let Some(running) = &self.agent else { return Ok(()) };
+        let in_hand = running.steering.backlog.in_hand(ids);
+        if in_hand.is_empty() {
+            return Ok(());
+        }
+        let gone = self.read(move |archive| {
+            let mut gone = Vec::new();
+            for id in in_hand {
+                if archive.get(id)?.is_none() {
+                    gone.push(id);
+                }
+            }
+            Ok(gone)
+        });
+        running.steering.backlog.forget(&gone.await?);
         Ok(())
     }
 

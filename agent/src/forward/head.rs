@@ -172,6 +172,8 @@ mod tests {
             ("healthie-tunnel-REPLAY", "true"),
             ("Healthie-Tunnel-Attempt", "99"),
             ("Healthie-Tunnel-Delivery", "forged"),
+            ("HEALTHIE_TUNNEL_REPLAY", "true"),
+            ("Healthie-Tunnel_attempt", "98"),
             ("Healthie-Tunnel-Other", "stays"),
             // Ours are no lines that a sender can have taken away.
             ("Connection", "Healthie-Tunnel-Attempt"),

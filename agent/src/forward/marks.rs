@@ -24,9 +24,9 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Takes lines of these names away.
+    /// Takes lines of these names away, and those with underscores in them: CGI, WSGI and Rack handlers cannot tell these from ours.
     pub(super) fn strip(headers: &mut Headers) {
-        headers.0.retain(|line| ![DELIVERY, ATTEMPT, REPLAY].iter().any(|name| line.is(name)));
+        headers.0.retain(|line| ![DELIVERY, ATTEMPT, REPLAY].iter().any(|name| reads_as(&line.name, name)));
     }
 
     /// Writes the lines.
@@ -43,4 +43,9 @@ impl Marks {
             put(REPLAY, "true");
         }
     }
+}
+
+fn reads_as(written: &[u8], name: &str) -> bool {
+    let dash = |b: &u8| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    written.len() == name.len() && written.iter().map(dash).eq(name.bytes().map(|b| b.to_ascii_lowercase()))
 }

@@ -16,7 +16,7 @@ pub mod run;
 pub mod selection;
 pub mod tally;
 
-use tunnel_delivery::{DeliveryId, Timestamp};
+use tunnel_delivery::DeliveryId;
 
 use crate::control::Edited;
 use crate::forward::TargetUrl;
@@ -27,7 +27,7 @@ pub use course::{Item, Manner, Shot};
 pub use pace::{Pace, Rate, UntilSuccess};
 pub use preview::preview;
 pub use run::{Told, Tried, run};
-pub use selection::{Selection, SelectionError, count};
+pub use selection::{Selection, SelectionError, count, newest};
 pub use tally::{Left, Summary};
 
 /// A replay before it begins.
@@ -35,8 +35,9 @@ pub use tally::{Left, Summary};
 pub struct Plan {
     /// Which deliveries, oldest first.
     pub selection: Selection,
-    /// None that came later than that: what arrives meanwhile is not meant.
-    pub until: Timestamp,
+    /// None that came later than this one; where it is not said, than the newest that is stored when the replay begins. What arrives meanwhile is not
+    /// meant. An id and not a time: the relay's clock, which says when deliveries came, may be ahead of this machine's.
+    pub until: Option<DeliveryId>,
     /// Only those behind this one.
     pub after: Option<DeliveryId>,
     /// At most so many deliveries, the oldest of them.
@@ -65,11 +66,11 @@ pub struct Copy {
 }
 
 impl Plan {
-    /// Each of them once, one after the other, where they would be forwarded to; `now` bounds what is meant.
-    pub fn new(selection: Selection, now: Timestamp) -> Plan {
+    /// Each of them once, one after the other, where they would be forwarded to.
+    pub fn new(selection: Selection) -> Plan {
         Plan {
             selection,
-            until: now,
+            until: None,
             after: None,
             limit: None,
             copy: Copy::default(),

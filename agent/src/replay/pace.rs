@@ -9,13 +9,15 @@ use super::course::{Course, Item, Shot, Step};
 
 /// The most requests under way at once.
 pub const MOST_AT_ONCE: usize = 1000;
+/// What timers and a busy machine may make a request late by without the rate falling behind; whatever is later is not made up for.
+const LATE: Duration = Duration::from_millis(10);
 
 /// How fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// How many deliveries may be under way; those that wait to be tried again count.
     pub at_once: usize,
-    /// Requests begin at least so far apart.
+    /// Requests are due at least so far apart. One that begins a little late, as timers have it, does not make the next one late too.
     pub interval: Duration,
     /// Each is tried until it is answered 2xx.
     pub until_success: Option<UntilSuccess>,
@@ -115,7 +117,7 @@ pub struct Pacer {
     /// Those of them that wait to be tried again, by when.
     waiting: BTreeMap<(Duration, Ticket), ()>,
     tickets: Ticket,
-    /// When the last request began.
+    /// When the last request was due, or began where that was much later.
     last: Option<Duration>,
     stopped: bool,
 }
@@ -188,7 +190,7 @@ impl Pacer {
                     return Next::Wait(Some(at));
                 }
                 self.waiting.pop_first();
-                self.last = Some(now);
+                self.begins(at, now);
                 match self.flying.get_mut(&ticket) {
                     Some(flight) => {
                         flight.tries += 1;
@@ -203,7 +205,7 @@ impl Pacer {
                     return Next::Wait(Some(at));
                 }
                 self.pending = None;
-                self.last = Some(now);
+                self.begins(at, now);
                 let ticket = self.tickets;
                 self.tickets += 1;
                 self.flying.insert(ticket, Flight { shot, tries: 1, began: now });
@@ -211,6 +213,10 @@ impl Pacer {
             }
             (_, None) => Next::Wait(None),
         }
+    }
+
+    fn begins(&mut self, due: Duration, now: Duration) {
+        self.last = Some(if now.saturating_sub(due) <= LATE { due } else { now });
     }
 
     /// Not before that, if it is due at `at`.

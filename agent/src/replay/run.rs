@@ -1,6 +1,6 @@
 //! The loop of a replay: keeps the clock, reads on, asks `control` to send, and tells. What is to happen when is `pace`'s answer.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::time::Duration;
@@ -61,14 +61,23 @@ pub async fn run(
     let began = Instant::now();
     let mut manner = plan.manner;
     manner.interval = plan.pace.interval;
-    let mut items = Items::new(control, plan).await?;
-    let mut pacer = Pacer::new(Course::new(manner), plan.pace);
     let mut summary = Summary { seed: manner.chaos.any().then_some(manner.seed), ..Summary::default() };
+    let mut stop = std::pin::pin!(stop);
+    // What is meant may take its time to be found.
+    let mut items = tokio::select! {
+        biased;
+        items = Items::new(control, plan) => items?,
+        () = &mut stop => {
+            summary.end(began.elapsed());
+            summary.left = Some(Left { or_more: true, after: plan.after, limit: plan.limit, skip: manner.skip, ..Left::default() });
+            return Ok(summary);
+        }
+    };
+    let mut pacer = Pacer::new(Course::new(manner), plan.pace);
     let mut flying = FuturesUnordered::new();
     let mut place = Place::default();
     let mut counted = false;
     let mut stopping = false;
-    let mut stop = std::pin::pin!(stop);
     loop {
         if let (false, Some(all)) = (counted, items.count) {
             counted = true;
@@ -110,7 +119,7 @@ pub async fn run(
                 let _ = told(Told::Stopping(flying.len()));
             }
             Some((ticket, shot, tries, done)) = flying.next(), if !flying.is_empty() => {
-                let ended = answered(&mut pacer, &mut summary, (ticket, shot, tries, &done), began.elapsed(), &mut told);
+                let ended = answered(&mut pacer, &mut summary, &mut place, (ticket, shot, tries, &done), began.elapsed(), &mut told);
                 stopping |= ended.is_break();
             }
             read = items.read(), if items.wants_more() && !place.stopped => {
@@ -139,6 +148,7 @@ pub async fn run(
 fn answered(
     pacer: &mut Pacer,
     summary: &mut Summary,
+    place: &mut Place,
     (ticket, shot, tries, done): (Ticket, Shot, u32, &Result<Replayed, ControlError>),
     now: Duration,
     told: &mut impl FnMut(Told<'_>) -> ControlFlow<()>,
@@ -157,6 +167,9 @@ fn answered(
                 ended = ControlFlow::Break(());
             }
         }
+    }
+    if after == After::Done && ended.is_continue() {
+        place.ended(&shot);
     }
     match (after, good) {
         (After::Again, _) => {}
@@ -204,37 +217,57 @@ impl Copy {
 /// How far a replay is in the deliveries' own order.
 #[derive(Default)]
 struct Place {
-    /// The last delivery of which everything began.
-    whole: Option<DeliveryId>,
-    /// How many deliveries of which everything began, where they go in their own order.
-    wholes: u64,
+    /// Behind what has begun.
+    now: Mark,
+    /// Before each request that has begun and has not come to its end, by its number. What is given up, or could not be sent because nobody is there
+    /// to send it, stays: whoever goes on begins with it.
+    open: BTreeMap<u64, Mark>,
     /// How many deliveries of which something began.
     deliveries: u64,
     stopped: bool,
 }
 
+/// A place in the deliveries' own order.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    /// The last delivery of which everything began.
+    whole: Option<DeliveryId>,
+    /// How many deliveries of which everything began.
+    wholes: u64,
+}
+
 impl Place {
     fn begins(&mut self, shot: &Shot) {
+        self.open.insert(shot.number, self.now);
         self.deliveries += u64::from(shot.copy == 1);
         if shot.last {
-            self.whole = Some(shot.id);
-            self.wholes += 1;
+            self.now = Mark { whole: Some(shot.id), wholes: self.now.wholes + 1 };
         }
+    }
+
+    fn ended(&mut self, shot: &Shot) {
+        self.open.remove(&shot.number);
     }
 }
 
-/// What is left when a replay is stopped.
+/// What is left when a replay is stopped: what was not begun, and all behind the first request that has not come to its end.
 async fn left(items: &mut Items<'_>, pacer: &Pacer, plan: &Plan, manner: &super::Manner, place: &Place) -> Left {
     let counting = tokio::time::timeout(COUNTING, items.count_rest()).await;
     let or_more = !matches!(counting, Ok(Ok(())));
     let all = manner.requests(pacer.course().offered() + items.unread());
-    let begun = pacer.begun();
+    let (number, mark) = match place.open.first_key_value() {
+        Some((number, mark)) => (*number, *mark),
+        None => (manner.skip + pacer.begun(), place.now),
+    };
+    // A delivery that was sent fewer times than it should be is gone on with from its beginning: ids name no copies.
+    let plain = manner.is_plain();
+    let done = if plain { mark.wholes * u64::from(manner.times) } else { number - manner.skip };
     Left {
-        requests: all.saturating_sub(begun),
+        requests: all.saturating_sub(done),
         or_more,
-        after: if manner.is_plain() { place.whole.or(plan.after) } else { None },
-        limit: plan.limit.map(|limit| limit.saturating_sub(place.wholes)),
-        skip: if manner.is_plain() { 0 } else { manner.skip + begun },
+        after: if plain { mark.whole.or(plan.after) } else { None },
+        limit: plan.limit.map(|limit| limit.saturating_sub(mark.wholes)),
+        skip: if plain { 0 } else { number },
     }
 }
 
@@ -325,5 +358,31 @@ impl<'a> Reading<'a> {
             let more = reader.more().await;
             (reader, more)
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tunnel_delivery::Timestamp;
+
+    fn shot(number: u64, nth: i64, copy: u32, last: bool) -> Shot {
+        Shot { id: DeliveryId::first_at(Timestamp::from_micros(nth)), copy, last, number, at: Duration::ZERO }
+    }
+
+    #[test]
+    fn whoever_goes_on_begins_with_the_first_that_has_not_come_to_its_end() {
+        let mut place = Place::default();
+        let shots = [shot(0, 1, 1, false), shot(1, 1, 2, true), shot(2, 2, 1, true), shot(3, 3, 1, true)];
+        shots.iter().for_each(|shot| place.begins(shot));
+        let first = |place: &Place| place.open.first_key_value().map(|(n, m)| (*n, m.whole, m.wholes));
+        assert_eq!(first(&place), Some((0, None, 0)));
+        place.ended(&shots[3]);
+        place.ended(&shots[0]);
+        assert_eq!(first(&place), Some((1, None, 0)));
+        place.ended(&shots[1]);
+        assert_eq!(first(&place), Some((2, Some(shots[0].id), 1)));
+        place.ended(&shots[2]);
+        assert_eq!((first(&place), place.now.whole, place.now.wholes), (None, Some(shots[3].id), 3));
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct Reader<'a> {
     from: From,
     /// How many were given.
     given: u64,
+    /// The last that may be meant.
+    until: Option<DeliveryId>,
 }
 
 enum From {
@@ -83,7 +85,7 @@ impl<'a> Reader<'a> {
             Some(id) => From::Cursor(id.to_string()),
             None => From::Beginning,
         };
-        Reader { control, plan, from, given: 0 }
+        Reader { control, plan, from, given: 0, until: plan.until }
     }
 
     /// Some more of them, perhaps none yet; `None` at the end.
@@ -96,6 +98,13 @@ impl<'a> Reader<'a> {
             From::Cursor(cursor) => Some(cursor.clone()),
         };
         let limit = usize::try_from(room).unwrap_or(usize::MAX).min(PAGE);
+        if self.until.is_none() && !matches!(self.plan.selection, Selection::Ids(_)) {
+            self.until = newest(self.control).await?;
+            if self.until.is_none() {
+                self.from = From::End;
+                return Ok(Some(VecDeque::new()));
+            }
+        }
         let (lines, next): (Vec<Summary>, _) = match &self.plan.selection {
             Selection::Ids(ids) => {
                 self.from = From::End;
@@ -123,7 +132,7 @@ impl<'a> Reader<'a> {
             .take_while(|i| self.meant(i))
             .collect();
         if items.len() < found {
-            // The rest came after the plan was made.
+            // The rest came meanwhile.
             self.from = From::End;
         }
         self.given += items.len() as u64;
@@ -131,7 +140,7 @@ impl<'a> Reader<'a> {
     }
 
     fn meant(&self, item: &Item) -> bool {
-        item.received_at <= self.plan.until
+        self.until.is_none_or(|until| item.id <= until)
     }
 
     /// Those that are named, each once, oldest first.
@@ -170,6 +179,15 @@ impl<'a> Reader<'a> {
         }
         Ok(all)
     }
+}
+
+/// The newest delivery that is stored.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn newest(control: &Control) -> Result<Option<DeliveryId>, ControlError> {
+    let found = control.list(&Filter { limit: Some(1), ..Filter::default() }).await?;
+    Ok(found.items.first().map(|line| line.id))
 }
 
 /// How many deliveries a plan means; stops counting at `most`.

@@ -143,9 +143,9 @@ impl Settings {
         let mut settings = Settings { environment, ..Settings::default() };
         // From the weakest to the strongest; each replaces what was there.
         if let Some(user) = settings.environment.config_file() {
-            settings.read_file(&user)?;
+            settings.read_file(&user, true)?;
         }
-        settings.read_file(&folder.join(PROJECT_FILE))?;
+        settings.read_file(&folder.join(PROJECT_FILE), false)?;
         for key in KEYS {
             if let Some(text) = settings.environment.get(key.variable).map(str::to_owned) {
                 let values = if key.many {
@@ -167,7 +167,8 @@ impl Settings {
         Ok(settings)
     }
 
-    fn read_file(&mut self, path: &Path) -> Result<(), SettingsError> {
+    /// Only a file of the user's own may name a command: a project's file comes with the folder, from whoever wrote that.
+    fn read_file(&mut self, path: &Path, own: bool) -> Result<(), SettingsError> {
         let shown = path.display().to_string();
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -207,6 +208,10 @@ impl Settings {
                 .iter()
                 .find(|k| k.name == name)
                 .ok_or_else(|| wrong(format!("the key {name:?}, which is not known")))?;
+            if key.name == "exec" && !own {
+                let why = "the key \"exec\", and a project's file cannot name a command that is run: give it with --exec, HEALTHIE_TUNNEL_EXEC or the user's settings file";
+                return Err(wrong(why.into()));
+            }
             let values = match value {
                 toml::Value::Array(items) if key.many => items.iter().map(plain).collect(),
                 one => plain(one).map(|v| vec![v]),
@@ -372,7 +377,11 @@ mod tests {
         let project = tempfile::tempdir().unwrap();
         let user = home.path().join(".config/healthie-tunnel/config.toml");
         std::fs::create_dir_all(user.parent().unwrap()).unwrap();
-        std::fs::write(&user, "relay = \"http://user\"\ntunnel = \"user\"\ndevice = \"user\"\ntimeout = 5\n").unwrap();
+        std::fs::write(
+            &user,
+            "relay = \"http://user\"\ntunnel = \"user\"\ndevice = \"user\"\ntimeout = 5\nexec = \"true\"\n",
+        )
+        .unwrap();
         let file = project.path().join(PROJECT_FILE);
         std::fs::write(
             &file,
@@ -389,6 +398,7 @@ mod tests {
         assert_eq!(of("device"), Some(("env", "environment HEALTHIE_TUNNEL_DEVICE".into())));
         assert_eq!(of("token"), Some(("flag", "flag --token".into())));
         assert_eq!(of("timeout").unwrap().0, "5");
+        assert_eq!(of("exec").unwrap().0, "true");
         assert_eq!(s.secrets().unwrap().len(), 2);
         assert!(s.is_set("skip_invalid").unwrap() && !s.is_set("no_forward").unwrap());
         assert_eq!(s.data().unwrap(), home.path().join(".local/share/healthie-tunnel"));
@@ -419,6 +429,8 @@ mod tests {
         let broken = load("a = 1\nsecret = \"whsec_private");
         assert!(broken.contains("line 2") && !broken.contains("whsec_private"), "{broken}");
         assert_eq!(load("secret = \"x\""), "");
+        let command = load("exec = \"touch /tmp/x\"");
+        assert!(command.contains("\"exec\"") && command.contains("--exec"), "a folder runs nothing: {command}");
     }
 
     #[test]

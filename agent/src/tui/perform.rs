@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tunnel_delivery::{Stored, Timestamp};
+use tunnel_delivery::Stored;
 use tunnel_fixture::{NotJson, Overwrite, Phi, Set, lint_set};
 
 use super::doc::Doc;
@@ -161,8 +161,7 @@ async fn replay_all(
     stop: &Notify,
     tell: &mpsc::Sender<Message>,
 ) -> Result<Box<Summary>, ControlError> {
-    let now = Timestamp::from_system(std::time::SystemTime::now());
-    let mut plan = Plan::new(Selection::Query(query), now);
+    let mut plan = Plan::new(Selection::Query(query));
     plan.copy = Copy { to: how.to, allow_production: how.allow_production, ..Copy::default() };
     (plan.manner, plan.pace) = (how.manner, how.pace);
     if plan.manner.chaos.any() && !how.seeded {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tunnel_delivery::{Attempt, DeliveryId, Stored, Timestamp};
+use tunnel_delivery::{Attempt, DeliveryId, Stored, Summary, Timestamp};
 
 use crate::check;
 use crate::compact::Compacted;
@@ -260,6 +260,14 @@ impl Archive {
     /// [`ArchiveError::Damaged`], [`ArchiveError::Failed`], [`ArchiveError::Closed`].
     pub fn get(&self, id: DeliveryId) -> Result<Option<Stored>, ArchiveError> {
         self.read(|engine| reader::stored(engine, id))
+    }
+
+    /// The delivery with this id without its attempts, which need not be read however many there are, and its line in a list. Blocks.
+    ///
+    /// # Errors
+    /// As [`Archive::get`].
+    pub fn without_attempts(&self, id: DeliveryId) -> Result<Option<(Stored, Summary)>, ArchiveError> {
+        self.read(|engine| reader::without_attempts(engine, id))
     }
 
     /// A page of a list. Blocks. What is stored or changes while a list is read may or may not be in it.

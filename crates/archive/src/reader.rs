@@ -2,7 +2,7 @@
 //! sketches say cannot be wanted, and checks the rest of the conditions on summaries and bodies.
 
 use bytes::Bytes;
-use tunnel_delivery::{DeliveryId, Stored};
+use tunnel_delivery::{DeliveryId, Stored, Summary};
 
 use crate::engine::Fault;
 use crate::index;
@@ -104,24 +104,34 @@ const REPEATS_NAMED: usize = 100;
 /// A delivery with everything that belongs to it.
 pub(crate) fn stored(kv: &impl Kv, id: DeliveryId) -> Result<Option<Stored>, ReadError> {
     consistent(kv, id, |entry| {
-        let note = note(kv, entry)?;
-        let whole = request(kv, entry)?;
-        let mut attempts = Vec::with_capacity(entry.summary.attempts.min(64) as usize);
+        let mut stored = bare(kv, entry)?;
+        stored.attempts.reserve(entry.summary.attempts.min(64) as usize);
         for number in 1..=entry.summary.attempts {
-            attempts.push(crate::attempt::decode(attempt(kv, id, number)?)?);
+            stored.attempts.push(crate::attempt::decode(attempt(kv, id, number)?)?);
         }
-        let repeats = if entry.summary.repeats == 0 { Vec::new() } else { repeats(kv, id)? };
-        Ok(Stored {
-            delivery: whole.delivery,
-            body_sha256: whole.body_sha256,
-            event: whole.event,
-            signature: whole.signature,
-            duplicate_of: whole.duplicate_of,
-            repeats,
-            pinned: entry.summary.pinned,
-            note,
-            attempts,
-        })
+        Ok(stored)
+    })
+}
+
+/// The same without its attempts, of which there may be very many, and its line in a list.
+pub(crate) fn without_attempts(kv: &impl Kv, id: DeliveryId) -> Result<Option<(Stored, Summary)>, ReadError> {
+    consistent(kv, id, |entry| Ok((bare(kv, entry)?, entry.summary.clone())))
+}
+
+fn bare(kv: &impl Kv, entry: &Entry) -> Result<Stored, ReadError> {
+    let note = note(kv, entry)?;
+    let whole = request(kv, entry)?;
+    let repeats = if entry.summary.repeats == 0 { Vec::new() } else { repeats(kv, entry.summary.id)? };
+    Ok(Stored {
+        delivery: whole.delivery,
+        body_sha256: whole.body_sha256,
+        event: whole.event,
+        signature: whole.signature,
+        duplicate_of: whole.duplicate_of,
+        repeats,
+        pinned: entry.summary.pinned,
+        note,
+        attempts: Vec::new(),
     })
 }
 

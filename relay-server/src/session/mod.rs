@@ -117,6 +117,8 @@ struct Session {
     told: AnswerMode,
     /// A change of that which the agent asked for and which is under way.
     changing: Option<mode::Changing>,
+    /// The next such change begins then at the earliest.
+    change_after: Instant,
 }
 
 impl Session {
@@ -217,6 +219,7 @@ impl Session {
             token: caller.token.clone(),
             told: settings.answer,
             changing: None,
+            change_after: Instant::now(),
         })
     }
 

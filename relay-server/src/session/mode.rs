@@ -3,12 +3,17 @@
 //! What an agent asks for is done to the tunnel that its token opens and to no other; the change itself is `shared`'s.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
 use tunnel_protocol::{Answers, SetAnswer, ToAgent};
 
 use super::Session;
 use crate::registry::AnswerMode;
+
+/// Changes that a session asks for are at least so far apart: each is written to disk, and every tunnel's settings with it.
+const BETWEEN: Duration = Duration::from_millis(250);
 
 /// A change that is under way.
 pub(super) struct Changing {
@@ -35,7 +40,12 @@ impl Session {
             tunnel_protocol::AnswerMode::Passthrough => AnswerMode::Passthrough,
         };
         let (shared, tunnel, token) = (Arc::clone(&self.shared), self.tunnel.clone(), self.token.clone());
-        let change = tokio::spawn(async move { shared.set_answer(&tunnel, &token, answer).await });
+        let begin = self.change_after.max(Instant::now());
+        self.change_after = begin + BETWEEN;
+        let change = tokio::spawn(async move {
+            tokio::time::sleep_until(begin).await;
+            shared.set_answer(&tunnel, &token, answer).await
+        });
         self.changing = Some(Changing { asked: set.asked, change });
     }
 

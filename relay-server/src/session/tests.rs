@@ -77,6 +77,7 @@ async fn session(shared: &Arc<Shared>, device: &str) -> Session {
         token: TokenId::parse("0123456789ab").unwrap(),
         told: AnswerMode::Ack,
         changing: None,
+        change_after: Instant::now(),
     }
 }
 
@@ -248,4 +249,18 @@ async fn who_may_not_and_who_asks_twice_is_refused() {
     command.add_tunnel(team.clone(), crate::registry::TunnelSettings::new(AnswerMode::Passthrough, NOW)).unwrap();
     assert!(ask(&mut asking, Mode::Ack).await.refused.is_some());
     assert_eq!(Registry::open(dir.path()).unwrap().snapshot().tunnels[&team].answer, AnswerMode::Passthrough);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_changes_its_mind_without_end_is_slowed_down() {
+    use tunnel_protocol::AnswerMode as Mode;
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    let (mut asking, _other) = two_sessions(&shared).await;
+    let began = Instant::now();
+    for n in 0..9 {
+        let mode = if n % 2 == 0 { Mode::Passthrough } else { Mode::Ack };
+        assert_eq!(ask(&mut asking, mode).await.refused, None);
+    }
+    assert!(began.elapsed() >= std::time::Duration::from_secs(2), "{:?}", began.elapsed());
 }

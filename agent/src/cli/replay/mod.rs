@@ -167,7 +167,7 @@ fn plan(args: Args) -> Result<(Plan, Option<String>), Failure> {
     let chaos = args.chaos.unwrap_or_default();
     // Short enough to be typed.
     let seed = args.seed.unwrap_or_else(|| getrandom::u32().map_or(0, u64::from));
-    let mut plan = Plan::new(selection, arguments::now());
+    let mut plan = Plan::new(selection);
     plan.limit = args.limit;
     plan.copy = Copy {
         to: args.to,
@@ -220,6 +220,8 @@ async fn on(
     let named = matches!(plan.selection, Selection::Ids(_));
     let mut counted = None;
     if on_terminal && !named {
+        // Those that are counted are those that are sent.
+        plan.until = replay::newest(control).await?;
         let counting = tokio::time::timeout(COUNTING, replay::count(control, &plan, u64::MAX)).await;
         counted = counting.ok().transpose()?;
         let ask = !wish.yes && std::io::stdin().is_terminal() && counted.is_none_or(|n| n > MANY);

@@ -197,6 +197,9 @@ pub(super) fn lines(s: &Summary) -> Vec<String> {
 pub(super) fn left(s: &Summary, left: &Left, plan: &Plan) -> String {
     let all = if left.or_more { " or more" } else { "" };
     let what = format!("stopped after {} requests; {}{all} are left", thousands(s.sent), thousands(left.requests));
+    if s.sent == 0 && s.given_up == 0 && left.requests == 0 {
+        return "stopped before anything was sent".to_owned();
+    }
     if left.requests == 0 {
         return what;
     }
@@ -207,7 +210,7 @@ pub(super) fn left(s: &Summary, left: &Left, plan: &Plan) -> String {
             plan.manner.seed, left.skip
         ),
         Some(after) => format!("{what}; go on with the same command and --after {after}{limit}"),
-        None => format!("{what}; nothing was sent"),
+        None => format!("{what}; go on with the same command"),
     }
 }
 

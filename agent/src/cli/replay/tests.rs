@@ -34,7 +34,7 @@ fn the_summary_says_what_came_of_it() {
 #[test]
 fn what_is_left_can_be_gone_on_with() {
     let id = DeliveryId::first_at(Timestamp::from_micros(1_763_714_000_000_000));
-    let mut plan = Plan::new(Selection::Query("status:5xx".into()), Timestamp::default());
+    let mut plan = Plan::new(Selection::Query("status:5xx".into()));
     let stopped = Left { requests: 66, or_more: true, after: Some(id), ..Left::default() };
     assert_eq!(
         left(&mixed(), &stopped, &plan),
