@@ -134,17 +134,17 @@ mod tests {
         assert!(missing.unwrap_err().to_string().contains("cannot be started"));
     }
     #[tokio::test]
-    async fn what_it_has_started_ends_with_it_when_its_time_is_over() {
+    async fn what_it_has_started_ends_with_it_when_it_is_not_waited_for_any_more() {
         // The script's child has the other end, which is closed when it is gone.
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let held = fifo.clone();
         let open = tokio::task::spawn_blocking(move || std::fs::File::open(held).unwrap());
-        let text = format!("sleep 600 > {}; true", fifo.display());
-        let calling = tokio::spawn(async move { script(&text, Duration::from_millis(300)).await.0 });
+        let text = format!("sleep 60 > {}; true", fifo.display());
+        let calling = tokio::spawn(async move { script(&text, Duration::from_secs(600)).await.0 });
         let mut file = open.await.unwrap();
-        assert!(calling.await.unwrap().unwrap_err().to_string().contains("did not end within"));
+        calling.abort();
         let ended = tokio::task::spawn_blocking(move || std::io::Read::read(&mut file, &mut [0]).unwrap());
         let ended = tokio::time::timeout(tunnel_testkit::DEADLINE, ended).await;
         assert_eq!(ended.expect("nobody holds it open any more").unwrap(), 0);

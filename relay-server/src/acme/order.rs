@@ -64,8 +64,10 @@ pub(crate) fn is_stranger(error: &AcmeError) -> bool {
 /// Whether this name was ordered. What the server says goes to the operator's program and into what is shown to visitors: it may only be what it was
 /// asked for.
 fn ordered(settings: &Acme, name: &str, wildcard: bool) -> bool {
-    let plain = |ours: &String| if wildcard { ours.strip_prefix("*.") == Some(name) } else { ours == name };
-    settings.names.iter().any(plain)
+    settings.names.iter().any(|ours| match ours.strip_prefix("*.") {
+        Some(below) => wildcard && below == name,
+        None => !wildcard && ours == name,
+    })
 }
 
 fn other(e: rcgen::Error) -> AcmeError {
