@@ -8,7 +8,7 @@ use healthie_tunnel::control::AgentFile;
 use serde_json::json;
 use support::agent::{Agent, stored};
 use support::api::{good, json_head, send, send_until};
-use support::patiently;
+use support::{patiently, read_request, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -150,6 +150,51 @@ async fn streams_have_seats_and_a_seat_is_free_again_when_its_stream_is_gone() {
         }
     })
     .await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_handler_was_sent_is_recorded_though_nobody_waits_for_it_any_more() {
+    let agent = Agent::start(stored(1).await).await;
+    let file = agent.file();
+    let (answer, wanted) = tokio::sync::watch::channel(false);
+    let handler = serve(move |mut stream, seen| {
+        let mut wanted = wanted.clone();
+        async move {
+            while let Some(request) = read_request(&mut stream).await {
+                seen.push(request);
+                wanted.wait_for(|wanted| *wanted).await.unwrap();
+                stream.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            }
+        }
+    })
+    .await;
+    for (n, path) in ["replays", "edited-replays"].into_iter().enumerate() {
+        answer.send_replace(false);
+        let body = json!({ "to": handler.port.to_string() }).to_string();
+        let head = good(&file) + &json_head(&body);
+        let mut stream = TcpStream::connect(file.addr).await.unwrap();
+        let request = format!("POST /v1/deliveries/latest/{path} HTTP/1.1\r\n{head}\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        handler.seen.wait_for(n + 1).await;
+        drop(stream);
+        // Whatever would end with the connection has ended once another request is answered that began later.
+        for _ in 0..3 {
+            assert_eq!(send(&file, "GET", "/v1/status", &good(&file), "").await.status, 200);
+        }
+        answer.send_replace(true);
+        patiently("the attempt", async {
+            loop {
+                let all = send(&file, "GET", "/v1/deliveries/latest/attempts", &good(&file), "").await.json();
+                if all.as_array().unwrap().len() == n + 1 {
+                    assert_eq!(all[n]["status"], 202, "{all}");
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
     agent.stop().await;
 }
 

@@ -111,7 +111,8 @@ impl Acme {
         }
         let by_dns = self.challenge == AcmeChallenge::Dns || self.names.iter().any(|n| n.starts_with("*."));
         if by_dns && self.dns_hook.is_none() {
-            return Some("wildcard names are proved by DNS: give --acme-dns-hook, a program that sets records".into());
+            let why = "names are to be proved by DNS, as wildcards always are: give --acme-dns-hook, a program that sets records";
+            return Some(why.into());
         }
         None
     }

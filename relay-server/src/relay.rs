@@ -244,7 +244,6 @@ impl Relay {
         if tokio::time::timeout(Duration::from_secs(5), sessions.wait()).await.is_err() {
             warn!("some agents did not go when told to");
         }
-        // Waited for, so that nobody holds the spool any more when this returns.
         upkeep.abort();
         keepers.iter().for_each(JoinHandle::abort);
         let _ = upkeep.await;
@@ -257,6 +256,15 @@ impl Relay {
             error!(error = %e, "the spool could not be flushed; what was answered is in it all the same");
         }
         let _ = std::fs::remove_file(shared.config.data.join("addresses.json"));
+        // What runs on a thread of its own cannot be ended, only waited for: a look at the registry's file, an answer to a command.
+        let others = async {
+            while Arc::strong_count(&shared) > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(5), others).await.is_err() {
+            warn!("something still holds the spool; it is free when that ends, or with this process");
+        }
         info!("stopped");
     }
 }
@@ -380,5 +388,27 @@ mod tests {
         assert!(matches!(Relay::start(config.clone()).await, Err(StartError::Write { .. })));
         std::fs::remove_dir(in_the_way).unwrap();
         Relay::start(config).await.expect("the spool is free again").stop().await;
+    }
+    #[tokio::test]
+    async fn a_stop_waits_for_who_still_holds_the_spool() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::loopback(dir.path().to_owned());
+        let relay = Relay::start(config.clone()).await.unwrap();
+        // As a look at the registry does on a machine that has much to do.
+        let held = Arc::clone(&relay.shared);
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let holding = tokio::task::spawn_blocking(move || {
+            let _ = gone.recv();
+            drop(held);
+        });
+        let stopping = tokio::spawn(relay.stop());
+        let addresses = dir.path().join("addresses.json");
+        while addresses.exists() {
+            tokio::task::yield_now().await;
+        }
+        go.send(()).unwrap();
+        stopping.await.unwrap();
+        Relay::start(config).await.expect("the spool is free again").stop().await;
+        holding.await.unwrap();
     }
 }

@@ -246,7 +246,8 @@ pub(super) async fn replay(
     Id(id): Id,
     Asked(asked): Asked<ReplayBody>,
 ) -> Answer<Replayed> {
-    Ok(Json(shared.ops.replay(&asked.of(id)).await?))
+    let (ops, replay) = (Arc::clone(&shared.ops), asked.of(id));
+    Ok(Json(shared.carry(async move { ops.replay(&replay).await }).await?))
 }
 
 /// Where it would go, and whether it may.
@@ -305,7 +306,8 @@ pub(super) async fn edited(
         sign: asked.sign,
         allow_production: asked.allow_production,
     };
-    Ok(Json(shared.ops.edited(&edited).await?))
+    let ops = Arc::clone(&shared.ops);
+    Ok(Json(shared.carry(async move { ops.edited(&edited).await }).await?))
 }
 
 pub(super) async fn signature(State(shared): State<Arc<Shared>>, Id(id): Id) -> Answer<Explained> {

@@ -14,7 +14,7 @@ pub(crate) mod sse;
 mod stream;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -23,9 +23,10 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
 
-use crate::control::Operations;
+use crate::control::{ControlError, Kind, Operations};
 use admit::Door;
 pub(crate) use deliveries::MOST_LINES;
 pub(crate) use rest::{AnswerBody, Forwarding};
@@ -40,6 +41,24 @@ struct Shared {
     ops: Arc<Operations>,
     door: Door,
     seats: Arc<Semaphore>,
+    /// What is carried to its end; it ends with the interface.
+    work: Mutex<JoinSet<()>>,
+}
+
+impl Shared {
+    /// Carries work to its end though whoever asked for it may go away meanwhile: what has been sent to a handler must be recorded.
+    async fn carry<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let (done, doing) = oneshot::channel();
+        {
+            let mut all = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+            while all.try_join_next().is_some() {}
+            all.spawn(async move { drop(done.send(work.await)) });
+        }
+        doing.await.unwrap_or_else(|_| Err(ControlError::new(Kind::Unreachable, "the agent ends")))
+    }
 }
 
 /// One method of one path, and what answers it.
@@ -96,7 +115,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let door = Door::new(listener.local_addr()?, token);
-    let shared = Arc::new(Shared { ops, door, seats: Arc::new(Semaphore::new(stream::STREAMS)) });
+    let seats = Arc::new(Semaphore::new(stream::STREAMS));
+    let shared = Arc::new(Shared { ops, door, seats, work: Mutex::default() });
     let router = entries().into_iter().fold(Router::new(), |router, (path, _, method)| router.route(path, method));
     let router = router
         .fallback(rest::unknown)
@@ -104,8 +124,11 @@ pub async fn serve(
         // `question` has limits of its own.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit))
-        .with_state(shared);
-    socket::serve(listener, router, stop).await
+        .with_state(Arc::clone(&shared));
+    let served = socket::serve(listener, router, stop).await;
+    let mut work = std::mem::take(&mut *shared.work.lock().unwrap_or_else(PoisonError::into_inner));
+    work.shutdown().await;
+    served
 }
 
 async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {

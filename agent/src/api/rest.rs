@@ -66,7 +66,7 @@ pub(crate) struct AnswerBody {
 
 pub(super) async fn answer(State(shared): State<Arc<Shared>>, Asked(asked): Asked<AnswerBody>) -> Answer<AnswerBody> {
     let mode = asked.mode.parse().map_err(|e: String| Problem::bad_request(e))?;
-    shared.ops.answer(mode).await?;
+    shared.ops.answer(mode).await.map_err(|e| Problem::from(e).conflict())?;
     Ok(Json(asked))
 }
 

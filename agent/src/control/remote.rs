@@ -203,16 +203,6 @@ impl Remote {
         self.answer(Method::PUT, path, Some(body)).await
     }
 
-    /// One question, one answer, where the path is the operation's name.
-    #[allow(dead_code, reason = "the seam by which a new operation begins")]
-    pub(super) async fn ask<T: DeserializeOwned>(
-        &self,
-        operation: &str,
-        body: &impl Serialize,
-    ) -> Result<T, ControlError> {
-        self.post(&format!("/v1/{operation}"), body).await
-    }
-
     /// Lines of a list: as many as the agent finds within `patience`, and where to go on.
     pub(super) async fn page(&self, ask: &PageAsk, patience: Duration) -> Result<PageFound, ControlError> {
         let params = [

@@ -6,7 +6,7 @@ use tunnel_protocol::AnswerMode;
 
 use super::{Control, ControlError, Kind, Operations, Running};
 use crate::backlog::Backlog;
-use crate::listen::Asking;
+use crate::listen::{Asking, NotSet};
 use crate::notice::Notice;
 use crate::pause::Pause;
 use crate::standing::State;
@@ -47,7 +47,10 @@ impl Operations {
             )
             .hint("`healthie-tunnel status` says how the connection is"));
         }
-        running.steering.asking.set_answer(mode).await.map_err(|why| ControlError::new(Kind::Unreachable, why))
+        running.steering.asking.set_answer(mode).await.map_err(|e| match e {
+            NotSet::Refused(why) => ControlError::new(Kind::Negative, why),
+            NotSet::Unanswered(why) => ControlError::new(Kind::Unreachable, why),
+        })
     }
 }
 

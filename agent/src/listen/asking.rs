@@ -10,10 +10,19 @@ const WAITING: usize = 8;
 /// How long a question may take, with what waits before it.
 const WITHIN: Duration = Duration::from_secs(10);
 
+/// Why the tunnel does not answer otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotSet {
+    /// The relay's answer is no, or it knows no such question.
+    Refused(String),
+    /// It could not be asked, or its answer is not known.
+    Unanswered(String),
+}
+
 /// A question and where its answer goes.
 pub(super) struct Question {
     mode: AnswerMode,
-    told: oneshot::Sender<Result<(), String>>,
+    told: oneshot::Sender<Result<(), NotSet>>,
 }
 
 /// Asks.
@@ -31,13 +40,15 @@ impl Asking {
     ///
     /// # Errors
     /// Why it does not, or why that is not known.
-    pub(crate) async fn set_answer(&self, mode: AnswerMode) -> Result<(), String> {
+    pub(crate) async fn set_answer(&self, mode: AnswerMode) -> Result<(), NotSet> {
+        let unanswered = |why: &str| NotSet::Unanswered(why.to_owned());
         let (told, answer) = oneshot::channel();
-        self.0.try_send(Question { mode, told }).map_err(|_| "too many questions wait for the relay".to_owned())?;
+        let asked = self.0.try_send(Question { mode, told });
+        asked.map_err(|_| unanswered("too many questions wait for the relay"))?;
         match tokio::time::timeout(WITHIN, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err("the connection to the relay broke before it answered".into()),
-            Err(_) => Err(format!("the relay did not answer within {} s", WITHIN.as_secs())),
+            Ok(Err(_)) => Err(unanswered("the connection to the relay broke before it answered")),
+            Err(_) => Err(unanswered(&format!("the relay did not answer within {} s", WITHIN.as_secs()))),
         }
     }
 }
@@ -46,7 +57,7 @@ impl Asking {
 #[derive(Default)]
 pub(super) struct Asked {
     numbers: u64,
-    open: Option<(u64, oneshot::Sender<Result<(), String>>)>,
+    open: Option<(u64, oneshot::Sender<Result<(), NotSet>>)>,
 }
 
 impl Asked {
@@ -62,7 +73,7 @@ impl Asked {
         }
         if !sets_answer {
             let why = "this relay is of an older version, in which only its operator can change how a tunnel answers";
-            let _ = question.told.send(Err(why.into()));
+            let _ = question.told.send(Err(NotSet::Refused(why.into())));
             return None;
         }
         self.numbers += 1;
@@ -76,7 +87,7 @@ impl Asked {
             // Whoever asked may have given up.
             let _ = told.send(match &answers.refused {
                 None => Ok(()),
-                Some(why) => Err(format!("the relay refuses: {why}")),
+                Some(why) => Err(NotSet::Refused(format!("the relay refuses: {why}"))),
             });
         }
     }
@@ -117,7 +128,8 @@ mod tests {
             if let Some(frame) = frame {
                 asked.told(&answers(frame.asked, Some("no")));
             }
-            assert!(next.await.unwrap().unwrap_err().contains(said));
+            let Err(NotSet::Refused(why)) = next.await.unwrap() else { panic!("it was refused") };
+            assert!(why.contains(said), "{why}");
         }
     }
 
@@ -131,8 +143,12 @@ mod tests {
         });
         asked.ask(questions.recv().await.unwrap(), true);
         drop(asked);
-        assert!(waits.await.unwrap().unwrap_err().contains("broke"));
-        assert!(asking.set_answer(AnswerMode::Ack).await.unwrap_err().contains("within 10 s"));
+        let told = |said| match said {
+            Err(NotSet::Unanswered(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        assert!(told(waits.await.unwrap()).contains("broke"));
+        assert!(told(asking.set_answer(AnswerMode::Ack).await).contains("within 10 s"));
         // What nobody waits for any more is not asked when there is a session again.
         assert_eq!(Asked::default().ask(questions.recv().await.unwrap(), true), None);
     }

@@ -32,6 +32,7 @@ use crate::settings::{RelayUrl, Token};
 use crate::upkeep::Upkeep;
 
 pub use asking::Asking;
+pub(crate) use asking::NotSet;
 pub use device::device_name;
 pub use driver::{Allowance, Chance, Connecting, DriveError};
 pub use machine::{Act, Cure, Event, Machine, Step, Trouble};

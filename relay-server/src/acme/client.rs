@@ -85,19 +85,12 @@ async fn exchange(
     let tcp = tcp.await.map_err(|e| format!("{authority} cannot be reached: {e}"))?;
     let stream = tls.connect(name, tcp).await.map_err(|e| format!("{authority}: {e}"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // It ends with the sender; how is seen in the answer.
-    let driving = tokio::spawn(connection);
+    // It ends with this, however this ends; how it went is seen in the answer.
+    let mut driving = tokio::task::JoinSet::new();
+    driving.spawn(connection);
     request.headers_mut().insert(HOST, HeaderValue::from_str(authority.as_str())?);
     *request.uri_mut() = Uri::builder().path_and_query(uri.path_and_query().map_or("/", |p| p.as_str())).build()?;
-    let answer = sender.send_request(request).await;
-    let read = match answer {
-        Ok(answer) => {
-            let (parts, body) = answer.into_parts();
-            let body = Limited::new(body, ANSWER_MAX).collect().await?.to_bytes();
-            Ok(Response::from_parts(parts, Full::new(body)))
-        }
-        Err(e) => Err(e.into()),
-    };
-    driving.abort();
-    read
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = Limited::new(body, ANSWER_MAX).collect().await?.to_bytes();
+    Ok(Response::from_parts(parts, Full::new(body)))
 }

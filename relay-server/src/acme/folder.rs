@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use instant_acme::AccountCredentials;
 use sha2::{Digest as _, Sha256};
+use tracing::warn;
 
 use super::AcmeError;
 use crate::tls::pair::Pair;
@@ -28,10 +29,26 @@ impl Folder {
         Ok(Folder(path))
     }
 
+    /// The account; one that cannot be understood is put aside, so that a new one can be made.
     pub(crate) fn account(&self) -> Result<Option<AccountCredentials>, AcmeError> {
         let path = self.0.join("account.json");
         let Some(text) = read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&text).map(Some).map_err(|e| problem(&path, &e))
+        match serde_json::from_slice(&text) {
+            Ok(account) => Ok(Some(account)),
+            Err(e) => {
+                warn!(error = %e, path = %path.display(), "the stored ACME account cannot be understood and is put aside; making a new one");
+                self.put_account_aside().map(|()| None)
+            }
+        }
+    }
+
+    /// Puts an account aside that is of no use any more; somebody may want its key.
+    pub(crate) fn put_account_aside(&self) -> Result<(), AcmeError> {
+        let path = self.0.join("account.json");
+        match fs::rename(&path, self.0.join("account.json.old")) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(problem(&path, &e)),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn store_account(&self, account: &AccountCredentials) -> Result<(), AcmeError> {
@@ -67,13 +84,15 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, AcmeError> {
 /// Writes the file durably beside the old one and puts it in its place.
 fn replace(path: &Path, text: &[u8]) -> Result<(), AcmeError> {
     let new = path.with_extension("new");
-    let written =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).and_then(|mut f| {
-            f.write_all(text)?;
-            f.sync_all()?;
-            fs::rename(&new, path)?;
-            path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
-        });
+    // Made anew each time: one that is left over may be for others to read, and would stay so.
+    let gone = fs::remove_file(&new).or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) });
+    let written = gone.and_then(|()| {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    });
     written.map_err(|e| problem(path, &e))
 }
 
@@ -89,6 +108,8 @@ mod tests {
         assert!(folder.certificate().unwrap().is_none() && folder.account().unwrap().is_none());
         let made = rcgen::generate_simple_self_signed(vec!["relay.test".to_owned()]).unwrap();
         let pem = made.cert.pem() + &made.signing_key.serialize_pem();
+        // Left over from a write that broke off, with a mode that somebody has changed.
+        fs::write(folder.0.join("certificate.new"), "old").unwrap();
         folder.store_certificate(&pem).unwrap();
         assert_eq!(folder.certificate().unwrap().unwrap().names, ["relay.test"]);
         assert_eq!(fs::metadata(folder.0.join("certificate.pem")).unwrap().mode() & 0o777, 0o600);
@@ -96,6 +117,9 @@ mod tests {
         assert_eq!(fs::metadata(dir.path().join("acme")).unwrap().mode() & 0o777, 0o700);
         let other = Folder::open(dir.path(), "https://staging.ca.test/directory").unwrap();
         assert!(other.certificate().unwrap().is_none());
+        fs::write(folder.0.join("account.json"), "{\"id\":").unwrap();
+        assert!(folder.account().unwrap().is_none());
+        assert_eq!(fs::read(folder.0.join("account.json.old")).unwrap(), b"{\"id\":");
         fs::write(folder.0.join("certificate.pem"), &pem[..200]).unwrap();
         assert!(folder.certificate().unwrap_err().to_string().contains("certificate.pem"));
     }

@@ -1,11 +1,12 @@
 //! The operator's program that sets and clears DNS records: `PROGRAM set|clear NAME VALUE`, without a shell, within a time limit. NAME is the full
 //! name of a TXT record; several values can stand under one name at once, and `set` must leave the others. Its environment is the relay's, where
-//! the credentials for the DNS service can be.
+//! the credentials for the DNS service can be. It is a process group of its own: what a script has started ends with it when its time is over.
 
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
@@ -13,6 +14,8 @@ use super::AcmeError;
 
 /// How much of what it says on standard error is told, in bytes.
 const SAID: usize = 2000;
+/// How long is listened to what it has left behind, once it has ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What it is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,24 +39,65 @@ pub(crate) async fn call(
     };
     let mut command = Command::new(program);
     command.args([action, name, value]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.kill_on_drop(true).spawn().map_err(|e| failed(format!("cannot be started: {e}")))?;
+    command.kill_on_drop(true).process_group(0);
+    let mut child = command.spawn().map_err(|e| failed(format!("cannot be started: {e}")))?;
+    let mut group = Group::of(&child);
     let mut stderr = child.stderr.take();
     let mut said = Vec::new();
     let ending = async {
-        if let Some(stderr) = &mut stderr {
-            // What cannot be read of it is missing from the message, and no more.
-            let _ = stderr.take(SAID as u64).read_to_end(&mut said).await;
-            let _ = tokio::io::copy(stderr, &mut tokio::io::sink()).await;
+        let mut reading = std::pin::pin!(async {
+            if let Some(stderr) = &mut stderr {
+                // What cannot be read of it is missing from the message, and no more.
+                let _ = stderr.take(SAID as u64).read_to_end(&mut said).await;
+                let _ = tokio::io::copy(stderr, &mut tokio::io::sink()).await;
+            }
+        });
+        let mut read = false;
+        // Its end counts and not that of its standard error, which what it leaves running may hold open.
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => break status,
+                () = &mut reading, if !read => read = true,
+            }
+        };
+        if !read {
+            let _ = tokio::time::timeout(LAST_WORDS, reading).await;
         }
-        child.wait().await
+        status
     };
-    match tokio::time::timeout(within, ending).await {
+    let ended = tokio::time::timeout(within, ending).await;
+    if ended.is_ok() {
+        group.leave();
+    }
+    match ended {
         Err(_) => Err(failed(format!("`{action} {name}` did not end within {} s", within.as_secs_f32()))),
         Ok(Err(e)) => Err(failed(e.to_string())),
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => {
             let said = String::from_utf8_lossy(&said);
             Err(failed(format!("`{action} {name}` failed ({status}): {}", said.trim().escape_debug())))
+        }
+    }
+}
+
+/// The process and all that it has started; killed when this is dropped, unless it is left to itself.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Group {
+        Group(child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)))
+    }
+
+    fn leave(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended just now.
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
@@ -88,5 +132,30 @@ mod tests {
         assert!(done.unwrap_err().to_string().contains("did not end within"));
         let missing = call(Path::new("/nowhere/hook"), Action::Clear, "a", "b", Duration::from_secs(1)).await;
         assert!(missing.unwrap_err().to_string().contains("cannot be started"));
+    }
+    #[tokio::test]
+    async fn what_it_has_started_ends_with_it_when_it_is_not_waited_for_any_more() {
+        // The script's child has the other end, which is closed when it is gone.
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let held = fifo.clone();
+        let open = tokio::task::spawn_blocking(move || std::fs::File::open(held).unwrap());
+        let text = format!("sleep 60 > {}; true", fifo.display());
+        let calling = tokio::spawn(async move { script(&text, Duration::from_secs(600)).await.0 });
+        let mut file = open.await.unwrap();
+        calling.abort();
+        let ended = tokio::task::spawn_blocking(move || std::io::Read::read(&mut file, &mut [0]).unwrap());
+        let ended = tokio::time::timeout(tunnel_testkit::DEADLINE, ended).await;
+        assert_eq!(ended.expect("nobody holds it open any more").unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_it_leaves_running_is_not_waited_for() {
+        let began = std::time::Instant::now();
+        let (done, _) = script("sleep 20 & echo gone >&2; exit 4", Duration::from_secs(60)).await;
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        let said = done.unwrap_err().to_string();
+        assert!(said.contains("gone") && said.contains("exit status: 4"), "{said}");
     }
 }

@@ -28,7 +28,7 @@ use client::Client;
 use folder::Folder;
 use schedule::Chance;
 
-/// The longest that getting one certificate may take, apart from the time that DNS is given.
+/// The longest that the server may take to look at the proofs, and then to issue. The hook and DNS have their own times, and each request has.
 const ONE_ORDER: Duration = Duration::from_secs(600);
 /// How often the server is asked when it suggests a renewal. Also the longest sleep, so that a clock that jumps is noticed.
 const LOOK: Duration = Duration::from_secs(6 * 3600);
@@ -69,9 +69,6 @@ pub enum AcmeError {
     /// What the server issued cannot be used.
     #[error("the certificate that was issued cannot be used: {0}")]
     Issued(String),
-    /// It took too long.
-    #[error("there was no certificate within the time")]
-    TimedOut,
 }
 
 /// Keeps a certificate from an ACME server in force.
@@ -185,13 +182,16 @@ impl Keeper {
     }
 
     async fn renew(&mut self) -> Result<(), AcmeError> {
-        let account = self.account().await?;
-        let challenges = Arc::clone(&self.tls.certificates.challenges);
-        let replaces = self.current.as_ref().and_then(identifier);
-        let within = ONE_ORDER + self.settings.dns_wait;
         info!(names = %self.settings.names.join(" "), "asking the ACME server for a certificate");
-        let issued = tokio::time::timeout(within, order::obtain(&self.settings, &account, &challenges, replaces));
-        let pem = issued.await.map_err(|_| AcmeError::TimedOut)??;
+        let pem = match self.obtain().await {
+            Err(e) if order::is_stranger(&e) => {
+                warn!(error = %e, "the ACME server does not know the stored account, which is put aside; making a new one");
+                self.folder.put_account_aside()?;
+                self.account = None;
+                self.obtain().await?
+            }
+            obtained => obtained?,
+        };
         let pair = Pair::from_pem(pem.as_bytes()).map_err(AcmeError::Issued)?;
         if !pair.is_for(&self.settings.names) {
             return Err(AcmeError::Issued(format!("it is for {} only", pair.names.join(" "))));
@@ -204,6 +204,14 @@ impl Keeper {
         self.tls.certificates.put(self.tls.certificates.acme_slot(), pair.clone());
         self.current = Some(pair);
         Ok(())
+    }
+
+    async fn obtain(&mut self) -> Result<String, AcmeError> {
+        let account = self.account().await?;
+        let challenges = Arc::clone(&self.tls.certificates.challenges);
+        let replaces = self.current.as_ref().and_then(identifier);
+        // No time limit around it: whatever it has set, it must clear. Each of its steps has one.
+        order::obtain(&self.settings, &account, &challenges, replaces).await
     }
 
     /// The account: the one that is stored, or a new one.

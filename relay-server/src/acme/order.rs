@@ -55,6 +55,21 @@ pub(crate) fn is_limited(error: &AcmeError) -> bool {
     problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:rateLimited")
 }
 
+/// Whether the server said that there is no such account: it was removed there, or the server has lost its own memory.
+pub(crate) fn is_stranger(error: &AcmeError) -> bool {
+    let AcmeError::Server(Error::Api(problem)) = error else { return false };
+    problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:accountDoesNotExist")
+}
+
+/// Whether this name was ordered. What the server says goes to the operator's program and into what is shown to visitors: it may only be what it was
+/// asked for.
+fn ordered(settings: &Acme, name: &str, wildcard: bool) -> bool {
+    settings.names.iter().any(|ours| match ours.strip_prefix("*.") {
+        Some(below) => wildcard && below == name,
+        None => !wildcard && ours == name,
+    })
+}
+
 fn other(e: rcgen::Error) -> AcmeError {
     AcmeError::Server(Error::Other(Box::new(e)))
 }
@@ -136,6 +151,9 @@ async fn show(
         let identifier = authorization.identifier();
         let (way, kind) = way(settings, identifier.wildcard);
         let Identifier::Dns(name) = identifier.identifier.clone() else { continue };
+        if !ordered(settings, &name, identifier.wildcard) {
+            return Err(AcmeError::Refused(format!("what was ordered, and asks about {name:?}")));
+        }
         let none = AcmeError::NoChallenge { name: identifier.to_string(), challenge: way.as_str() };
         let challenge = authorization.challenge(kind).ok_or(none)?;
         let proof = challenge.key_authorization();
@@ -184,4 +202,30 @@ async fn reasons(order: &mut Order) -> String {
         }
     }
     if said.is_empty() { "the order, and does not say why".to_owned() } else { said.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_ordered_is_proved() {
+        let settings = Acme {
+            names: vec!["relay.test".into(), "*.relay.test".into(), "*.other.test".into()],
+            directory: String::new(),
+            contacts: vec![],
+            agreed: true,
+            challenge: AcmeChallenge::Dns,
+            root: None,
+            binding: None,
+            dns_hook: None,
+            dns_hook_time: Duration::ZERO,
+            dns_wait: Duration::ZERO,
+        };
+        assert!(ordered(&settings, "relay.test", false) && ordered(&settings, "relay.test", true));
+        assert!(ordered(&settings, "other.test", true) && !ordered(&settings, "other.test", false));
+        for name in ["", "evil.test", "*.relay.test", "relay.test\nserver evil.test", "a.relay.test"] {
+            assert!(!ordered(&settings, name, false) && !ordered(&settings, name, true), "{name:?}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::Failure;
 use crate::config::{Acme, AcmeBinding, AcmeChallenge, Https, PairFiles};
@@ -74,10 +74,15 @@ enum Listener {
     Https,
 }
 
-/// A network, or a single address.
+/// A network, or a single address. IPv4 in the clothes of IPv6 is IPv4, as it is everywhere in the relay.
 fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| "write it like 10.0.0.0/8 or 2001:db8::1".to_owned())
+    let network = network.map_err(|_| "write it like 10.0.0.0/8 or 2001:db8::1".to_owned())?;
+    let mapped = network.prefix_len().checked_sub(96).and_then(|len| match network.addr() {
+        IpAddr::V6(six) => Ipv4Net::new(six.to_ipv4_mapped()?, len).ok(),
+        IpAddr::V4(_) => None,
+    });
+    Ok(mapped.map_or(network, IpNet::from))
 }
 
 impl Door {
@@ -122,4 +127,26 @@ fn key(file: &Path) -> Result<Vec<u8>, Failure> {
     let text = text.map_err(|e| Failure::usage(format!("cannot read --acme-eab-key-file {}: {e}", file.display())))?;
     let key = URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('='));
     key.map_err(|_| Failure::usage(format!("--acme-eab-key-file {} is not base64url", file.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_in_other_clothes_is_the_same() {
+        for (text, read) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("10.0.0.1", "10.0.0.1/32"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.0.0.1", "10.0.0.1/32"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(network(text).unwrap().to_string(), read, "{text}");
+        }
+        for text in ["", "10.0.0.0/33", "10.0.0", "relay.test"] {
+            assert!(network(text).is_err(), "{text}");
+        }
+    }
 }

@@ -114,6 +114,7 @@ async fn a_name_is_proved_in_a_handshake_and_renewed_without_dropping_a_connecti
     };
     let before = delivered.load(Ordering::Relaxed);
     while delivered.load(Ordering::Relaxed) < before + 2 * HELD as u64 {
+        assert!(Instant::now() < end, "deliveries have stopped");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -207,6 +208,29 @@ async fn an_account_elsewhere_is_named_where_the_server_wants_it() {
     let relay = start(&pebble, &dir.path().join("b"), Acme { binding, ..settings }).await;
     until_ready(&relay).await;
     relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_the_server_has_forgotten_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(pebble) = Pebble::start_or_skip(dir.path(), &[]) else { return };
+    let (data, settings) = (dir.path().join("data"), acme(&pebble, &["relay.test"], AcmeChallenge::TlsAlpn));
+    let relay = start(&pebble, &data, settings.clone()).await;
+    until_ready(&relay).await;
+    relay.stop().await;
+    let folder = std::fs::read_dir(data.join("acme")).unwrap().next().unwrap().unwrap().path();
+    let account = folder.join("account.json");
+    let mut stored: Value = serde_json::from_slice(&std::fs::read(&account).unwrap()).unwrap();
+    let before = stored["id"].as_str().unwrap().to_owned();
+    stored["id"] = format!("{before}0000").into();
+    std::fs::write(&account, stored.to_string()).unwrap();
+    std::fs::remove_file(folder.join("certificate.pem")).unwrap();
+    let relay = start(&pebble, &data, settings).await;
+    until_ready(&relay).await;
+    relay.stop().await;
+    let now: Value = serde_json::from_slice(&std::fs::read(&account).unwrap()).unwrap();
+    assert!(now["id"].is_string() && now["id"] != stored["id"], "{now}");
+    assert!(folder.join("account.json.old").exists(), "nothing is thrown away");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,15 @@ const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 const HEALTHIE: &str = "52.4.158.130";
 
 async fn relay(data: &Path, preface: bool, tls: Option<PairFiles>) -> Relay {
+    relay_with(data, preface, tls, |_| {}).await
+}
+
+async fn relay_with(
+    data: &Path,
+    preface: bool,
+    tls: Option<PairFiles>,
+    change: impl FnOnce(&mut healthie_relay::Config),
+) -> Relay {
     crate::visitor::relay(data, |config| {
         config.proxies = Proxies {
             trusted: vec!["127.0.0.9/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
@@ -26,7 +35,7 @@ async fn relay(data: &Path, preface: bool, tls: Option<PairFiles>) -> Relay {
             preface_on_https: preface,
         };
         config.https = tls.map(|pair| Https::with_pair("127.0.0.1:0".parse().unwrap(), pair));
-        config.limits.tls_time = std::time::Duration::from_millis(400);
+        change(config);
     })
     .await
 }
@@ -90,19 +99,37 @@ async fn the_proxy_protocol_is_believed_from_the_proxy_only() {
     let mut stranger = connect(STRANGER, to).await;
     assert_eq!(ask(&mut stranger, DELIVERY, "{}").await.unwrap().0, 200);
 
-    // The proxy must say it, rightly and in time.
-    for said in [&b"GET / HTTP/1.1\r\nHost: relay.test\r\n\r\n"[..], b"PROXY TCP4 1.2.3.4\r\n", b"PROXY TCP4 "] {
+    // The proxy must say it rightly.
+    for said in [&b"GET / HTTP/1.1\r\nHost: relay.test\r\n\r\n"[..], b"PROXY TCP4 1.2.3.4\r\n"] {
         let mut proxy = connect(PROXY, to).await;
         proxy.write_all(said).await.unwrap();
-        let mut answer = Vec::new();
-        // Closed, or reset because not all was read.
-        let _ = proxy.read_to_end(&mut answer).await;
-        assert!(answer.is_empty(), "{:?}", String::from_utf8_lossy(&answer));
+        ends_unanswered(proxy).await;
     }
     let taken = sources(relay, dir.path()).await;
     let expected =
         ["52.4.158.130 production", "18.206.70.225 staging", "3.216.152.234 production", "127.0.0.66 unknown"];
     assert_eq!(taken, expected);
+}
+
+/// Closed, or reset because not all was read.
+async fn ends_unanswered(mut proxy: TcpStream) {
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(tunnel_testkit::DEADLINE, proxy.read_to_end(&mut answer)).await;
+    let _ = ended.expect("the connection is ended");
+    assert!(answer.is_empty(), "{:?}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_say_it_in_time_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let short = |config: &mut healthie_relay::Config| config.limits.tls_time = std::time::Duration::from_millis(50);
+    let relay = relay_with(dir.path(), true, None, short).await;
+    for said in [&b"PROXY TCP4 "[..], b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\x12", b""] {
+        let mut proxy = connect(PROXY, relay.addresses().http[0]).await;
+        let _ = proxy.write_all(said).await;
+        ends_unanswered(proxy).await;
+    }
+    assert!(sources(relay, dir.path()).await.is_empty());
 }
 
 #[tokio::test]

@@ -184,13 +184,17 @@ async fn certificates_change_under_load_without_an_error() {
         }
         times.push(began.elapsed());
     }
+    // On a busy machine the rounds may be over before everybody has had a turn.
+    wait("some load", || async {
+        delivered.load(Ordering::Relaxed) > rounds && handshakes.load(Ordering::Relaxed) > 16
+    })
+    .await;
     stop.store(true, Ordering::Relaxed);
     for one in load {
         one.await.expect("no error");
     }
     times.sort();
     let (delivered, handshakes) = (delivered.load(Ordering::Relaxed), handshakes.load(Ordering::Relaxed));
-    assert!(delivered > rounds && handshakes > 16, "{delivered} deliveries, {handshakes} handshakes");
     if rounds > 20 {
         let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)];
         let figures = format!(
