@@ -154,7 +154,7 @@ impl Facts {
             body.push_str(word);
             body.push(' ');
         }
-        while body.len() + 3 < len {
+        while body.len() + 2 < len {
             let random = next();
             match random % 8 {
                 0 => body.push_str(&(random >> 40).to_string()),
