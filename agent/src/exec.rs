@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tunnel_delivery::{Attempt, AttemptError, COMMAND, Cause, ErrorKind, Headers, Stored, Timestamp};
 
 use crate::forward::Interrupt;
+use crate::settings::KEYS;
 
 /// The most bytes of what a command prints that are kept: the last ones, where a failure says why.
 const KEPT: usize = 16 * 1024;
@@ -72,8 +73,7 @@ impl Exec {
 
     fn start(&self, stored: &Stored, number: u32, cause: Cause) -> std::io::Result<Group> {
         let event = stored.event.as_ref();
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(&*self.command);
+        let mut command = shell(&self.command);
         command.env("HEALTHIE_TUNNEL_DELIVERY", stored.delivery.id.to_string());
         command.env("HEALTHIE_TUNNEL_ATTEMPT", number.to_string());
         command.env("HEALTHIE_TUNNEL_REPLAY", if cause == Cause::Replay { "true" } else { "" });
@@ -91,6 +91,16 @@ impl Exec {
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         Ok(Group { child, leader })
     }
+}
+
+/// The line, to be run without the settings that must never be shown: what a command prints is stored and shown.
+fn shell(line: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(line);
+    for key in KEYS.iter().filter(|key| key.private) {
+        command.env_remove(key.variable);
+    }
+    command
 }
 
 /// A running command with all that it started; killed where it is dropped before its end.
@@ -211,4 +221,20 @@ fn value(text: &str) -> String {
 
 fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_not_given_the_secret_and_the_token() {
+        let command = shell("env");
+        let taken: Vec<_> =
+            command.as_std().get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        assert!(
+            ["HEALTHIE_TUNNEL_TOKEN", "HEALTHIE_WEBHOOK_SECRET"].iter().all(|name| taken.contains(&name.as_ref())),
+            "{taken:?}"
+        );
+    }
 }
