@@ -42,9 +42,12 @@ pub use output::Output;
 
 use crate::settings::Environment;
 
+/// What every command ends with.
+const CODES: &str = "Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 nobody could be reached.";
+
 /// Healthie webhooks on localhost: stored as sent, verified, explained, replayed.
 #[derive(Debug, Parser)]
-#[command(name = "healthie-tunnel", version, max_term_width = 100)]
+#[command(name = "healthie-tunnel", version, max_term_width = 100, after_help = CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
