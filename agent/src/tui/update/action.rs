@@ -234,7 +234,8 @@ fn back(m: &mut Model, effects: &mut Vec<Effect>) {
         m.zoomed = false;
     } else if m.focus == Focus::Detail {
         m.focus = Focus::List;
-    } else if filter::leave_timeline(m, effects) {
+    } else if m.filter.before.is_some() {
+        filter::leave_timeline(m, effects);
     } else if !m.filter.text.is_empty() {
         filter::set(m, "", effects);
     }
