@@ -32,12 +32,17 @@ impl Door {
 
     /// Whether the request may go on.
     pub(super) fn admit(&self, head: &Parts) -> Result<(), Problem> {
-        let no = |why| Err(Problem::new(StatusCode::FORBIDDEN, Kind::Unreachable, why));
+        let no = |why| Err(Problem::new(StatusCode::FORBIDDEN, Kind::Usage, why));
         let host = only(&head.headers, header::HOST).unwrap_or_default();
         // A target in absolute form names a host of its own, and goes before the line (RFC 9112, section 3.2.2).
         let named = head.uri.authority().is_none_or(|authority| self.is_ours(authority.as_str()));
         if !self.is_ours(host) || !named {
-            return no("this interface is only for names of this machine");
+            // Said to everybody who leaves the port out, so that it tells a page nothing that it did not know.
+            let bare = |ours: &String| ours.rsplit_once(':').is_some_and(|(name, _)| name.eq_ignore_ascii_case(host));
+            return no(match self.names.iter().any(bare) {
+                true => "the Host line has no port; it must be as in the interface's address, with the port",
+                false => "this interface is only for names of this machine",
+            });
         }
         if head.headers.contains_key(header::ORIGIN) {
             return no("this interface is not for web pages");
@@ -51,7 +56,7 @@ impl Door {
         if tunnel_signature::sha256(shown.as_bytes()) == self.token {
             return Ok(());
         }
-        let refused = Problem::new(StatusCode::UNAUTHORIZED, Kind::Unreachable, "show the token that is in agent.json");
+        let refused = Problem::new(StatusCode::UNAUTHORIZED, Kind::Usage, "show the token that is in agent.json");
         Err(refused.hint("`healthie-tunnel api` says how"))
     }
 }
@@ -82,6 +87,26 @@ mod tests {
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
         door.admit(&head).err().map_or(200, |p| p.status.as_u16())
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_ask_otherwise() {
+        let door = Door::new("127.0.0.1:4040".parse().unwrap(), "secret");
+        let told = |host: &str, lines: &[(&str, &str)]| {
+            let request = lines.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
+            let (head, ()) = request.header("host", host).body(()).unwrap().into_parts();
+            let problem = door.admit(&head).unwrap_err();
+            (problem.kind(), problem.message().to_owned())
+        };
+        for host in ["localhost", "127.0.0.1", "LOCALHOST"] {
+            assert!(told(host, &[TOKEN]).1.contains("no port"), "{host}");
+        }
+        for host in ["evil.example", "localhost:1", ""] {
+            assert!(told(host, &[TOKEN]).1.contains("names of this machine"), "{host}");
+        }
+        assert_eq!(told("localhost", &[]).0, Kind::Usage);
+        assert_eq!(told("localhost:4040", &[]).0, Kind::Usage);
+        assert_eq!(told("localhost:4040", &[("origin", "null")]).0, Kind::Usage);
     }
 
     const HOST: (&str, &str) = ("host", "127.0.0.1:4040");

@@ -62,6 +62,16 @@ impl Problem {
         self
     }
 
+    #[cfg(test)]
+    pub(super) fn kind(&self) -> Kind {
+        self.error.kind
+    }
+
+    #[cfg(test)]
+    pub(super) fn message(&self) -> &str {
+        &self.error.message
+    }
+
     /// With this status where it would be 404: there is such a thing, and the answer is no.
     #[must_use]
     pub(super) fn conflict(mut self) -> Problem {

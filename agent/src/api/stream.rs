@@ -107,7 +107,7 @@ pub(super) struct Wait {
     #[serde(default)]
     query: String,
     count: Option<u64>,
-    timeout: Option<f64>,
+    timeout: Option<String>,
 }
 
 /// What was waited for.
@@ -121,16 +121,23 @@ pub(super) struct Waited {
     missed: u64,
 }
 
+/// How long to wait, of a number without a unit.
+fn seconds(timeout: Option<&str>) -> Result<f64, Problem> {
+    let Some(text) = timeout else { return Ok(SECONDS) };
+    text.parse().ok().filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds)).ok_or_else(|| {
+        let shown: String = text.chars().take(40).collect();
+        let why = format!("timeout is a number of seconds from 0 to {MOST_SECONDS}, such as 1.5, and not {shown:?}");
+        Problem::bad_request(why)
+    })
+}
+
 pub(super) async fn wait(State(shared): State<Arc<Shared>>, Params(asked): Params<Wait>) -> Answer<Waited> {
     let filter = meaning(asked.query)?;
     let count = asked.count.unwrap_or(1);
     if !(1..=MOST_WAITED).contains(&count) {
         return Err(Problem::bad_request(format!("count is a number from 1 to {MOST_WAITED}")));
     }
-    let seconds = asked.timeout.unwrap_or(SECONDS);
-    if !(0.0..=MOST_SECONDS).contains(&seconds) {
-        return Err(Problem::bad_request(format!("timeout is a number of seconds from 0 to {MOST_SECONDS}")));
-    }
+    let seconds = seconds(asked.timeout.as_deref())?;
     let _seat = seat(&shared)?;
     let until = Instant::now() + Duration::from_secs_f64(seconds);
     let mut lines = shared.ops.follow(Follow { filter, from: None });
@@ -165,4 +172,19 @@ fn lines<T: Serialize + Send + 'static>(lines: mpsc::Receiver<T>, seat: OwnedSem
         Some((serde_json::to_string(&line).map(|json| json + "\n"), (lines, seat)))
     });
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_in_seconds() {
+        assert_eq!(seconds(None).unwrap(), SECONDS);
+        assert_eq!((seconds(Some("1.5")).unwrap(), seconds(Some("0")).unwrap()), (1.5, 0.0));
+        for wrong in ["1s", "", "-1", "NaN", "inf", "1e9"] {
+            let problem = seconds(Some(wrong)).unwrap_err();
+            assert!(problem.message().contains("number of seconds"), "{wrong}: {}", problem.message());
+        }
+    }
 }

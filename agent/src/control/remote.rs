@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -173,6 +173,10 @@ impl Remote {
         }
         let status = response.status();
         let text = collect(response.into_body()).await.map_err(Asked::Lost)?;
+        // The token of the file was shown, so this is not the agent that wrote it.
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Err(Asked::Refused(unreachable(format!("it says {status}"))));
+        }
         Err(Asked::Refused(problem::read(&text).unwrap_or_else(|| unreachable(format!("it says {status}")))))
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::dial::{Peer, split_url, without_user};
 
-/// A handler's address: a port, `host:port`, or a URL.
+/// A handler's address: a port, `host:port` (either may have a path), or a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetUrl {
     /// Whom to connect to.
@@ -63,7 +63,14 @@ impl FromStr for TargetUrl {
             let port = bare.parse().ok().filter(|&p| p > 0).ok_or_else(|| wrong("there is no such port".into()))?;
             return Ok(TargetUrl { peer: Peer { tls: false, host: "localhost".into(), port }, path: None });
         }
-        let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        // A host of digits alone is a port with a path: nobody's handler is at a host that is called "3000".
+        let port =
+            bare.split(['/', '?', '#']).next().filter(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
+        let url = match port {
+            Some(_) => format!("http://localhost:{bare}"),
+            None if text.contains("://") => text.to_owned(),
+            None => format!("http://{text}"),
+        };
         let (peer, path) = split_url(&url, &["http"], &["https"]).map_err(|e| wrong(e.to_string()))?;
         if path.contains('?') {
             return Err(wrong("a query in it would hide the delivery's own".into()));
@@ -165,6 +172,9 @@ mod tests {
         for (text, url) in [
             ("3000", "http://localhost:3000"),
             (":3000", "http://localhost:3000"),
+            ("3000/hook", "http://localhost:3000/hook"),
+            (":3000/hook", "http://localhost:3000/hook"),
+            ("3000/", "http://localhost:3000"),
             ("127.0.0.1:80", "http://127.0.0.1"),
             ("localhost:3000/hooks", "http://localhost:3000/hooks"),
             ("https://example.com/a/", "https://example.com/a/"),
@@ -172,7 +182,20 @@ mod tests {
         ] {
             assert_eq!(target(text).to_string(), url);
         }
-        for bad in ["", "0", "70000", "http://a?x=1", "ftp://a", "localhost:", "http://u@a/", "a b", "localhost:0"] {
+        for bad in [
+            "",
+            "0",
+            "70000",
+            "http://a?x=1",
+            "ftp://a",
+            "localhost:",
+            "http://u@a/",
+            "a b",
+            "localhost:0",
+            "0/a",
+            "70000/a",
+            "3000?x",
+        ] {
             assert!(bad.parse::<TargetUrl>().is_err(), "{bad:?}");
         }
     }

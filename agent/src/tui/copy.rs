@@ -43,16 +43,16 @@ pub(crate) fn osc52(text: &str) -> String {
 
 /// The program that has this machine's clipboard: its words. `there` tells which programs can be run.
 pub(crate) fn tool(environment: &Environment, mac: bool, there: impl Fn(&str) -> bool) -> Option<Vec<String>> {
-    // Over ssh the clipboard is the other side's, which only its terminal reaches.
-    if environment.get("SSH_CONNECTION").is_some() {
-        return None;
-    }
     let set = |name: &str| environment.get(name).is_some();
-    let all: [(bool, &[&str]); 4] = [
-        (mac, &["pbcopy"]),
-        (set("WAYLAND_DISPLAY"), &["wl-copy"]),
-        (set("DISPLAY"), &["xclip", "-selection", "clipboard"]),
-        (set("DISPLAY"), &["xsel", "--clipboard", "--input"]),
+    // Over ssh the clipboard is the other side's, which only its terminal reaches.
+    let here = !set("SSH_CONNECTION");
+    let all: [(bool, &[&str]); 5] = [
+        (here && mac, &["pbcopy"]),
+        (here && set("WAYLAND_DISPLAY"), &["wl-copy"]),
+        (here && set("DISPLAY"), &["xclip", "-selection", "clipboard"]),
+        (here && set("DISPLAY"), &["xsel", "--clipboard", "--input"]),
+        // Unless set otherwise tmux ignores the sequence of a program in it, and writes it itself for its own command (3.2 and later).
+        (set("TMUX"), &["tmux", "load-buffer", "-w", "-"]),
     ];
     let found = all.into_iter().find(|(fits, words)| *fits && there(words[0]))?;
     Some(found.1.iter().map(|word| (*word).to_owned()).collect())
@@ -134,6 +134,10 @@ mod tests {
         assert_eq!(tool(&[("DISPLAY", ":0"), ("WAYLAND_DISPLAY", "w")], false).unwrap(), "xclip -selection clipboard");
         assert_eq!(tool(&[("DISPLAY", ":10"), ("SSH_CONNECTION", "1 2 3 4")], false), None);
         assert_eq!(tool(&[], false), None);
+        let tmux = ("TMUX", "/tmp/tmux-1000/default,7,0");
+        assert_eq!(tool(&[tmux], false).unwrap(), "tmux load-buffer -w -");
+        assert_eq!(tool(&[tmux, ("SSH_CONNECTION", "1 2 3 4")], true).unwrap(), "tmux load-buffer -w -");
+        assert_eq!(tool(&[tmux], true).unwrap(), "pbcopy", "what surely has the clipboard goes first");
     }
 
     #[test]

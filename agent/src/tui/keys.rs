@@ -5,6 +5,8 @@ use std::fmt;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::text::wrap;
+
 /// What the user can want. Named in settings as in [`ACTIONS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
@@ -157,6 +159,9 @@ actions! {
     }
 }
 
+/// The columns of a line in a list of all names, which stands beside its error on a narrow terminal too.
+const LINE: usize = 72;
+
 /// A key with its modifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -270,8 +275,7 @@ impl KeyMap {
         let mut set: Vec<(Key, Action)> = Vec::new();
         for (name, keys) in changes {
             let Some(known) = ACTIONS.iter().find(|k| k.name == name) else {
-                let names: Vec<&str> = ACTIONS.iter().map(|k| k.name).collect();
-                return Err(format!("{name:?} is no action of the inspector; its actions are {}", names.join(", ")));
+                return Err(format!("{name:?} is no action of the inspector; {}", instead_of(name)));
             };
             map.keys.retain(|(_, action)| *action != known.action);
             for text in keys.split_whitespace() {
@@ -312,6 +316,22 @@ impl KeyMap {
     }
 }
 
+/// What to write instead of a name that is no action's: those that have most pairs of letters in common with it, or else all that there are.
+fn instead_of(name: &str) -> String {
+    let pairs = |text: &str| -> Vec<[u8; 2]> { text.as_bytes().windows(2).map(|pair| [pair[0], pair[1]]).collect() };
+    let wanted = pairs(name.get(..40).unwrap_or(name));
+    let common = |known: &Known| pairs(known.name).iter().filter(|pair| wanted.contains(pair)).count();
+    let most = ACTIONS.iter().map(common).max().unwrap_or(0);
+    let near: Vec<&str> = ACTIONS.iter().filter(|known| common(known) == most).map(|known| known.name).collect();
+    // A pair or two are in every name.
+    if most * 3 >= wanted.len() && near.len() <= 4 {
+        return format!("did you mean {}?", near.join(", "));
+    }
+    let all: Vec<&str> = ACTIONS.iter().map(|known| known.name).collect();
+    let lines = wrap(&all.join(", "), LINE);
+    format!("its actions are\n  {}", lines.iter().map(|line| line.text().trim_end()).collect::<Vec<_>>().join("\n  "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,6 +350,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_like_none_is_told_all_of_them_on_short_lines() {
+        let error = KeyMap::with([("xyzzy-qqq", "x")]).unwrap_err();
+        let names = error.split_once('\n').unwrap().1;
+        assert!(names.lines().all(|line| line.len() <= LINE + 2), "{error}");
+        for known in ACTIONS {
+            assert!(names.split([',', ' ', '\n']).any(|name| name == known.name), "{} is not in {error}", known.name);
+        }
+    }
+
+    #[test]
     fn settings_change_keys_and_mistakes_are_named() {
         let press = |map: &KeyMap, c| map.action(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
         let map = KeyMap::with([("replay", "x ctrl-r"), ("help", "r")]).unwrap();
@@ -338,6 +368,8 @@ mod tests {
         assert_eq!(map.all(Action::Replay), "x ctrl-r");
         for (changes, named) in [
             (vec![("repaly", "x")], "repaly"),
+            (vec![("repaly", "x")], "did you mean replay-all?"),
+            (vec![("next-fail", "x")], "did you mean next-failure?"),
             (vec![("replay", "ctrl-foo")], "ctrl-foo"),
             (vec![("replay", "x"), ("pin", "x")], "two actions"),
             (vec![("pin", "q ctrl-c")], "quit"),

@@ -50,10 +50,13 @@ pub(crate) fn areas(m: &Model) -> Areas {
     });
     let told = line(height - 1 - told_rows, told_rows);
     let shows_filter = m.filter.input.is_some() || !m.filter.text.is_empty();
-    let filter_rows = match (shows_filter, &m.filter.error) {
-        (false, _) => 0,
-        (true, None) => 1,
-        (true, Some(_)) => 2,
+    let filter_rows = match (shows_filter, &m.filter.error, &m.filter.input) {
+        (false, ..) => 0,
+        (true, Some(error), Some(input)) => {
+            let rows = super::mistake::rows(error, input, width).1.len();
+            1 + u16::try_from(rows).unwrap_or(u16::MAX).min((height / 3).max(1))
+        }
+        (true, ..) => 1,
     };
     let filter = line(status.height, filter_rows);
     let top = status.height + filter.height;

@@ -13,6 +13,7 @@ mod guard;
 mod keys;
 mod layout;
 mod message;
+mod mistake;
 mod model;
 mod perform;
 mod replaying;

@@ -129,7 +129,16 @@ pub(crate) struct Filter {
     pub(crate) history: Vec<String>,
     pub(crate) at: usize,
     /// What held before a timeline was opened.
-    pub(crate) before: Option<String>,
+    pub(crate) before: Option<Before>,
+}
+
+/// Where the list was before a timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Before {
+    /// The filter.
+    pub(crate) text: String,
+    /// The delivery that was selected, unless the list followed what came.
+    pub(crate) selected: Option<DeliveryId>,
 }
 
 /// The delivery whose details are shown.

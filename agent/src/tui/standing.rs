@@ -7,7 +7,7 @@ use tunnel_delivery::{AnswerClass, Cause, Summary, Timestamp};
 use tunnel_protocol::AnswerMode;
 
 use crate::control::{Figures, Status};
-use crate::notice::{Connection, Notice};
+use crate::notice::{Connection, Notice, Tried};
 use crate::standing::State;
 
 /// Whose deliveries are shown.
@@ -47,14 +47,16 @@ pub(crate) struct Standing {
     pub(crate) silent: Option<String>,
     /// How many of those that waited at the relay when the session began have not come yet.
     pub(crate) at_relay: u64,
+    /// Deliveries since the inspector opened.
     pub(crate) came: u64,
+    /// Attempts since then, at whatever target.
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
     /// How many wait for the handler.
     pub(crate) queued: u64,
     /// Whether there are more of them than were counted.
     pub(crate) queued_more: bool,
-    /// How many attempts in a row came to the same, and what the last one came to.
+    /// How many attempts at the target in a row came to the same, and what the last one came to.
     pub(crate) health: Option<Health>,
     pub(crate) totals: Option<Figures>,
     /// Lines that were left out because there were too many.
@@ -110,13 +112,15 @@ impl Standing {
                 if t.cause == Cause::Forward {
                     self.queued = self.queued.saturating_sub(1);
                 }
-                let last = match (&t.error, t.status) {
-                    (Some(e), _) => e.kind.as_str().to_owned(),
-                    (None, Some(status)) => status.to_string(),
-                    (None, None) => "nothing".to_owned(),
-                };
-                let before = self.health.take().filter(|h| h.ok == ok).map_or(0, |h| h.in_a_row);
-                self.health = Some(Health { ok, in_a_row: before + 1, last });
+                if self.is_of_the_handler(t) {
+                    let last = match (&t.error, t.status) {
+                        (Some(e), _) => e.kind.as_str().to_owned(),
+                        (None, Some(status)) => status.to_string(),
+                        (None, None) => "nothing".to_owned(),
+                    };
+                    let before = self.health.take().filter(|h| h.ok == ok).map_or(0, |h| h.in_a_row);
+                    self.health = Some(Health { ok, in_a_row: before + 1, last });
+                }
             }
             Notice::Gap { count, reason } => {
                 return Some(match count {
@@ -129,6 +133,13 @@ impl Standing {
             _ => {}
         }
         None
+    }
+
+    /// Whether an attempt tells how the handler is that the line names: one at another target tells nothing about it. Where none is named,
+    /// what was forwarded tells it.
+    fn is_of_the_handler(&self, t: &Tried) -> bool {
+        let Some(target) = &self.target else { return t.cause == Cause::Forward };
+        t.target.strip_prefix(target.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
     }
 
     /// Takes in how the agent says that it is.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
-use tunnel_delivery::Attempt;
+use tunnel_delivery::{Attempt, Cause};
 
 use super::super::edit::Draft;
 use super::super::message::{Batch, Effect, FixtureTo, Message, Scrub};
@@ -354,6 +354,42 @@ fn what_is_wanted_before_a_delivery_is_read_is_done_when_it_is() {
 }
 
 #[test]
+fn a_filter_s_mistake_is_shown_wholly_on_narrow_screens() {
+    for (width, keys) in [(80, "/event:goal.* status:5xx after:yesterdy"), (40, "/event:goal.* status:5xx sig:vald")] {
+        let mut b = Bench::new((width, 24), true, 60);
+        b.press(keys);
+        let error = b.m.filter.error.clone().unwrap();
+        let said: String = b.text().split_whitespace().collect();
+        let why: String = error.why.split_whitespace().collect();
+        assert!(said.contains(&why), "{}\n{}", error.why, b.text());
+        assert_eq!(b.line("^^^").find('^'), Some((8 + error.at.start).min(8 + (usize::from(width) - 8) / 2)));
+    }
+}
+
+#[test]
+fn a_timeline_leads_back_to_where_it_was_opened() {
+    // More than are read at once, so that the delivery is far from the newest.
+    let mut b = Bench::new((120, 40), true, 900);
+    for (keys, back) in [("jjj", "o"), ("Gkkkkk", "o"), ("gjjj", "<esc>")] {
+        b.press(keys);
+        let selected = b.m.list.selected().unwrap().id;
+        b.press("o");
+        assert!(b.m.filter.before.is_some());
+        b.press(back);
+        assert!(b.m.filter.before.is_none());
+        assert_eq!(b.m.list.selected().unwrap().id, selected, "{keys}: {}", b.text());
+        // What is around it is there too.
+        b.press("k");
+        assert!(b.m.list.selected().unwrap().id > selected, "{keys}");
+        b.press("jj");
+        assert!(b.m.list.selected().unwrap().id < selected, "{keys}");
+    }
+    // A list that follows what comes goes on with that.
+    b.press("goo");
+    assert!(b.m.list.follow && b.m.list.selected().unwrap().id == sample::id(899));
+}
+
+#[test]
 fn a_resource_has_a_timeline() {
     let mut b = bench();
     let mut later = sample::stored(64);
@@ -428,7 +464,20 @@ fn the_figures_count_what_happens() {
     let tried = Tried::new(&sample::line(60), &attempt(60, 503));
     b.happens(Message::Notice(Arc::new(Notice::Attempt(tried))));
     assert!(b.line("localhost:3000").contains("✗ 503 1 in a row"), "{}", b.text());
-    assert!(b.line("stored").contains("1 came ✓0 ✗1"), "{}", b.text());
+    assert!(b.line("stored").contains("1 came  attempts ✓0 ✗1"), "{}", b.text());
+    // How another target answers says nothing about the handler that the line names.
+    for (target, in_a_row) in [
+        ("http://localhost:3999/hooks", 1),
+        ("http://localhost:30001/hooks", 1),
+        ("http://localhost:3000/hooks?again", 2),
+        ("http://localhost:3000", 3),
+    ] {
+        let elsewhere = Attempt { target: target.into(), cause: Cause::Replay, ..attempt(60, 503) };
+        let tried = Tried::new(&sample::line(60), &elsewhere);
+        b.happens(Message::Notice(Arc::new(Notice::Attempt(tried))));
+        assert!(b.line("localhost:3000").contains(&format!("✗ 503 {in_a_row} in a row")), "{target}: {}", b.text());
+    }
+    assert!(b.line("stored").contains("1 came  attempts ✓0 ✗5"), "{}", b.text());
     b.happens(Message::Notice(Arc::new(Notice::Warning { message: "the disk is nearly full".into() })));
     assert!(b.shows("the disk is nearly full"));
 }

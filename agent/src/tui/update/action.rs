@@ -2,7 +2,7 @@
 
 use super::super::keys::Action;
 use super::super::message::{Again, Effect};
-use super::super::model::{Asking, Dialog, Focus, Marked, Model, Prompt, Tab, Told};
+use super::super::model::{Asking, Before, Dialog, Focus, Marked, Model, Prompt, Tab, Told};
 use super::super::replaying::KNOWN;
 use super::super::text::Tone;
 use super::super::{edit::Draft, layout};
@@ -234,16 +234,15 @@ fn back(m: &mut Model, effects: &mut Vec<Effect>) {
         m.zoomed = false;
     } else if m.focus == Focus::Detail {
         m.focus = Focus::List;
-    } else if let Some(before) = m.filter.before.take() {
-        filter::set(m, &before, effects);
+    } else if m.filter.before.is_some() {
+        filter::leave_timeline(m, effects);
     } else if !m.filter.text.is_empty() {
         filter::set(m, "", effects);
     }
 }
 
 fn timeline(m: &mut Model, effects: &mut Vec<Effect>) {
-    if let Some(before) = m.filter.before.take() {
-        filter::set(m, &before, effects);
+    if filter::leave_timeline(m, effects) {
         return;
     }
     let Some(line) = m.list.selected() else { return };
@@ -258,7 +257,8 @@ fn timeline(m: &mut Model, effects: &mut Vec<Effect>) {
     };
     let kind = line.resource_id_type.as_deref().map_or_else(String::new, |kind| format!("type:{} ", plain(kind)));
     let text = format!("{kind}resource:{}", plain(id));
-    let before = m.filter.text.clone();
+    let selected = (!m.list.follow).then_some(line.id);
+    let before = Before { text: m.filter.text.clone(), selected };
     filter::set(m, &text, effects);
     m.filter.before = Some(before);
 }

@@ -317,10 +317,13 @@ pub(super) fn give(m: &mut Model, text: String, effects: &mut Vec<Effect>) {
         ));
         return;
     }
-    let to = match &m.clipboard {
-        Some(tool) => format!("by {} and", tool[0]),
-        None => "by".to_owned(),
-    };
-    m.say(format!("{} copied {to} the terminal (OSC 52)", super::super::text::size(text.len() as u64)));
+    let size = super::super::text::size(text.len() as u64);
+    // The terminal does not say whether it took the text.
+    m.say(match m.clipboard.as_ref().and_then(|tool| tool.first()) {
+        Some(tool) => format!("{size} copied by {tool}, and handed to the terminal (OSC 52)"),
+        None => format!(
+            "{size} handed to the terminal (OSC 52); if nothing arrives there, its settings keep programs from the clipboard"
+        ),
+    });
     effects.push(Effect::Copy(text));
 }

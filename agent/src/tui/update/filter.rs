@@ -2,6 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::{Input, InputRequest};
+use tunnel_delivery::Summary;
 
 use super::super::message::Effect;
 use super::super::model::{Asking, Model};
@@ -113,6 +114,19 @@ fn unfinished(text: &str) -> bool {
 
 /// Looks for that. A text with a mistake is not looked for. Another filter ends a timeline.
 pub(super) fn set(m: &mut Model, text: &str, effects: &mut Vec<Effect>) {
+    set_around(m, text, None, effects);
+}
+
+/// Shows what was shown before a timeline, with the same delivery selected as far as it is still there. Whether there was a timeline.
+pub(super) fn leave_timeline(m: &mut Model, effects: &mut Vec<Effect>) -> bool {
+    let Some(before) = m.filter.before.take() else { return false };
+    // The timeline has it as it stands by now.
+    let line = before.selected.and_then(|id| m.list.get(id).cloned());
+    set_around(m, &before.text, line, effects);
+    true
+}
+
+fn set_around(m: &mut Model, text: &str, line: Option<Summary>, effects: &mut Vec<Effect>) {
     m.filter.error = None;
     let Ok((query, written_out)) = m.saved.read(text, m.now) else { return };
     if m.filter.text != text {
@@ -125,7 +139,11 @@ pub(super) fn set(m: &mut Model, text: &str, effects: &mut Vec<Effect>) {
     }
     m.filter.written_out = written_out;
     if m.ready {
-        effects.push(Effect::Page(m.list.look_for(&m.filter.written_out)));
+        let query = &m.filter.written_out;
+        effects.push(Effect::Page(match line {
+            Some(line) => m.list.look_around(query, line),
+            None => m.list.look_for(query),
+        }));
     }
 }
 

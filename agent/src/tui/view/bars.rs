@@ -6,17 +6,18 @@ use ratatui::style::Style;
 use tui_input::Input;
 
 use super::super::keys::{ACTIONS, Action, Known};
+use super::super::mistake;
 use super::super::model::Model;
 use super::super::text::{Run, Tone, count, wrap};
 use super::{fill, put};
 use crate::safe_text::pieces;
 
-/// The filter and, below it, a mark at the place of a mistake.
+/// The filter and, below it, what is wrong with it.
 pub(super) fn filter(m: &Model, area: Rect, buffer: &mut Buffer) -> Option<(u16, u16)> {
     if area.height == 0 {
         return None;
     }
-    let label = Run::new(Tone::Name, " filter ");
+    let label = Run::new(Tone::Name, mistake::LABEL);
     let x = put(buffer, area.x, area.y, area.width, &[label], m.theme, Style::new());
     let room = Rect::new(x, area.y, area.right().saturating_sub(x), 1);
     let Some(input) = &m.filter.input else {
@@ -27,27 +28,18 @@ pub(super) fn filter(m: &Model, area: Rect, buffer: &mut Buffer) -> Option<(u16,
     };
     let cursor = line(m, input, room, buffer);
     if let Some(error) = &m.filter.error {
-        // Where the mistake begins, in columns of what is drawn.
-        let before: usize = pieces(input.value().get(..error.at.start).unwrap_or("")).map(|p| p.columns).sum();
-        let marked = pieces(input.value().get(error.at.clone()).unwrap_or("")).map(|p| p.columns).sum::<usize>().max(1);
-        let at = before.saturating_sub(scrolled(input, room.width)).min(usize::from(room.width) / 2);
-        let text = format!("{} {}", "^".repeat(marked.min(20)), error.why);
-        let run = Run::cut(Tone::Bad, &text, usize::from(room.width).saturating_sub(at));
-        put(buffer, room.x + at as u16, area.y + 1, room.width - at as u16, &[run], m.theme, Style::new());
+        let (at, rows) = mistake::rows(error, input, area.width);
+        for (i, row) in rows.into_iter().take(usize::from(area.height) - 1).enumerate() {
+            let at = if i == 0 { at as u16 } else { 0 };
+            put(buffer, area.x + at, area.y + 1 + i as u16, area.width - at, &[row], m.theme, Style::new());
+        }
     }
     Some(cursor)
 }
 
-/// The columns of the text before the cursor that are scrolled out.
-fn scrolled(input: &Input, width: u16) -> usize {
-    let cursor: usize =
-        pieces(&input.value().chars().take(input.cursor()).collect::<String>()).map(|p| p.columns).sum();
-    cursor.saturating_sub(usize::from(width).saturating_sub(1))
-}
-
 /// A line that is written; gives the place of its cursor.
 pub(super) fn line(m: &Model, input: &Input, area: Rect, buffer: &mut Buffer) -> (u16, u16) {
-    let skip = scrolled(input, area.width);
+    let skip = mistake::scrolled(input, area.width);
     let before: String = input.value().chars().take(input.cursor()).collect();
     let cursor: usize = pieces(&before).map(|p| p.columns).sum();
     let mut left_out = 0;

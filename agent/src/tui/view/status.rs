@@ -133,8 +133,12 @@ fn figures(s: &Standing) -> Vec<Run> {
     }
     if s.whose == Whose::Ours {
         out.push(Run::new(Tone::Plain, &format!("{} came ", count(s.came))));
-        out.push(Run::new(Tone::Good, &format!("✓{} ", count(s.succeeded))));
-        out.push(Run::new(if s.failed > 0 { Tone::Bad } else { Tone::Dim }, &format!("✗{} ", count(s.failed))));
+        // Attempts are no deliveries: one delivery may have many, at several targets.
+        if s.succeeded + s.failed > 0 {
+            out.push(Run::new(Tone::Plain, " attempts "));
+            out.push(Run::new(Tone::Good, &format!("✓{} ", count(s.succeeded))));
+            out.push(Run::new(if s.failed > 0 { Tone::Bad } else { Tone::Dim }, &format!("✗{} ", count(s.failed))));
+        }
         if s.left_out > 0 {
             out.push(Run::new(Tone::Dim, &format!("({} not counted) ", count(s.left_out))));
         }

@@ -107,6 +107,15 @@ impl Window {
         self.start(query.to_owned(), Place::Newest)
     }
 
+    /// Another list, with this line of it selected; what is older and newer is read around it.
+    pub(crate) fn look_around(&mut self, query: &str, line: Summary) -> Ask {
+        let id = line.id.to_string();
+        let ask = self.start(query.to_owned(), Place::Older(id.clone()));
+        self.items.push_back(line);
+        (self.newer, self.older) = (Edge::More(id.clone()), Edge::More(id));
+        ask
+    }
+
     fn start(&mut self, query: String, place: Place) -> Ask {
         self.generation += 1;
         self.query = query;
