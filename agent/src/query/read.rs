@@ -70,6 +70,9 @@ impl Reader<'_> {
         let named = name_len.filter(|len| self.rest()[*len..].starts_with(':'));
         let Some(len) = named else {
             let value = self.value(false)?;
+            if value.text.is_empty() {
+                return Err(QueryError { at: value.at, why: "there is nothing between the quotes".into() });
+            }
             return Ok(Some(Term { negated, what: What::Text(value.text) }));
         };
         let name = self.rest()[..len].to_ascii_lowercase();
@@ -252,6 +255,7 @@ mod tests {
             ("sig:valid|vald", 10..14),
             ("status:", 7..7),
             ("event:a|", 8..8),
+            ("a \"\"", 2..4),
             ("foo \"bar", 4..8),
             ("a - b", 2..3),
             ("since:yesterday", 6..15),
