@@ -43,12 +43,17 @@ fn what_is_left_can_be_gone_on_with() {
     let limited = Left { or_more: false, limit: Some(66), ..stopped };
     assert!(
         left(&mixed(), &limited, &plan)
-            .ends_with(&format!("66 are left; go on with the same command and --after {id} --limit 66"))
+            .ends_with(&format!("66 are left; go on with the same command and --after {id}, with --limit 66 instead"))
+    );
+    plan.after = Some(DeliveryId::first_at(Timestamp::from_micros(1_763_713_000_000_000)));
+    assert!(
+        left(&mixed(), &limited, &plan)
+            .ends_with(&format!("go on with the same command, with --after {id} --limit 66 instead"))
     );
     plan.manner.chaos.shuffle = true;
     plan.manner.seed = 7;
     let mixed_up = Left { after: None, skip: 1234, ..limited };
-    assert!(left(&mixed(), &mixed_up, &plan).contains("and --seed 7 --skip 1234, as long as"));
+    assert!(left(&mixed(), &mixed_up, &plan).contains("and --seed 7 --skip 1234 (instead of its own"));
 }
 
 #[test]
