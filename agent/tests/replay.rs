@@ -278,7 +278,7 @@ async fn production_stays_on_this_machine_unless_it_is_allowed_to_leave() {
     let ran = run(command(stage.path(), &["since:beginning", "--to", &elsewhere])).await.exits(1);
     assert_eq!(came(&handler.seen), [1]);
     assert!(ran.out().contains("not sent: deliveries from Healthie's production environment"), "{}", ran.out());
-    for more in [&[][..], &["--resign", "--secret", "x"]] {
+    for more in [&[][..], &["--resign", "--secret", "x"], &["--dry-run"]] {
         let ran = run(command(stage.path(), &[&[&id(0), "--to", &elsewhere][..], more].concat())).await.exits(2);
         assert!(ran.err().contains("--allow-production"), "{}", ran.err());
     }

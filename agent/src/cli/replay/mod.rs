@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::arguments::{self, Data, Gather, Secrets};
 use super::events::filters::{self, Filters};
 use super::{Context, Failure, editor, inspect, signals};
-use crate::control::{Control, Kind};
+use crate::control::{Control, ControlError, Kind};
 use crate::forward::TargetUrl;
 use crate::replay::draft::Draft;
 use crate::replay::{self, Chaos, Copy, Manner, Pace, Plan, Rate, Selection, Summary, UntilSuccess};
@@ -266,8 +266,7 @@ fn ended(summary: &Summary, plan: &Plan, context: &mut Context) -> Result<(), Fa
         return Err(Failure::negative("nothing is stored that fits; nothing was sent"));
     }
     if let (0, Some(e)) = (s.sent, &s.refused) {
-        let kind = if e.kind == Kind::Negative { Kind::Negative } else { Kind::Usage };
-        return Err(Failure { kind: Some(kind), message: e.message.clone(), hint: e.hint.clone() });
+        return Err(none_sent(e));
     }
     let of = report::thousands(s.ok + s.failed);
     if s.sent > 0 && s.unreachable == s.sent {
@@ -305,9 +304,12 @@ async fn preview(control: &Control, plan: &Plan, json: bool, context: &mut Conte
         out.message(&format!("--seed {} does the same", plan.manner.seed));
     }
     let mut failed = Ok(());
-    let mut refused = 0_u64;
+    let mut refused = Refused::default();
     let previewed = replay::preview(control, plan, |shot, at, aimed| {
-        refused += u64::from(aimed.is_err());
+        if let Err(e) = aimed {
+            refused.count += 1;
+            refused.first.get_or_insert_with(|| e.clone());
+        }
         match report::would(shot, at, aimed, json, out) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => {
@@ -319,13 +321,42 @@ async fn preview(control: &Control, plan: &Plan, json: bool, context: &mut Conte
     let (requests, dropped) = previewed.await?;
     failed?;
     out.flush()?;
-    let left_out = if dropped > 0 { format!(", {dropped} left out") } else { String::new() };
-    out.message(&format!("{} would be sent{left_out}; nothing was", report::thousands(requests)));
-    match (requests + dropped, refused) {
-        (0, _) => Err(Failure::negative("nothing is stored that fits")),
-        (_, 0) => Ok(()),
-        (_, n) => Err(Failure::negative(format!("{n} of {requests} could not be sent"))),
+    let some = |n: u64, what: &str| if n > 0 { format!(", {} {what}", report::thousands(n)) } else { String::new() };
+    let (left_out, could_not) = (some(dropped, "left out"), some(refused.count, "would be refused"));
+    let would = report::thousands(requests - refused.count);
+    out.message(&format!("{would} would be sent{could_not}{left_out}; nothing was"));
+    if requests + dropped == 0 {
+        return Err(Failure::negative("nothing is stored that fits"));
     }
+    refused.end(requests)
+}
+
+/// What a dry run found that could not be sent.
+#[derive(Default)]
+struct Refused {
+    count: u64,
+    first: Option<ControlError>,
+}
+
+impl Refused {
+    /// What it ends with: the same as sending them would, so far as that is known before.
+    fn end(self, requests: u64) -> Result<(), Failure> {
+        match self.first {
+            None => Ok(()),
+            Some(e) if self.count == requests => Err(none_sent(&e)),
+            Some(_) => Err(Failure::negative(format!(
+                "{} of {} could not be sent",
+                report::thousands(self.count),
+                report::thousands(requests)
+            ))),
+        }
+    }
+}
+
+/// The end where nothing could be sent at all; `e` is why the first could not.
+fn none_sent(e: &ControlError) -> Failure {
+    let kind = if e.kind == Kind::Negative { Kind::Negative } else { Kind::Usage };
+    Failure { kind: Some(kind), message: e.message.clone(), hint: e.hint.clone() }
 }
 
 /// Whether the user wants that many.
