@@ -211,7 +211,11 @@ async fn on(
         };
     }
     if wish.edit {
-        plan = edited(control, plan, wish.sign, context).await?;
+        let Some(changed) = edited(control, plan, wish.sign, context).await? else {
+            context.out.message("nothing was changed, nothing is sent");
+            return Ok(());
+        };
+        plan = changed;
     }
     if wish.dry_run {
         return preview(control, &plan, wish.json, context).await;
@@ -281,8 +285,8 @@ fn ended(summary: &Summary, plan: &Plan, context: &mut Context) -> Result<(), Fa
     Ok(())
 }
 
-/// The plan for what the user makes of the request.
-async fn edited(control: &Control, plan: Plan, sign: bool, context: &Context) -> Result<Plan, Failure> {
+/// The plan for what the user makes of the request; `None` where that is what it was.
+async fn edited(control: &Control, plan: Plan, sign: bool, context: &Context) -> Result<Option<Plan>, Failure> {
     let Selection::Ids(ids) = &plan.selection else {
         return Err(Failure::usage("--edit is for one delivery; name it, or `latest`"));
     };
@@ -292,10 +296,13 @@ async fn edited(control: &Control, plan: Plan, sign: bool, context: &Context) ->
     let stored = control.get(id).await?;
     let draft = Draft::of(&stored);
     let text = editor::edit_bytes(&draft.text, "request.http", &context.environment)?;
+    if text == draft.text {
+        return Ok(None);
+    }
     let edited =
         Draft { text }.read(&stored, None, sign).map_err(|why| Failure::usage(why).hint("nothing was sent"))?;
     let selection = Selection::Ids(vec![stored.delivery.id.to_string()]);
-    Ok(Plan { selection, copy: plan.copy.edited(edited), ..plan })
+    Ok(Some(Plan { selection, copy: plan.copy.edited(edited), ..plan }))
 }
 
 async fn preview(control: &Control, plan: &Plan, json: bool, context: &mut Context) -> Result<(), Failure> {
