@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn vi_is_not_started_where_nobody_could_use_it() {
-    XX
+        let environment = |all: &[(&str, &str)]| -> Environment {
+            all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        };
         assert_eq!(chosen(&environment(&[]), true).unwrap(), "vi");
         assert!(chosen(&environment(&[]), false).unwrap_err().message.contains("no terminal"));
         assert!(chosen(&environment(&[("EDITOR", " ")]), false).is_err());
