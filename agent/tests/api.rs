@@ -310,6 +310,7 @@ async fn every_status_that_is_described_is_seen_and_its_answer_fits() {
     let removals = "/v1/removals";
     api.expect(400, removals, "post", "", "", Some("{}")).await;
     api.expect(400, removals, "post", "", "", Some(r#"{"query":"evnt:a"}"#)).await;
+    api.expect(400, removals, "post", "", "", Some(r#"{"query":" "}"#)).await;
     api.expect(404, removals, "post", "", "", Some(r#"{"ids":["nothing"]}"#)).await;
     api.expect(422, removals, "post", "", "", Some(r#"{"ids":["01"]}"#)).await;
     let all = r#"{"query":"event:appointment.*","dry_run":true}"#;

@@ -261,6 +261,13 @@ async fn an_edited_copy_is_sent_in_its_place() {
     run(command).await.exits(0);
     assert_eq!(came(&handler.seen), [77, 77]);
     assert!(handler.seen.all()[0].starts_with(b"PUT /other HTTP/1.1\r\n"));
+    let mut unchanged = self::command(stage.path(), &["latest", "--edit", "--to", &handler.port.to_string()]);
+    unchanged.env("EDITOR", "true");
+    let ran = run(unchanged).await.exits(0);
+    assert!(ran.err().contains("nothing was changed"), "{}", ran.err());
+    let nobody = self::command(stage.path(), &["latest", "--edit", "--to", &handler.port.to_string()]);
+    assert!(run(nobody).await.exits(2).err().contains("EDITOR"));
+    assert_eq!(came(&handler.seen), [77, 77]);
     let ran = replay(stage.path(), handler.port, &["latest", "--resign"]).await.exits(2);
     assert!(ran.err().contains("no secret"), "{}", ran.err());
     let signed = ["latest", "--resign", "--secret", "whsec_replay"];
@@ -278,7 +285,7 @@ async fn production_stays_on_this_machine_unless_it_is_allowed_to_leave() {
     let ran = run(command(stage.path(), &["since:beginning", "--to", &elsewhere])).await.exits(1);
     assert_eq!(came(&handler.seen), [1]);
     assert!(ran.out().contains("not sent: deliveries from Healthie's production environment"), "{}", ran.out());
-    for more in [&[][..], &["--resign", "--secret", "x"]] {
+    for more in [&[][..], &["--resign", "--secret", "x"], &["--dry-run"]] {
         let ran = run(command(stage.path(), &[&[&id(0), "--to", &elsewhere][..], more].concat())).await.exits(2);
         assert!(ran.err().contains("--allow-production"), "{}", ran.err());
     }

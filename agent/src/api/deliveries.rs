@@ -182,7 +182,7 @@ pub(super) async fn remove(State(shared): State<Arc<Shared>>, Id(id): Id) -> Res
     Err(Problem::new(StatusCode::CONFLICT, Kind::Negative, why).hint(hint))
 }
 
-/// What is to be removed: these, and all that the query means. A query that is empty means everything; one that is absent nothing.
+/// What is to be removed: these, and all that the query means. An empty one is refused: what was to fill it may be missing by a slip.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RemoveBody {
@@ -201,6 +201,9 @@ pub(super) struct RemoveBody {
 
 pub(super) async fn removals(State(shared): State<Arc<Shared>>, Asked(asked): Asked<RemoveBody>) -> Answer<RemoveDone> {
     let RemoveBody { ids, query, pinned, queued, recent, dry_run } = asked;
+    if query.as_deref().is_some_and(|query| query.trim().is_empty()) {
+        return Err(Problem::bad_request("the query is empty; since:beginning means all"));
+    }
     let filter = query.map(meaning).transpose()?;
     if ids.is_empty() && filter.is_none() {
         return Err(Problem::bad_request("neither ids nor a query says what is to be removed"));

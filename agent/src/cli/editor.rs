@@ -1,7 +1,7 @@
 //! Something to be edited, in the editor that the user has chosen: `VISUAL`, else `EDITOR`, else vi.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -30,12 +30,24 @@ pub(crate) fn edit(text: &str, name: &str, environment: &Environment) -> Result<
         .map_err(|_| Failure::usage("what was edited is not UTF-8; nothing was sent"))
 }
 
+/// The command of the user's editor. Without a terminal only one that was named: it may need none, as vi does.
+fn chosen(environment: &Environment, terminal: bool) -> Result<&str, Failure> {
+    let named = ["VISUAL", "EDITOR"].into_iter().filter_map(|name| environment.get(name));
+    match named.into_iter().find(|command| !command.trim().is_empty()) {
+        Some(command) => Ok(command),
+        None if terminal => Ok("vi"),
+        None => Err(Failure::usage("there is no terminal to edit on, and neither VISUAL nor EDITOR names an editor")
+            .hint("set EDITOR to a command that changes the file it is given")),
+    }
+}
+
 /// As [`edit`], with bytes that need not be text.
 ///
 /// # Errors
 /// There is no editor, or it failed.
 pub(crate) fn edit_bytes(text: &[u8], name: &str, environment: &Environment) -> Result<Vec<u8>, Failure> {
-    let editor = environment.get("VISUAL").or(environment.get("EDITOR")).unwrap_or("vi");
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let editor = chosen(environment, terminal)?;
     let number = getrandom::u64().map_err(|e| Failure::unreachable(format!("there is no randomness: {e}")))?;
     let path = std::env::temp_dir().join(format!("healthie-tunnel-{number:016x}-{name}"));
     let failed =
@@ -67,4 +79,21 @@ pub(crate) fn edit_bytes(text: &[u8], name: &str, environment: &Environment) -> 
         return Err(Failure::usage("what was edited has become longer than 4 MiB; nothing was sent"));
     }
     Ok(edited)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vi_is_not_started_where_nobody_could_use_it() {
+        let environment = |all: &[(&str, &str)]| -> Environment {
+            all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        };
+        assert_eq!(chosen(&environment(&[]), true).unwrap(), "vi");
+        assert!(chosen(&environment(&[]), false).unwrap_err().message.contains("no terminal"));
+        assert!(chosen(&environment(&[("EDITOR", " ")]), false).is_err());
+        let both = environment(&[("EDITOR", "ed"), ("VISUAL", "code --wait")]);
+        assert_eq!((chosen(&both, true).unwrap(), chosen(&both, false).unwrap()), ("code --wait", "code --wait"));
+    }
 }

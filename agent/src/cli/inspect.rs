@@ -17,8 +17,8 @@ use crate::tui::{KeyMap, Setup, Tui, Whose, clipboard};
 /// The list follows what comes; press ? for its keys. Without a running agent it has the store for itself as long as it is open, and
 /// `listen` cannot start on the same folder. FILTER is words that all must hold: event:appointment.* type:Appointment resource:123
 /// status:failed sig:invalid env:staging tunnel:NAME since:24h until:1h is:repeat text:"no show", or text that the body must have; | stands
-/// between alternatives, - before what must not be. @NAME stands for a filter that was saved in the inspector or under [filters] in a
-/// settings file.
+/// between alternatives inside one word (event:task.*|patient.*), - before what must not be. @NAME stands for a filter that was saved in the
+/// inspector or under [filters] in a settings file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to show to begin with

@@ -185,6 +185,15 @@ pub async fn open_archive(data: &Path) -> Result<Archive, ArchiveError> {
     }
 }
 
+/// Refuses an id that is empty: on the way to a running agent it would be another path.
+fn some_id(id: &str) -> Result<(), ControlError> {
+    if id.trim().is_empty() {
+        let e = ControlError::new(Kind::Usage, "the id of a delivery is empty");
+        return Err(e.hint("name one, or write `latest`; `healthie-tunnel events list` shows what is there"));
+    }
+    Ok(())
+}
+
 /// Who does what a command asks for.
 pub enum Control {
     /// This process has the store open.
@@ -199,6 +208,7 @@ impl Control {
     /// # Errors
     /// There is none, there are several, or the store cannot be read.
     pub async fn get(&self, id: &str) -> Result<Stored, ControlError> {
+        some_id(id)?;
         match self {
             Control::Local(ops) => ops.show(id).await,
             Control::Remote(agent) => agent.get(&delivery(id, ""), &[]).await,
@@ -232,6 +242,7 @@ impl Control {
     /// # Errors
     /// It cannot be tried; a try that failed is not an error.
     pub async fn replay(&self, replay: &Replay) -> Result<Replayed, ControlError> {
+        some_id(&replay.id)?;
         match self {
             Control::Local(ops) => ops.replay(replay).await,
             Control::Remote(agent) => agent.post(&delivery(&replay.id, "/replays"), &but_id(replay)?).await,
@@ -243,6 +254,7 @@ impl Control {
     /// # Errors
     /// There is no such delivery, or no target for it, or one that it may not be sent to.
     pub async fn aim(&self, replay: &Replay) -> Result<Aimed, ControlError> {
+        some_id(&replay.id)?;
         match self {
             Control::Local(ops) => ops.aim(replay).await,
             Control::Remote(agent) => agent.post(&delivery(&replay.id, "/replays/dry-run"), &but_id(replay)?).await,
@@ -254,6 +266,7 @@ impl Control {
     /// # Errors
     /// There is no such delivery, or a secret is empty.
     pub async fn verify(&self, verify: &Verify) -> Result<Explained, ControlError> {
+        some_id(&verify.id)?;
         match self {
             Control::Local(ops) => ops.verify(verify).await,
             Control::Remote(agent) => agent.post(&delivery(&verify.id, "/signature"), &but_id(verify)?).await,
@@ -276,6 +289,7 @@ impl Control {
     /// # Errors
     /// There is no such delivery, or it is to be signed again and cannot be.
     pub async fn copy(&self, copy: &CopyOf) -> Result<Copied, ControlError> {
+        some_id(&copy.id)?;
         match self {
             Control::Local(ops) => ops.copy(copy).await,
             Control::Remote(agent) => agent.post(&delivery(&copy.id, "/copy"), &but_id(copy)?).await,
@@ -326,8 +340,16 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
-    use super::data_flag;
+    use super::{Kind, data_flag, some_id};
     use std::path::Path;
+
+    #[test]
+    fn an_empty_id_is_no_delivery() {
+        for id in ["", " "] {
+            assert_eq!(some_id(id).unwrap_err().kind, Kind::Usage, "{id:?}");
+        }
+        assert!(some_id("latest").is_ok());
+    }
 
     #[test]
     fn a_folder_s_name_can_be_pasted() {

@@ -298,7 +298,7 @@ impl Remote {
         let mut body = serde_json::to_value(remove).map_err(unreachable)?;
         if let Some(object) = body.as_object_mut() {
             object.shift_remove("filter");
-            object.insert("query".to_owned(), remove.filter.as_ref().map(Query::text_of).into());
+            object.insert("query".to_owned(), remove.filter.as_ref().map(all_or_some).into());
         }
         self.post("/v1/removals", &body).await
     }
@@ -389,6 +389,11 @@ impl Remote {
     }
 }
 
+/// The filter as a query that says so where it means everything: an empty one is refused where much is at stake.
+fn all_or_some(filter: &Filter) -> String {
+    Some(Query::text_of(filter)).filter(|text| !text.is_empty()).unwrap_or_else(|| "since:beginning".to_owned())
+}
+
 async fn collect(body: Incoming) -> Result<Bytes, ControlError> {
     let body = http_body_util::Limited::new(body, MOST);
     Ok(body.collect().await.map_err(unreachable)?.to_bytes())
@@ -403,6 +408,12 @@ mod tests {
         assert_eq!(delivery("latest", "/body"), "/v1/deliveries/latest/body");
         assert_eq!(delivery("../status?a b#ü", ""), "/v1/deliveries/%2E%2E%2Fstatus%3Fa%20b%23%C3%BC");
         assert_eq!(with_params("/v1/x", &[("a", "1&b=2"), ("b", ""), ("c", "+")]), "/v1/x?a=1%26b%3D2&c=%2B");
+    }
+
+    #[test]
+    fn whoever_removes_everything_says_so() {
+        assert_eq!(all_or_some(&Filter::default()), "since:beginning");
+        assert_eq!(all_or_some(&Filter { query: "status:2xx".into(), ..Filter::default() }), "status:2xx");
     }
 
     #[test]

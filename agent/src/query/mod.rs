@@ -1,8 +1,9 @@
 //! The language in which deliveries are looked for: in the inspector as one types, and wherever else a filter is one line of text.
 //!
 //! A query is words with blanks between them, and all of them must hold. A word is a condition, `event:appointment.*`, or text that the
-//! body must have, or `@name`, which stands for a query that was saved under that name ([`Saved`]). `|` stands between alternatives, `-` before a word turns it round, and quotes keep blanks together. [`WORDS`] has every
-//! condition, from which help is printed.
+//! body must have, or `@name`, which stands for a query that was saved under that name ([`Saved`]). `|` stands between alternatives inside one
+//! word, `event:a.*|b.*`, and nowhere else: between words it is a mistake. `-` before a word turns it round, and quotes keep blanks together.
+//! [`WORDS`] has every condition, from which help is printed.
 //!
 //! Owns reading the text, with the place of a mistake, and whether a line of a list fits. It does not own looking: [`Query::filter`] is what
 //! an index can answer of it, and the rest is checked on what comes back. Pure; the clock is an argument.

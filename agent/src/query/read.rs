@@ -54,6 +54,9 @@ impl Reader<'_> {
         if self.rest().is_empty() {
             return Ok(None);
         }
+        if self.rest().starts_with('|') {
+            return Err(between_words(start));
+        }
         let mut negated = false;
         if let Some(after) = self.rest().strip_prefix('-') {
             if after.is_empty() || after.starts_with(char::is_whitespace) {
@@ -70,9 +73,15 @@ impl Reader<'_> {
         let named = name_len.filter(|len| self.rest()[*len..].starts_with(':'));
         let Some(len) = named else {
             let value = self.value(false)?;
+            if value.text.is_empty() {
+                return Err(QueryError { at: value.at, why: "there is nothing between the quotes".into() });
+            }
             return Ok(Some(Term { negated, what: What::Text(value.text) }));
         };
         let name = self.rest()[..len].to_ascii_lowercase();
+        if let Some(bar) = name.rfind('|').filter(|bar| is_word(&name[bar + 1..])) {
+            return Err(between_words(name_at + bar));
+        }
         let Some(word) = WORDS.iter().find(|w| w.name == name) else {
             let names: Vec<&str> = WORDS.iter().map(|w| w.name).collect();
             return Err(QueryError {
@@ -84,6 +93,9 @@ impl Reader<'_> {
             });
         };
         self.at += len + 1;
+        if let Some(bar) = another_condition(self.rest()) {
+            return Err(between_words(self.at + bar));
+        }
         let missing = QueryError { at: self.at..self.at, why: format!("write {}:{}", word.name, word.values) };
         let mut values = Vec::new();
         if word.name == "text" {
@@ -98,6 +110,9 @@ impl Reader<'_> {
             }
         }
         if let Some(empty) = values.iter().find(|v| v.text.is_empty()) {
+            if values.len() > 1 && empty.at.start > missing.at.start && empty.at.is_empty() {
+                return Err(between_words(empty.at.start - 1));
+            }
             return Err(QueryError { at: empty.at.clone(), ..missing });
         }
         Ok(Some(Term { negated, what: self.what(word.name, values)? }))
@@ -110,6 +125,9 @@ impl Reader<'_> {
             let end = self.rest().find(|c: char| c.is_whitespace() || (alternatives && c == '|'));
             let text = self.rest()[..end.unwrap_or(self.rest().len())].to_owned();
             self.at += text.len();
+            if !alternatives && text.ends_with('|') {
+                return Err(between_words(self.at - 1));
+            }
             return Ok(Value { text, at: start..self.at });
         }
         let mut text = String::new();
@@ -163,6 +181,40 @@ impl Reader<'_> {
         let moment: Moment = one.text.parse().map_err(|why| QueryError { at: one.at.clone(), why })?;
         Ok(moment.timestamp(self.now))
     }
+}
+
+/// The `|` at that byte does not stand between the values of one word. Taken as text it would silently find nothing.
+fn between_words(at: usize) -> QueryError {
+    QueryError {
+        at: at..at + 1,
+        why: "alternatives stand inside one word: event:a|b; to look for a bar write \"|\"".into(),
+    }
+}
+
+fn is_word(name: &str) -> bool {
+    let name = name.strip_prefix('-').unwrap_or(name);
+    WORDS.iter().any(|word| word.name.eq_ignore_ascii_case(name))
+}
+
+/// Where the values at the beginning of `text` have a `|`, outside quotes, with another condition behind it: `a|type:b`.
+fn another_condition(text: &str) -> Option<usize> {
+    let (mut quoted, mut escaped, mut bar) = (false, false, None);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => (quoted, bar) = (!quoted, None),
+            _ if quoted => {}
+            c if c.is_whitespace() => return None,
+            '|' => bar = Some(at),
+            ':' => match bar.take() {
+                Some(bar) if is_word(&text[bar + 1..at]) => return Some(bar),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    None
 }
 
 impl Mark {
@@ -251,7 +303,18 @@ mod tests {
             ("event:a evnt:b", 8..12),
             ("sig:valid|vald", 10..14),
             ("status:", 7..7),
-            ("event:a|", 8..8),
+            ("event:a|", 7..8),
+            ("event:a | event:b", 8..9),
+            ("a |b", 2..3),
+            ("|", 0..1),
+            ("a| b", 1..2),
+            ("event:a|event:b", 7..8),
+            ("event:a|b|-Type:c d", 9..10),
+            ("foo|event:b", 3..4),
+            ("text:a|sig:valid", 6..7),
+            ("event:a| event:b", 7..8),
+            ("event:a||b", 7..8),
+            ("a \"\"", 2..4),
             ("foo \"bar", 4..8),
             ("a - b", 2..3),
             ("since:yesterday", 6..15),
@@ -267,6 +330,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_bar_between_words_is_taken_for_text(
+            words in prop::collection::vec("(-?event:[a-z.*]{1,5}|resource:\"a b\"|type:A|b|sig:valid|[a-z]{1,5}|\"a b\")", 2..5),
+            bar in "( \\| | \\||\\| )",
+        ) {
+            let text = words.join(&bar);
+            let e = Query::read(&text, NOW).expect_err(&text);
+            prop_assert_eq!(&text[e.at.clone()], "|", "{}", text);
+            // Within quotes it is text like any other.
+            let quoted: Vec<String> = words.iter().map(|_| format!("event:\"a{bar}b\"")).collect();
+            prop_assert!(Query::read(&quoted.join(" "), NOW).is_ok());
+        }
+
         #[test]
         fn no_text_is_too_odd(text in any::<String>()) {
             if let Err(e) = Query::read(&text, NOW) {

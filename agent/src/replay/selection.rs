@@ -37,14 +37,20 @@ pub enum SelectionError {
         /// The other word.
         other: String,
     },
+    /// A word without anything in it, such as a variable that was not set: it would mean everything.
+    #[error("the filter is empty; since:beginning means all")]
+    Empty,
 }
 
 impl Selection {
     /// What words mean: ids where all of them look like ids (`latest`, or at least four hexadecimal digits), else a query.
     ///
     /// # Errors
-    /// `latest` or a whole id stands beside conditions.
+    /// `latest` or a whole id stands beside conditions, or a word is empty.
     pub fn read(words: &[String]) -> Result<Selection, SelectionError> {
+        if words.iter().any(|w| w.trim().is_empty()) {
+            return Err(SelectionError::Empty);
+        }
         match words.iter().find(|w| !looks_like_id(w)) {
             None => Ok(Selection::Ids(words.to_vec())),
             Some(other) => match words.iter().find(|w| *w == "latest" || w.parse::<DeliveryId>().is_ok()) {
@@ -222,6 +228,9 @@ mod tests {
         }
         for words in [&["status:5xx"][..], &["abc"], &["no", "show"], &["text:beef"], &["beef", "status:5xx"]] {
             assert!(matches!(read(words), Ok(Selection::Query(q)) if q == words.join(" ")), "{words:?}");
+        }
+        for words in [&[""][..], &[" \t"], &["", "status:5xx"], &["latest", ""]] {
+            assert!(matches!(read(words), Err(SelectionError::Empty)), "{words:?}");
         }
         for words in [&["latest", "status:5xx"][..], &["sig:valid", id]] {
             assert!(matches!(read(words), Err(SelectionError::Mixed { .. })), "{words:?}");

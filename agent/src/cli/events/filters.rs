@@ -30,12 +30,21 @@ impl Wanted {
     /// Both as one.
     ///
     /// # Errors
-    /// The words have a mistake; the message shows where.
+    /// The words have a mistake, and the message shows where; or one of them is empty.
     pub(crate) fn filter(self, settings: &Settings) -> Result<Filter, Failure> {
+        some_words(&self.filter)?;
         let words = self.filter.join(" ");
         // Only who names filters needs them to be readable.
         let query = if words.is_empty() { words } else { check(&words, &inspect::saved(settings)?.0)? };
         Ok(Filter { query, ..self.filters.filter() })
+    }
+}
+
+/// Refuses a word without anything in it, such as a variable that was not set: it would mean everything.
+pub(crate) fn some_words(words: &[String]) -> Result<(), Failure> {
+    match words.iter().any(|word| word.trim().is_empty()) {
+        true => Err(Failure::usage("the filter is empty").hint("since:beginning means all")),
+        false => Ok(()),
     }
 }
 
@@ -56,10 +65,10 @@ pub(crate) fn check(query: &str, saved: &Saved) -> Result<String, Failure> {
 #[derive(Debug, Default, Args)]
 pub(crate) struct Filters {
     /// Events of this pattern, such as 'appointment.*'; may be repeated
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = some)]
     event: Vec<String>,
     /// A resource type, or one resource: Appointment or Appointment:123
-    #[arg(long, value_name = "TYPE[:ID]")]
+    #[arg(long, value_name = "TYPE[:ID]", value_parser = some)]
     resource: Option<String>,
     /// valid, invalid, unsigned or no-secret; may be repeated
     #[arg(long, value_name = "STATUS", value_parser = signature)]
@@ -77,7 +86,7 @@ pub(crate) struct Filters {
     #[arg(long, value_name = "NAME")]
     tunnel: Option<TunnelName>,
     /// The body has this text; letter case does not count
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = some)]
     text: Option<String>,
 }
 
@@ -119,6 +128,15 @@ impl Filters {
     }
 }
 
+/// An empty text is in every body.
+fn some(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() {
+        Err("it is empty; leave the option out, or --since beginning means all")
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
 fn signature(text: &str) -> Result<SignatureStatus, String> {
     let all = SignatureStatus::ALL;
     all.into_iter()
@@ -142,6 +160,15 @@ pub(crate) fn missed(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_word_is_not_everything() {
+        let refused = |words: &[&str]| some_words(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()).is_err();
+        assert!(refused(&[""]) && refused(&[" \t"]) && refused(&["status:5xx", ""]));
+        assert!(!refused(&[]) && !refused(&["status:5xx", "a"]));
+        assert!(some("").is_err() && some(" ").is_ok());
+        assert!(check("\"\"", &Saved::default()).is_err() && check("-\"\"", &Saved::default()).is_err());
+    }
 
     #[test]
     fn a_mistake_is_marked() {

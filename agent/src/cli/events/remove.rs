@@ -51,6 +51,9 @@ impl Args {
     /// What is to be removed.
     fn wanted(&mut self, settings: &Settings) -> Result<Remove, Failure> {
         let what = std::mem::take(&mut self.what);
+        if what.iter().any(|w| w.trim().is_empty()) {
+            return Err(Failure::usage("the filter is empty").hint("--all means everything"));
+        }
         let ids = what.iter().filter(|w| is_selector(w)).count();
         let by_id = ids > 0 && ids == what.len();
         if ids > 0 && !by_id {

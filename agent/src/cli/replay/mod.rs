@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::arguments::{self, Data, Gather, Secrets};
 use super::events::filters::{self, Filters};
 use super::{Context, Failure, editor, inspect, signals};
-use crate::control::{Control, Kind};
+use crate::control::{Control, ControlError, Kind};
 use crate::forward::TargetUrl;
 use crate::replay::draft::Draft;
 use crate::replay::{self, Chaos, Copy, Manner, Pace, Plan, Rate, Selection, Summary, UntilSuccess};
@@ -211,7 +211,11 @@ async fn on(
         };
     }
     if wish.edit {
-        plan = edited(control, plan, wish.sign, context).await?;
+        let Some(changed) = edited(control, plan, wish.sign, context).await? else {
+            context.out.message("nothing was changed, nothing is sent");
+            return Ok(());
+        };
+        plan = changed;
     }
     if wish.dry_run {
         return preview(control, &plan, wish.json, context).await;
@@ -266,8 +270,7 @@ fn ended(summary: &Summary, plan: &Plan, context: &mut Context) -> Result<(), Fa
         return Err(Failure::negative("nothing is stored that fits; nothing was sent"));
     }
     if let (0, Some(e)) = (s.sent, &s.refused) {
-        let kind = if e.kind == Kind::Negative { Kind::Negative } else { Kind::Usage };
-        return Err(Failure { kind: Some(kind), message: e.message.clone(), hint: e.hint.clone() });
+        return Err(none_sent(e));
     }
     let of = report::thousands(s.ok + s.failed);
     if s.sent > 0 && s.unreachable == s.sent {
@@ -282,8 +285,8 @@ fn ended(summary: &Summary, plan: &Plan, context: &mut Context) -> Result<(), Fa
     Ok(())
 }
 
-/// The plan for what the user makes of the request.
-async fn edited(control: &Control, plan: Plan, sign: bool, context: &Context) -> Result<Plan, Failure> {
+/// The plan for what the user makes of the request; `None` where that is what it was.
+async fn edited(control: &Control, plan: Plan, sign: bool, context: &Context) -> Result<Option<Plan>, Failure> {
     let Selection::Ids(ids) = &plan.selection else {
         return Err(Failure::usage("--edit is for one delivery; name it, or `latest`"));
     };
@@ -293,10 +296,13 @@ async fn edited(control: &Control, plan: Plan, sign: bool, context: &Context) ->
     let stored = control.get(id).await?;
     let draft = Draft::of(&stored);
     let text = editor::edit_bytes(&draft.text, "request.http", &context.environment)?;
+    if text == draft.text {
+        return Ok(None);
+    }
     let edited =
         Draft { text }.read(&stored, None, sign).map_err(|why| Failure::usage(why).hint("nothing was sent"))?;
     let selection = Selection::Ids(vec![stored.delivery.id.to_string()]);
-    Ok(Plan { selection, copy: plan.copy.edited(edited), ..plan })
+    Ok(Some(Plan { selection, copy: plan.copy.edited(edited), ..plan }))
 }
 
 async fn preview(control: &Control, plan: &Plan, json: bool, context: &mut Context) -> Result<(), Failure> {
@@ -305,9 +311,12 @@ async fn preview(control: &Control, plan: &Plan, json: bool, context: &mut Conte
         out.message(&format!("--seed {} does the same", plan.manner.seed));
     }
     let mut failed = Ok(());
-    let mut refused = 0_u64;
+    let mut refused = Refused::default();
     let previewed = replay::preview(control, plan, |shot, at, aimed| {
-        refused += u64::from(aimed.is_err());
+        if let Err(e) = aimed {
+            refused.count += 1;
+            refused.first.get_or_insert_with(|| e.clone());
+        }
         match report::would(shot, at, aimed, json, out) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => {
@@ -319,13 +328,42 @@ async fn preview(control: &Control, plan: &Plan, json: bool, context: &mut Conte
     let (requests, dropped) = previewed.await?;
     failed?;
     out.flush()?;
-    let left_out = if dropped > 0 { format!(", {dropped} left out") } else { String::new() };
-    out.message(&format!("{} would be sent{left_out}; nothing was", report::thousands(requests)));
-    match (requests + dropped, refused) {
-        (0, _) => Err(Failure::negative("nothing is stored that fits")),
-        (_, 0) => Ok(()),
-        (_, n) => Err(Failure::negative(format!("{n} of {requests} could not be sent"))),
+    let some = |n: u64, what: &str| if n > 0 { format!(", {} {what}", report::thousands(n)) } else { String::new() };
+    let (left_out, could_not) = (some(dropped, "left out"), some(refused.count, "would be refused"));
+    let would = report::thousands(requests - refused.count);
+    out.message(&format!("{would} would be sent{could_not}{left_out}; nothing was"));
+    if requests + dropped == 0 {
+        return Err(Failure::negative("nothing is stored that fits"));
     }
+    refused.end(requests)
+}
+
+/// What a dry run found that could not be sent.
+#[derive(Default)]
+struct Refused {
+    count: u64,
+    first: Option<ControlError>,
+}
+
+impl Refused {
+    /// What it ends with: the same as sending them would, so far as that is known before.
+    fn end(self, requests: u64) -> Result<(), Failure> {
+        match self.first {
+            None => Ok(()),
+            Some(e) if self.count == requests => Err(none_sent(&e)),
+            Some(_) => Err(Failure::negative(format!(
+                "{} of {} could not be sent",
+                report::thousands(self.count),
+                report::thousands(requests)
+            ))),
+        }
+    }
+}
+
+/// The end where nothing could be sent at all; `e` is why the first could not.
+fn none_sent(e: &ControlError) -> Failure {
+    let kind = if e.kind == Kind::Negative { Kind::Negative } else { Kind::Usage };
+    Failure { kind: Some(kind), message: e.message.clone(), hint: e.hint.clone() }
 }
 
 /// Whether the user wants that many.

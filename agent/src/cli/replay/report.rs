@@ -203,13 +203,26 @@ pub(super) fn left(s: &Summary, left: &Left, plan: &Plan) -> String {
     if left.requests == 0 {
         return what;
     }
-    let limit = left.limit.map_or_else(String::new, |limit| format!(" --limit {limit}"));
+    // What the command has already is replaced: an option that stands twice is refused.
+    let after = left.after.map(|after| ("--after", after.to_string(), plan.after.is_some()));
+    let limit = left.limit.filter(|_| left.after.is_some()).map(|limit| ("--limit", limit.to_string(), true));
+    let of = |instead: bool| {
+        let those = [&after, &limit].into_iter().flatten().filter(|(_, _, there)| *there == instead);
+        those.map(|(name, value, _)| format!("{name} {value}")).collect::<Vec<_>>().join(" ")
+    };
     match left.after {
         _ if !plan.manner.is_plain() => format!(
-            "{what}; go on with the same command and --seed {} --skip {}, as long as the same deliveries fit",
+            "{what}; go on with the same command and --seed {} --skip {} (instead of its own, where it has them), as long as the same \
+             deliveries fit",
             plan.manner.seed, left.skip
         ),
-        Some(after) => format!("{what}; go on with the same command and --after {after}{limit}"),
+        Some(_) => match (of(false), of(true)) {
+            (more, instead) if instead.is_empty() => format!("{what}; go on with the same command and {more}"),
+            (more, instead) if more.is_empty() => {
+                format!("{what}; go on with the same command, with {instead} instead")
+            }
+            (more, instead) => format!("{what}; go on with the same command and {more}, with {instead} instead"),
+        },
         None => format!("{what}; go on with the same command"),
     }
 }

@@ -1,5 +1,6 @@
 //! What a replay prints in the end.
 
+use super::Refused;
 use super::report::{left, lines, thousands};
 use crate::control::{ControlError, Kind};
 use crate::replay::{Left, Plan, Selection, Summary};
@@ -43,12 +44,27 @@ fn what_is_left_can_be_gone_on_with() {
     let limited = Left { or_more: false, limit: Some(66), ..stopped };
     assert!(
         left(&mixed(), &limited, &plan)
-            .ends_with(&format!("66 are left; go on with the same command and --after {id} --limit 66"))
+            .ends_with(&format!("66 are left; go on with the same command and --after {id}, with --limit 66 instead"))
+    );
+    plan.after = Some(DeliveryId::first_at(Timestamp::from_micros(1_763_713_000_000_000)));
+    assert!(
+        left(&mixed(), &limited, &plan)
+            .ends_with(&format!("go on with the same command, with --after {id} --limit 66 instead"))
     );
     plan.manner.chaos.shuffle = true;
     plan.manner.seed = 7;
     let mixed_up = Left { after: None, skip: 1234, ..limited };
-    assert!(left(&mixed(), &mixed_up, &plan).contains("and --seed 7 --skip 1234, as long as"));
+    assert!(left(&mixed(), &mixed_up, &plan).contains("and --seed 7 --skip 1234 (instead of its own"));
+}
+
+#[test]
+fn a_dry_run_ends_as_the_replay_would() {
+    let refused = |count| Refused { count, first: Some(ControlError::new(Kind::Usage, "it is from production")) };
+    assert!(Refused::default().end(3).is_ok());
+    let all = refused(3).end(3).unwrap_err();
+    assert_eq!((all.kind, &*all.message), (Some(Kind::Usage), "it is from production"));
+    let some = refused(2).end(3).unwrap_err();
+    assert_eq!((some.kind, &*some.message), (Some(Kind::Negative), "2 of 3 could not be sent"));
 }
 
 #[test]

@@ -214,7 +214,11 @@ pub(crate) fn help_rows(m: &Model) -> Vec<Row> {
             entry(&format!("  {}", m.keys.all(known.action)), known.name, known.about);
         }
     }
-    entry("Filter", "", "all words must hold; | between alternatives, - before what must not be, quotes around blanks");
+    entry(
+        "Filter",
+        "",
+        "all words must hold; event:a|b for alternatives, - before what must not be, quotes around blanks",
+    );
     for word in WORDS {
         entry(&format!("  {}:", word.name), "", &format!("{}: {}", word.values, word.about));
     }
