@@ -26,6 +26,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
     Arc::new(Shared {
         domain: None,
         spool: Store::new(spool),
+        metrics: crate::metrics::Metrics::new(),
         hub: Hub::new(clock.clone()),
         ids: Ids::default(),
         incarnations: Incarnations::load(&dir.join("spool"), &registry.snapshot()),
