@@ -2,4 +2,6 @@
 
 pub(crate) mod connection;
 pub(crate) mod head;
+mod operator;
 pub(crate) mod recorder;
+pub(crate) mod trail;
