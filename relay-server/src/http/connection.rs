@@ -15,7 +15,8 @@ use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Lost};
 use tunnel_spool::Spool as _;
 
 use super::agents;
-use super::head::{Framing, Head, HeadLimits, Refusal};
+use super::head::{self, Framing, Head, HeadLimits, Refusal};
+use super::host::Host;
 use super::recorder::{Heads, Recorder};
 use crate::accept::Tasks;
 use crate::flag::Flag;
@@ -144,15 +145,19 @@ fn head_of_http2(request: &Request<Incoming>, limits: HeadLimits) -> Result<Head
     let malformed = |why| move |_| Refusal::Malformed(why);
     let target = request.uri().path_and_query().map_or("/", |t| t.as_str());
     let mut headers = Headers::default();
-    if let Some(authority) = request.uri().authority() {
-        headers.push("host", authority.as_str().to_owned());
+    let authority = request.uri().authority().map(|a| a.as_str());
+    if let Some(authority) = authority {
+        headers.push("host", authority.to_owned());
     }
-    headers.0.extend(
-        request
-            .headers()
-            .iter()
-            .map(|(name, value)| HeaderLine::new(name.as_str().to_owned(), value.as_bytes().to_vec())),
-    );
+    for (name, value) in request.headers() {
+        // Who says it twice must say the same (RFC 9113, section 8.3.1); it is recorded once.
+        let again = name == hyper::header::HOST
+            && authority.is_some_and(|a| value.as_bytes().eq_ignore_ascii_case(a.as_bytes()));
+        if !again {
+            headers.0.push(HeaderLine::new(name.as_str().to_owned(), value.as_bytes().to_vec()));
+        }
+    }
+    head::check_host(&headers)?;
     let bytes: usize = headers.iter().map(|l| l.name.len() + l.value.len() + 4).sum();
     if headers.0.len() > limits.lines || bytes + target.len() > limits.bytes {
         return Err(Refusal::TooLarge);
@@ -195,6 +200,9 @@ where
         && let Some(text) = tls.certificates.challenges.text(head.headers.get("host"), head.target.as_str())
     {
         return respond::acme(text);
+    }
+    if !head.headers.get("host").and_then(Host::parse).is_some_and(|host| shared.names.admit(&host)) {
+        return Problem::Head(Refusal::Misdirected).answer(None);
     }
     match route(head.headers.get("host"), &head.target, shared.domain.as_ref()) {
         Route::Tunnel { name, prefix_len } => {

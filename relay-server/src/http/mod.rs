@@ -3,4 +3,5 @@
 pub(crate) mod agents;
 pub(crate) mod connection;
 pub(crate) mod head;
+pub(crate) mod host;
 pub(crate) mod recorder;
