@@ -33,6 +33,7 @@ mod relay;
 mod respond;
 mod route;
 mod session;
+mod settings;
 mod shared;
 mod sources;
 mod store;
