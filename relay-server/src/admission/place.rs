@@ -180,7 +180,7 @@ impl Doing {
         let answer = self.answers.values().min().map(|since| (*since + patience.answer, Limit::ReadTime));
         let idle = self.is_idle().then(|| match (self.heard, patience.head) {
             (Some(heard), Some(head)) => (heard + head, Limit::HeadTime),
-            _ => (self.since + patience.idle, Limit::HeadTime),
+            _ => (self.since + patience.idle, Limit::ConnectionUse),
         });
         [answer, idle].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
@@ -259,7 +259,7 @@ mod tests {
     async fn each_limit_begins_when_its_time_comes() {
         let place = Arc::new(Place::new());
         let began = Instant::now();
-        assert_eq!(place.over(PATIENCE).await, Limit::HeadTime);
+        assert_eq!(place.over(PATIENCE).await, Limit::ConnectionUse);
         assert_eq!(began.elapsed(), 30 * S, "nothing came");
 
         let place = Arc::new(Place::new());
