@@ -11,7 +11,7 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Response, StatusCode};
 use tunnel_delivery::DeliveryId;
-use tunnel_protocol::{AnswerBody, AnswerFailure};
+use tunnel_protocol::AnswerFailure;
 use tunnel_spool::SpoolError;
 
 use crate::http::head::Refusal;

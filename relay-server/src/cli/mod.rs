@@ -4,6 +4,7 @@
 
 mod certificates;
 mod door;
+mod limits;
 mod serve;
 mod token;
 mod tunnel;

@@ -26,9 +26,18 @@ fn shared(dir: &Path) -> Arc<Shared> {
     Arc::new(Shared {
         names: crate::http::host::Names::default(),
         domain: None,
+        admission: crate::admission::Admission::new(crate::admission::Most {
+            connections: 9,
+            per_address: 9,
+            agents: 9,
+            agents_per_tunnel: 9,
+        }),
+        rates: crate::rates::Rates::new(crate::rates::Rate { per_second: 0, burst: 0 }),
+        bodies: crate::bodies::Bodies::new(1 << 20),
         spool: Store::new(spool),
         hub: Hub::new(clock.clone()),
         ids: Ids::default(),
+        metrics: crate::metrics::Metrics::new(),
         incarnations: Incarnations::load(&dir.join("spool"), &registry.snapshot()),
         registry,
         reloading: tokio::sync::Mutex::new(()),
