@@ -35,6 +35,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
         rates: crate::rates::Rates::new(crate::rates::Rate { per_second: 0, burst: 0 }),
         bodies: crate::bodies::Bodies::new(1 << 20),
         spool: Store::new(spool),
+        metrics: crate::metrics::Metrics::new(),
         hub: Hub::new(clock.clone()),
         ids: Ids::default(),
         metrics: crate::metrics::Metrics::new(),
