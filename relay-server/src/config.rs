@@ -272,6 +272,9 @@ impl Limits {
             let answer = self.answer;
             return Some(format!("answers of {answer} bytes are more than the {MAX_ANSWER} that the protocol carries"));
         }
+        if self.dead_after <= self.heartbeat {
+            return Some("agents are given up before they are asked whether they are there; raise --dead-after".into());
+        }
         if !(FRAME_LEAST..=MAX_FRAME).contains(&self.frame) {
             let frame = self.frame;
             return Some(format!("frames of {frame} bytes: the protocol's are of {FRAME_LEAST} to {MAX_FRAME}"));

@@ -6,6 +6,7 @@ mod certificates;
 mod door;
 mod limits;
 mod serve;
+mod shape;
 mod token;
 mod tunnel;
 
