@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
@@ -15,14 +14,18 @@ use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
 
 use crate::accept::{Door, Listener, Tasks, listen};
 use crate::acme::{AcmeError, Keeper};
+use crate::admission::{Admission, Most};
+use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::control;
 use crate::flag::{Flag, Raiser};
 use crate::ground::{Bound, Clock, Ground, Offload};
+use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
 use crate::metrics::{self, Metrics};
+use crate::rates::Rates;
 use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
 use crate::shared::{Ports, Shared};
@@ -176,11 +179,23 @@ impl Relay {
         let Ground { registry, spool, stream, doors, clock, offload } = ground;
         let of = |tls: bool| doors.iter().filter(move |door| door.tls.is_some() == tls).map(|door| door.addr);
         let addresses = Addresses { http: of(false).collect(), https: of(true).next(), admin: None };
+        let listening: Vec<SocketAddr> = doors.iter().map(|door| door.addr).collect();
         let ports =
             Ports { http: addresses.http.first().map(SocketAddr::port), https: addresses.https.map(|a| a.port()) };
         let incarnations = Incarnations::load(&spool_folder(&config), &registry.snapshot());
+        let limits = &config.limits;
+        let most = Most {
+            connections: limits.connections,
+            per_address: limits.connections_per_address,
+            agents: limits.agents,
+            agents_per_tunnel: limits.agents_per_tunnel,
+        };
         let shared = Arc::new(Shared {
+            admission: Admission::new(most),
+            rates: Rates::new(limits.address_rate),
+            bodies: Bodies::new(limits.bodies),
             domain: config.domain.as_deref().and_then(Domain::new),
+            names: Names::new(&config, &listening),
             registry,
             spool,
             hub: Hub::new(clock.clone()),
@@ -213,7 +228,7 @@ impl Relay {
             tls: None,
             preface: false,
             listener: metrics::Listener::Http,
-            permits: Arc::new(Semaphore::new(shared.config.limits.connections)),
+            admission: Arc::clone(&shared.admission),
             draining: drain.0.clone(),
             connections: connections.clone(),
             sessions: sessions.clone(),
@@ -246,7 +261,12 @@ impl Relay {
             tls: None,
             preface: false,
             listener: metrics::Listener::Admin,
-            permits: Arc::new(Semaphore::new(OPERATOR_CONNECTIONS)),
+            admission: Admission::new(Most {
+                connections: OPERATOR_CONNECTIONS,
+                per_address: OPERATOR_CONNECTIONS,
+                agents: 0,
+                agents_per_tunnel: 0,
+            }),
             draining: self.drain.0.clone(),
             connections: self.connections.clone(),
             sessions: self.sessions.clone(),
