@@ -33,6 +33,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Whether each request has a line in the log that is shown without being asked for.
     pub log_requests: bool,
+    /// Where traces are sent, if anywhere.
+    pub traces: Option<TraceTo>,
     /// What stands before the relay.
     pub proxies: Proxies,
     /// Bounds on what strangers may do.
@@ -62,6 +64,17 @@ impl Https {
     pub fn with_pair(addr: SocketAddr, pair: PairFiles) -> Https {
         Https { addr, pairs: vec![pair], acme: None, look_every: Https::LOOK_EVERY }
     }
+}
+
+/// A collector of traces.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceTo {
+    /// Where it takes OTLP over HTTP, such as `http://127.0.0.1:4318`.
+    pub endpoint: String,
+    /// Which part of the deliveries is traced, 0 to 1.
+    pub ratio: f64,
+    /// A sender's own `traceparent` counts: the trace is his, and whether it is recorded is his say. Otherwise it is a line like any other.
+    pub trust_senders: bool,
 }
 
 /// A certificate and its key as files.
@@ -315,6 +328,7 @@ impl Config {
             hosts: vec![],
             public_url: None,
             log_requests: false,
+            traces: None,
             proxies: Proxies::default(),
             limits: Limits::default(),
             spool: SpoolLimits::default(),

@@ -26,6 +26,7 @@ use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
 use crate::respond::{self, Answer, Many, Problem};
 use crate::shared::Shared;
 use crate::sources::Source;
+use crate::traces;
 
 /// A request that is addressed to a tunnel, without its body.
 pub(crate) struct Request {
@@ -43,9 +44,9 @@ pub(crate) struct Request {
 pub(crate) async fn take(request: Request, body: Incoming, in_hand: &mut InHand, shared: &Arc<Shared>) -> Answer {
     let tunnel = request.tunnel.clone();
     let mut counting =
-        Counting { shared, tunnel: &tunnel, began: Instant::now(), id: None, outcome: Outcome::SenderGone };
-    let taken = try_take(request, body, in_hand, shared, &mut counting.id).await;
-    let id = counting.id;
+        Counting { shared, tunnel: &tunnel, began: Instant::now(), delivery: None, outcome: Outcome::SenderGone };
+    let taken = try_take(request, body, in_hand, shared, &mut counting.delivery).await;
+    let id = counting.delivery.as_ref().map(|delivery| delivery.id);
     let answer = match taken {
         Ok(taken) => {
             in_hand.taken();
@@ -57,7 +58,14 @@ pub(crate) async fn take(request: Request, body: Incoming, in_hand: &mut InHand,
             problem.answer(id)
         }
     };
-    trail::of_delivery(answer, counting.id())
+    // What never became a delivery has an id all the same.
+    let id = id.unwrap_or_else(|| {
+        let id = shared.ids.next(shared.now());
+        trail::name(id);
+        id
+    });
+    drop(counting);
+    trail::of_delivery(answer, id)
 }
 
 /// A delivery that is answered as it should be.
@@ -78,19 +86,9 @@ struct Counting<'a> {
     shared: &'a Shared,
     tunnel: &'a TunnelName,
     began: Instant,
-    id: Option<DeliveryId>,
+    /// As soon as it is one.
+    delivery: Option<Arc<Delivery>>,
     outcome: Outcome,
-}
-
-impl Counting<'_> {
-    /// The delivery's id; one that never became a delivery has one all the same.
-    fn id(&mut self) -> DeliveryId {
-        *self.id.get_or_insert_with(|| {
-            let id = self.shared.ids.next(self.shared.now());
-            trail::name(id);
-            id
-        })
-    }
 }
 
 impl Drop for Counting<'_> {
@@ -98,16 +96,19 @@ impl Drop for Counting<'_> {
         let took = self.began.elapsed();
         debug!(tunnel = %self.tunnel, outcome = self.outcome.as_str(), us = took.as_micros(), "delivery");
         self.shared.metrics.delivery(self.tunnel, self.outcome, took);
+        if let Some(delivery) = &self.delivery {
+            traces::answered(&self.shared.traces, delivery, self.outcome, self.shared.now(), took);
+        }
     }
 }
 
-/// `id` is set as soon as the delivery has one.
+/// `made` is set as soon as there is a delivery.
 async fn try_take(
     request: Request,
     body: Incoming,
     in_hand: &mut InHand,
     shared: &Arc<Shared>,
-    id: &mut Option<DeliveryId>,
+    made: &mut Option<Arc<Delivery>>,
 ) -> Result<Taken, Problem> {
     let tunnel = request.tunnel.clone();
     answers_method(&request, shared)?;
@@ -137,7 +138,7 @@ async fn try_take(
         metrics.limit_hit(Limit::Source);
         return Err(Problem::Source);
     }
-    *id = Some(delivery.id);
+    *made = Some(Arc::clone(&delivery));
     trail::name(delivery.id);
     match settings.answer {
         AnswerMode::Ack => spool(&delivery, shared).await.map(|()| Taken::spooled(delivery.id)),
@@ -268,13 +269,23 @@ async fn collect(mut body: Incoming, limit: u64, hold: &mut Hold, limits: &Limit
 /// Returns once the delivery is durably spooled.
 async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem> {
     let began = Instant::now();
-    match shared.spool.append(Arc::clone(delivery)).await {
+    let appended = shared.spool.append(Arc::clone(delivery)).await;
+    let (took, failed) = (began.elapsed(), appended.as_ref().err().map(|e| Problem::of_spool(e).outcome()));
+    traces::part(&shared.traces, delivery, "spool", shared.now(), took, failed);
+    match appended {
         Ok(_) => {
-            shared.metrics.spooled(began.elapsed());
+            shared.metrics.spooled(took);
             shared.hub.wake(&delivery.tunnel);
             Ok(())
         }
         Err(e) => {
+            match e {
+                SpoolError::Busy => shared.metrics.limit_hit(Limit::SpoolQueue),
+                SpoolError::TunnelFull { .. } => shared.metrics.limit_hit(Limit::SpoolShare),
+                SpoolError::DiskFull { .. } => shared.metrics.limit_hit(Limit::Disk),
+                SpoolError::TooLarge { .. } => shared.metrics.limit_hit(Limit::BodyBytes),
+                _ => {}
+            }
             if !matches!(e, SpoolError::Busy) {
                 warn!(tunnel = %delivery.tunnel, error = %e, "a delivery could not be spooled");
             }
@@ -293,15 +304,25 @@ async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, share
             return spool(delivery, shared).await.map(|()| Taken::spooled(delivery.id));
         }
         Err(NoTaker::Away) => return Err(Problem::NoAgent),
-        Err(NoTaker::Busy) => return Err(Problem::AgentBusy),
+        Err(NoTaker::Busy) => {
+            shared.metrics.limit_hit(Limit::AgentQueue);
+            return Err(Problem::AgentBusy);
+        }
     }
     let answer = async {
-        match tokio::time::timeout_at(until, answer).await {
+        let began = Instant::now();
+        let answer = match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(failure))) => Err(Problem::Handler(failure)),
             Ok(Err(_)) => Err(Problem::AgentGone),
-            Err(_) => Err(Problem::Timeout),
-        }
+            Err(_) => {
+                shared.metrics.limit_hit(Limit::AnswerTime);
+                Err(Problem::Timeout)
+            }
+        };
+        let failed = answer.as_ref().err().map(Problem::outcome);
+        traces::part(&shared.traces, delivery, "handler", shared.now(), began.elapsed(), failed);
+        answer
     };
     // Asked of the spool itself: a count kept elsewhere would be behind it for a moment, and that moment's deliveries would be missing.
     let others = shared.spool.devices(&delivery.tunnel).map_or(true, |devices| devices.len() > 1);

@@ -38,11 +38,12 @@ mod store;
 mod stream;
 mod tls;
 mod tokens;
+mod traces;
 
 pub use accept::Listener;
 pub use acme::AcmeError;
 pub use cli::run;
-pub use config::{Acme, AcmeBinding, AcmeChallenge, BODY_GRACE, Config, Https, Limits, PairFiles};
+pub use config::{Acme, AcmeBinding, AcmeChallenge, BODY_GRACE, Config, Https, Limits, PairFiles, TraceTo};
 pub use ground::{Bound, Clock, Ground, Offload};
 pub use proxy::Proxies;
 pub use rates::Rate;

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::ClientConfig;
+use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
+use tunnel_telemetry::{TraceSettings, Traces};
 
 use crate::accept::{Door, Listener, Tasks, listen};
 use crate::acme::{AcmeError, Keeper};
@@ -30,7 +33,7 @@ use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
 use crate::shared::{Ports, Shared};
 use crate::store::Store;
-use crate::tls::{Tls, TlsError};
+use crate::tls::{self, Tls, TlsError};
 
 /// How often the registry's file is looked at for changes by `tunnel` and `token`.
 const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
@@ -120,6 +123,7 @@ impl Relay {
         if let Some(problem) = config.problem() {
             return Err(StartError::Config(problem));
         }
+        let traces = trace_to(&config)?;
         let opening = config.clone();
         let (clock, offload) = (Clock::default(), Offload::default());
         let opened = {
@@ -141,7 +145,7 @@ impl Relay {
         };
         let ground = Ground { registry, spool, stream, doors, clock, offload };
         let data = config.data.clone();
-        let mut relay = Relay::with_tls(config, ground, tls).await?;
+        let mut relay = Relay::with_tls(config, ground, tls, traces).await?;
         if let Some(bound) = admin {
             relay.serve_operator(bound);
         }
@@ -168,13 +172,14 @@ impl Relay {
     /// # Errors
     /// What removed tunnels had spooled cannot be dropped.
     pub async fn on<L: Listener>(config: Config, ground: Ground<L>) -> Result<Relay, StartError> {
-        Relay::with_tls(config, ground, None).await
+        Relay::with_tls(config, ground, None, Traces::none()).await
     }
 
     async fn with_tls<L: Listener>(
         config: Config,
         ground: Ground<L>,
         tls: Option<Arc<Tls>>,
+        traces: Traces,
     ) -> Result<Relay, StartError> {
         let Ground { registry, spool, stream, doors, clock, offload } = ground;
         let of = |tls: bool| doors.iter().filter(move |door| door.tls.is_some() == tls).map(|door| door.addr);
@@ -201,6 +206,7 @@ impl Relay {
             hub: Hub::new(clock.clone()),
             ids: Ids::default(),
             metrics: Metrics::new(),
+            traces,
             incarnations,
             reloading: tokio::sync::Mutex::new(()),
             started: clock.now(),
@@ -321,8 +327,31 @@ impl Relay {
         if tokio::time::timeout(Duration::from_secs(5), others).await.is_err() {
             warn!("something still holds the spool; it is free when that ends, or with this process");
         }
+        shared.traces.close().await;
         info!("stopped");
     }
+}
+
+/// The traces that the settings want.
+fn trace_to(config: &Config) -> Result<Traces, StartError> {
+    let Some(to) = &config.traces else { return Ok(Traces::none()) };
+    let wrong = |e: &dyn std::fmt::Display| StartError::Config(e.to_string());
+    let tls = if to.endpoint.starts_with("https:") {
+        let builder = ClientConfig::builder_with_provider(tls::provider());
+        let builder = builder.with_safe_default_protocol_versions().map_err(|e| wrong(&e))?;
+        Some(Arc::new(builder.with_platform_verifier().map_err(|e| wrong(&e))?.with_no_client_auth()))
+    } else {
+        None
+    };
+    let settings = TraceSettings {
+        endpoint: to.endpoint.clone(),
+        service: "healthie-relay",
+        version: env!("CARGO_PKG_VERSION"),
+        ratio: to.ratio,
+        trust_senders: to.trust_senders,
+        tls,
+    };
+    Traces::open(&settings, &tokio::runtime::Handle::current()).map_err(|e| wrong(&e))
 }
 
 /// Blocks on the disk.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tunnel_delivery::{Environment, Timestamp, TunnelName};
 use tunnel_spool::Spool as _;
+use tunnel_telemetry::Traces;
 
 use crate::admission::Admission;
 use crate::bodies::Bodies;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) offload: Offload,
     /// What is counted, for the operator.
     pub(crate) metrics: Metrics,
+    /// Where a collector is told of deliveries' ways, or nowhere.
+    pub(crate) traces: Traces,
     /// Which tunnels the spool holds deliveries of.
     pub(crate) incarnations: Incarnations,
     /// One reload at a time.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -69,6 +69,7 @@ impl Exporter {
     pub(crate) fn export(&self, span: Span) {
         let flags = TraceFlags::default().with_sampled(span.context.sampled);
         let (trace, id) = (TraceId::from_bytes(span.context.trace), SpanId::from_bytes(span.context.span));
+        let began = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(span.began.as_micros()).unwrap_or(0));
         let attributes = span.attributes.into_iter().map(|(name, value)| match value {
             Value::Text(text) => KeyValue::new(name, text),
             Value::Number(number) => KeyValue::new(name, number),
@@ -85,8 +86,8 @@ impl Exporter {
                 Kind::Internal => SpanKind::Internal,
             },
             name: span.name.into(),
-            start_time: span.began,
-            end_time: span.began + span.took,
+            start_time: began,
+            end_time: began + span.took,
             attributes: attributes.collect(),
             dropped_attributes_count: 0,
             events: Default::default(),

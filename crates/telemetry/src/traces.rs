@@ -3,9 +3,9 @@
 //! A span is told once it has ended, with when it began and how long it took; nothing is open in between, and nobody waits for the collector.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tunnel_delivery::DeliveryId;
+use tunnel_delivery::{DeliveryId, Timestamp};
 
 use crate::context::{SpanId, TraceContext};
 
@@ -83,7 +83,7 @@ pub struct Span {
     /// What it has to do with other programs.
     pub kind: Kind,
     /// When it began.
-    pub began: SystemTime,
+    pub began: Timestamp,
     /// How long it took.
     pub took: Duration,
     /// More about it.

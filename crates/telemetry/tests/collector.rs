@@ -1,9 +1,9 @@
 //! Spans at a collector, as it sees them.
 #![cfg(feature = "otlp")]
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tunnel_delivery::DeliveryId;
+use tunnel_delivery::{DeliveryId, Timestamp};
 use tunnel_telemetry::{Kind, Span, TraceSettings, Traces, Value, new_span};
 use tunnel_testkit::{Collector, Spanned};
 
@@ -32,7 +32,7 @@ async fn a_span_arrives_as_it_was_told_and_closing_sends_what_is_left() {
         parent,
         name,
         kind: Kind::Internal,
-        began: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        began: Timestamp::from_micros(1_800_000_000_000_000),
         took: Duration::from_micros(1500),
         attributes: vec![("tunnel", Value::Text("team".into())), ("status", Value::Number(503))],
         failed: Some("spool_full"),
@@ -87,7 +87,7 @@ async fn a_collector_that_is_not_there_keeps_nobody_waiting() {
             parent: None,
             name: "delivery",
             kind: Kind::Server,
-            began: SystemTime::UNIX_EPOCH,
+            began: Timestamp::default(),
             took: Duration::ZERO,
             attributes: Vec::new(),
             failed: None,

@@ -7,6 +7,7 @@ mod door;
 mod limits;
 mod serve;
 mod shape;
+mod telling;
 mod token;
 mod tunnel;
 

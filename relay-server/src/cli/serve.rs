@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
 use super::door::Door;
 use super::limits::Bounds;
+use super::telling::{Telling, common_collector};
 use super::{Data, Failure};
 use crate::config::Config;
 use crate::relay::Relay;
@@ -48,40 +48,13 @@ pub(super) struct Serve {
     /// Threads that serve connections; by default one for each processor
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
-    /// Form of the log, on standard error
-    #[arg(
-        long,
-        visible_alias = "log-format",
-        value_name = "FORM",
-        default_value = "text",
-        env = "HEALTHIE_RELAY_LOG_FORMAT"
-    )]
-    log: LogForm,
-    /// What to log, for example `debug` or `healthie_relay=debug`
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "HEALTHIE_RELAY_LOG")]
-    log_level: String,
-    /// Log a line for each request: its id, where from, what for, how answered, how long; never what is in it
-    #[arg(long, env = "HEALTHIE_RELAY_LOG_REQUESTS")]
-    log_requests: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogForm {
-    /// a line of text for each event
-    Text,
-    /// a JSON object for each event
-    Json,
+    #[command(flatten)]
+    telling: Telling,
 }
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log_level)
-            .map_err(|e| Failure::usage(format!("--log-level {:?}: {e}", self.log_level)))?;
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-        match self.log {
-            LogForm::Text => log.init(),
-            LogForm::Json => log.json().flatten_event(true).init(),
-        }
+        self.telling.begin_log()?;
         let workers = self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut runtime = if workers > 1 {
             tokio::runtime::Builder::new_multi_thread()
@@ -109,7 +82,8 @@ impl Serve {
             domain: self.domain,
             hosts: self.host,
             public_url: self.public_url,
-            log_requests: self.log_requests,
+            log_requests: self.telling.log_requests,
+            traces: self.telling.traces(common_collector()),
             limits: self.bounds.limits(),
             spool: SpoolLimits {
                 max_age: Duration::from_secs(u64::from(self.spool_hours) * 3600),

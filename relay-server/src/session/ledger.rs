@@ -11,8 +11,10 @@ use tunnel_protocol::{
     Answer, AnswerBody, AnswerFailure, Assembler, Chunk, ChunkError, INLINE_BODY, Incoming, Outbox, ToAgent, Window,
 };
 use tunnel_spool::Seq;
+use tunnel_telemetry::Traces;
 
 use crate::hub::Offer;
+use crate::traces::{self, Carried};
 
 type Reply = oneshot::Sender<Result<AnswerBody, AnswerFailure>>;
 
@@ -56,6 +58,8 @@ pub(crate) struct Took {
     pub(crate) sent: Instant,
     /// When the relay had received it.
     pub(crate) received_at: Timestamp,
+    /// Its place in a trace.
+    pub(crate) trace: Option<Carried>,
 }
 
 /// The books of one session.
@@ -78,6 +82,8 @@ pub(crate) struct Ledger {
     answers: Assembler<(u64, AnswerBody)>,
     /// Bytes of answers that were announced and are not complete.
     answers_coming: u64,
+    /// Where what is sent is in which trace.
+    pub(crate) traces: Traces,
     /// What goes to the agent next.
     pub(crate) outbox: Outbox<ToAgent>,
 }
@@ -97,6 +103,7 @@ impl Ledger {
             took: Vec::new(),
             answers: Assembler::new(most.clamp(1, 4096) as usize),
             answers_coming: 0,
+            traces: Traces::none(),
             outbox: Outbox::default(),
         }
     }
@@ -159,12 +166,13 @@ impl Ledger {
         self.next_n += 1;
         let len = delivery.body.len() as u64;
         let (answer_within, reply) = waits.map(|(until, reply)| (until.saturating_duration_since(now), reply)).unzip();
+        let trace = traces::carry(&self.traces, delivery);
         let incoming = Incoming {
             n,
             seq: seq.map(|s| s.0),
             answer_within,
             body_len: len,
-            traceparent: None,
+            traceparent: trace.map(|carried| carried.context.to_string()),
             delivery: Arc::clone(delivery),
         };
         let frame = ToAgent::Delivery(incoming).encode();
@@ -174,7 +182,7 @@ impl Ledger {
             self.outbox.with_body(frame, n, delivery.body.clone());
         }
         self.window.sent(len);
-        let took = Took { sent: now, received_at: delivery.received_at };
+        let took = Took { sent: now, received_at: delivery.received_at, trace };
         self.on_their_way.insert(n, OnItsWay { len, seq, reply, took });
     }
 

@@ -29,6 +29,7 @@ use crate::metrics::{Limit, SessionEnd};
 use crate::registry::AnswerMode;
 use crate::shared::Shared;
 use crate::tokens::TokenId;
+use crate::traces;
 use ledger::{Ledger, Took};
 use pump::{Ended, Pump};
 
@@ -237,6 +238,7 @@ impl Session {
         }
         let waiting = shared.spool.last(&caller.tunnel).0.saturating_sub(after.0);
         let mut ledger = Ledger::new(window(&hello), after, hello.window_deliveries.min(WINDOW_MOST.0));
+        ledger.traces = shared.traces.clone();
         ledger.outbox.urgent(
             ToAgent::Welcome(Welcome {
                 version,
@@ -422,8 +424,14 @@ impl Session {
                 debug!(tunnel = %self.tunnel, device = %self.device, "a frame of a newer agent was skipped");
             }
         }
-        for Took { sent, received_at, .. } in self.ledger.took() {
-            self.shared.metrics.taken(now.saturating_duration_since(sent), self.shared.now().since(received_at));
+        let wall = self.shared.now();
+        for Took { sent, received_at, trace } in self.ledger.took() {
+            let round_trip = now.saturating_duration_since(sent);
+            self.shared.metrics.taken(round_trip, wall.since(received_at));
+            if let Some(carried) = trace {
+                let to = (&self.tunnel, self.device.as_str());
+                traces::taken(&self.shared.traces, carried, to, wall, round_trip);
+            }
         }
         if let Some(upto) = self.ledger.newly_taken() {
             self.shared.spool.taken(&self.tunnel, &self.device, upto);

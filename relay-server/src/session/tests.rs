@@ -36,6 +36,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
         bodies: crate::bodies::Bodies::new(1 << 20),
         spool: Store::new(spool),
         metrics: crate::metrics::Metrics::new(),
+        traces: tunnel_telemetry::Traces::none(),
         hub: Hub::new(clock.clone()),
         ids: Ids::default(),
         incarnations: Incarnations::load(&dir.join("spool"), &registry.snapshot()),
