@@ -26,5 +26,6 @@ mod signatures;
 mod steering;
 mod tenants;
 mod tls;
+mod told;
 mod trigger;
 mod verbatim;

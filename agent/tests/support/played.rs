@@ -185,6 +185,7 @@ pub fn config(relay: &Relay, data: &Path, target: Option<&Server>) -> ListenConf
         trust: Trust::default(),
         inspector_port: 0,
         last_attempts: Duration::from_millis(300),
+        traces: tunnel_telemetry::Traces::none(),
     }
 }
 
