@@ -19,6 +19,7 @@ use crate::admission::{InHand, neighbourhood};
 use crate::bodies::Hold;
 use crate::config::{BODY_GRACE, Limits};
 use crate::harmless;
+use crate::http::trail;
 use crate::hub::{NoTaker, Offer};
 use crate::metrics::{Limit, Outcome};
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
@@ -41,19 +42,16 @@ pub(crate) struct Request {
 /// Takes a delivery and says what to answer its sender.
 pub(crate) async fn take(request: Request, body: Incoming, in_hand: &mut InHand, shared: &Arc<Shared>) -> Answer {
     let tunnel = request.tunnel.clone();
-    let counting = Counting { shared, tunnel: &tunnel, began: Instant::now(), outcome: Outcome::SenderGone };
-    let mut id = None;
-    match try_take(request, body, in_hand, shared, &mut id).await {
-        Ok(taken) => {
-            in_hand.taken();
-            counting.ended(taken.outcome);
-            taken.answer
-        }
-        Err(problem) => {
-            counting.ended(problem.outcome());
-            problem.answer(id)
-        }
+    let mut counting =
+        Counting { shared, tunnel: &tunnel, began: Instant::now(), id: None, outcome: Outcome::SenderGone };
+    let taken = try_take(request, body, in_hand, shared, &mut counting.id).await;
+    let id = counting.id;
+    counting.outcome = taken.as_ref().map_or_else(Problem::outcome, |taken| taken.outcome);
+    if taken.is_ok() {
+        in_hand.taken();
     }
+    let answer = taken.map_or_else(|problem| problem.answer(id), |taken| taken.answer);
+    trail::of_delivery(answer, counting.id())
 }
 
 /// A delivery that is answered as it should be.
@@ -74,12 +72,18 @@ struct Counting<'a> {
     shared: &'a Shared,
     tunnel: &'a TunnelName,
     began: Instant,
+    id: Option<DeliveryId>,
     outcome: Outcome,
 }
 
 impl Counting<'_> {
-    fn ended(mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    /// The delivery's id; one that never became a delivery has one all the same.
+    fn id(&mut self) -> DeliveryId {
+        *self.id.get_or_insert_with(|| {
+            let id = self.shared.ids.next(self.shared.now());
+            trail::name(id);
+            id
+        })
     }
 }
 
@@ -128,6 +132,7 @@ async fn try_take(
         return Err(Problem::Source);
     }
     *id = Some(delivery.id);
+    trail::name(delivery.id);
     match settings.answer {
         AnswerMode::Ack => spool(&delivery, shared).await.map(|()| Taken::spooled(delivery.id)),
         AnswerMode::Passthrough => pass_through(&delivery, &settings, shared).await,
@@ -201,6 +206,7 @@ async fn read(
         body
     };
     let received_at = shared.now();
+    shared.metrics.body(&request.tunnel, body.len() as u64);
     Ok(Delivery {
         id: shared.ids.next(received_at),
         received_at,
@@ -255,8 +261,10 @@ async fn collect(mut body: Incoming, limit: u64, hold: &mut Hold, limits: &Limit
 
 /// Returns once the delivery is durably spooled.
 async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem> {
+    let began = Instant::now();
     match shared.spool.append(Arc::clone(delivery)).await {
         Ok(_) => {
+            shared.metrics.spooled(began.elapsed());
             shared.hub.wake(&delivery.tunnel);
             Ok(())
         }

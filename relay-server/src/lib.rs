@@ -21,8 +21,6 @@ mod hub;
 mod ids;
 mod incarnations;
 mod ingest;
-// What asks for the figures comes with the next step.
-#[allow(dead_code)]
 mod metrics;
 mod harmless;
 mod page;

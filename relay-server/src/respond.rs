@@ -352,6 +352,14 @@ pub(crate) fn sealed(mut answer: Answer) -> Answer {
     answer
 }
 
+/// The relay's figures.
+pub(crate) fn figures(text: String, content_type: &'static str) -> Answer {
+    let mut out = Response::new(Full::from(text));
+    out.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    out.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    out
+}
+
 /// The text that an ACME server looks for. It is nothing that a browser would show.
 pub(crate) fn acme(text: String) -> Answer {
     let mut out = Response::new(Full::from(text));
