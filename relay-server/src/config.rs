@@ -174,6 +174,8 @@ pub struct Limits {
     pub connections: usize,
     /// The most agents of one tunnel at once.
     pub agents_per_tunnel: usize,
+    /// How many attempts with a wrong token each address has in a minute; at least one. Beyond them it is told to wait. A good token always gets in.
+    pub failed_attempts: u32,
     /// How long to hear nothing from an agent before asking whether it is there.
     pub heartbeat: Duration,
     /// How long to hear nothing from an agent before giving it up.
@@ -183,8 +185,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 1 MiB of body, 32 KiB of head in 100 lines, 30 s each for head and body, 10 s for TLS, 10,000 connections, 32 agents for each tunnel, a
-    /// heartbeat of 3 s and dead after 8 s, 20 s to drain.
+    /// 1 MiB of body, 32 KiB of head in 100 lines, 30 s each for head and body, 10 s for TLS, 10,000 connections, 32 agents for each tunnel, 20 wrong
+    /// tokens a minute, a heartbeat of 3 s and dead after 8 s, 20 s to drain.
     fn default() -> Limits {
         Limits {
             body: 1 << 20,
@@ -195,6 +197,7 @@ impl Default for Limits {
             tls_time: Duration::from_secs(10),
             connections: 10_000,
             agents_per_tunnel: 32,
+            failed_attempts: 20,
             heartbeat: Duration::from_secs(3),
             dead_after: Duration::from_secs(8),
             drain: Duration::from_secs(20),

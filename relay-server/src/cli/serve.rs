@@ -32,6 +32,10 @@ pub(super) struct Serve {
     /// Longest body, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body)]
     max_body: u64,
+    /// Wrong tokens that each address may try in a minute; more are answered 429, while good ones from there still get in
+    #[arg(long, value_name = "N", default_value_t = Limits::default().failed_attempts, env = "HEALTHIE_RELAY_FAILED_ATTEMPTS",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    failed_attempts: u32,
     /// Longest time a delivery waits for its agents, in hours
     #[arg(long, value_name = "HOURS", default_value_t = 72)]
     spool_hours: u32,
@@ -93,7 +97,7 @@ impl Serve {
             proxies,
             domain: self.domain,
             public_url: self.public_url,
-            limits: Limits { body: self.max_body, ..Limits::default() },
+            limits: Limits { body: self.max_body, failed_attempts: self.failed_attempts, ..Limits::default() },
             spool: SpoolLimits {
                 max_age: Duration::from_secs(u64::from(self.spool_hours) * 3600),
                 max_bytes_per_tunnel: self.spool_bytes,

@@ -1,12 +1,17 @@
 //! `healthie-relay tunnel add|list|remove|devices|forget`
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use tunnel_delivery::{DeviceName, TunnelName};
 
+use super::changed::{changed, done, later, span, token_id};
 use super::{Data, Failure, print, tell};
+use crate::audit::What;
 use crate::control::{Question, Told, ask};
 use crate::registry::{AnswerMode, Registry, TunnelSettings, WhenAway};
 use crate::session::wall_clock;
+use crate::tokens::TokenId;
 
 #[derive(Subcommand)]
 pub(super) enum Tunnel {
@@ -20,6 +25,12 @@ pub(super) enum Tunnel {
         /// What a passthrough tunnel does when no agent is connected
         #[arg(long, value_enum, default_value_t)]
         when_away: WhenAway,
+        /// The token that opens it, by its public part; for the former owner of a removed tunnel this gives the name back. May be repeated
+        #[arg(long = "for", value_name = "TOKEN-ID", value_parser = token_id)]
+        owners: Vec<TokenId>,
+        /// Take the name of a removed tunnel although it is still kept for its owner
+        #[arg(long)]
+        take_name: bool,
         /// How long a sender waits for the handler in passthrough: 15, 15s, 2m; up to 10 minutes
         #[arg(long, value_name = "TIME", default_value = "15s", value_parser = seconds)]
         answer_within: u64,
@@ -53,10 +64,13 @@ pub(super) enum Tunnel {
         #[command(flatten)]
         data: Data,
     },
-    /// Remove a tunnel, its tokens and what it has spooled
+    /// Remove a tunnel and what it has spooled; tokens that opened it stay and open it no more
     Remove {
         /// Its name
         name: TunnelName,
+        /// How long nobody else may have the name: 12h, 30d; 0 for not at all
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span, env = "HEALTHIE_RELAY_RESERVE_NAMES")]
+        reserve_name: Duration,
         #[command(flatten)]
         data: Data,
     },
@@ -65,13 +79,17 @@ pub(super) enum Tunnel {
 impl Tunnel {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Tunnel::Add { name, answer, when_away, answer_within, data } => {
+            Tunnel::Add { name, answer, when_away, owners, take_name, answer_within, data } => {
                 let settings = TunnelSettings {
                     when_away,
                     answer_within_ms: answer_within * 1000,
                     ..TunnelSettings::new(answer, wall_clock())
                 };
-                Registry::open(&data.data)?.add_tunnel(name, settings)?;
+                let entry = done(What::TunnelAdded).tunnel(&name);
+                Registry::open(&data.data)?.add_tunnel_for(name, settings, &owners, take_name)?;
+                let opens = owners.iter().map(|id| format!(" for {id}")).collect::<String>();
+                let taken = if take_name { "; --take-name" } else { "" };
+                changed(&data.data, entry.note(format!("{}{opens}{taken}", answer.as_str())));
             }
             Tunnel::List { json, data } => {
                 let all = data.registry()?.snapshot();
@@ -127,7 +145,13 @@ impl Tunnel {
                     other => return Err(refused(other)),
                 }
             }
-            Tunnel::Remove { name, data } => data.registry()?.remove_tunnel(&name)?,
+            Tunnel::Remove { name, reserve_name, data } => {
+                let now = wall_clock();
+                let until = later(now, reserve_name);
+                data.registry()?.remove_tunnel(&name, until, now)?;
+                let kept = if until > now { format!("its name is kept until {until}") } else { String::new() };
+                changed(&data.data, done(What::TunnelRemoved).tunnel(&name).note(kept));
+            }
         }
         Ok(())
     }

@@ -37,6 +37,16 @@ pub enum AnswerMode {
     Passthrough,
 }
 
+impl AnswerMode {
+    /// As it is written: `ack` or `passthrough`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AnswerMode::Ack => "ack",
+            AnswerMode::Passthrough => "passthrough",
+        }
+    }
+}
+
 /// What a passthrough tunnel does with a delivery when no agent is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -135,7 +145,7 @@ pub enum RegistryError {
     /// The name was another owner's until not long ago.
     #[error(
         "tunnel {tunnel} was removed on {removed_at} and its name is kept for its owner until {until}: give it back with `--for TOKEN` ({}), or say --take-name to have it all the same",
-        owners(owners)
+        opened_by(owners)
     )]
     Reserved {
         /// The name.
@@ -155,7 +165,7 @@ pub enum RegistryError {
     Random(String),
 }
 
-fn owners(tokens: &[TokenId]) -> String {
+fn opened_by(tokens: &[TokenId]) -> String {
     if tokens.is_empty() {
         return "no token opened it".into();
     }
