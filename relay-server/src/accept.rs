@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 
 use crate::flag::Flag;
 use crate::http::connection::{self, Connection};
+use crate::metrics::{self, Handshake, Limit};
 use crate::proxy::preface;
 use crate::shared::Shared;
 use crate::stream::Stream;
@@ -74,6 +75,8 @@ pub(crate) struct Door {
     pub(crate) tls: Option<TlsAcceptor>,
     /// Trusted proxies say first who is at their other end.
     pub(crate) preface: bool,
+    /// Whose door it is, and what its connections are counted as.
+    pub(crate) listener: metrics::Listener,
     /// One permit for each connection.
     pub(crate) permits: Arc<Semaphore>,
     /// Raised when connections are to end after the request in hand.
@@ -107,6 +110,7 @@ pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
             Err(e) => {
                 // Out of file descriptors, mostly: it passes, and trying at once again would only burn the processor.
                 warn!(error = %e, "a connection could not be accepted");
+                door.shared.metrics.not_accepted();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -119,9 +123,12 @@ where
 {
     let limits = &door.shared.config.limits;
     let Some(source_ip) = sender(&mut stream, peer.to_canonical(), &door).await else { return };
+    let metrics = &door.shared.metrics;
     let connection = Arc::new(Connection {
         shared: Arc::clone(&door.shared),
         source_ip,
+        listener: door.listener,
+        _open: metrics.connection(door.listener),
         _permit: permit,
         sessions: door.sessions.clone(),
     });
@@ -129,14 +136,26 @@ where
         return connection::serve_http1(Stream::Plain(stream), connection, door.draining).await;
     };
     match tokio::time::timeout(limits.tls_time, tls.accept(stream)).await {
-        Ok(Ok(mut stream)) => match stream.get_ref().1.alpn_protocol() {
-            // The handshake was all that the ACME server wanted to see (RFC 8737, section 3).
-            Some(ACME_TLS) => drop(tokio::time::timeout(limits.tls_time, stream.shutdown()).await),
-            Some(b"h2") => connection::serve_http2(Stream::Tls(Box::new(stream)), connection, door.draining).await,
-            _ => connection::serve_http1(Stream::Tls(Box::new(stream)), connection, door.draining).await,
-        },
-        Ok(Err(e)) => debug!(%source_ip, error = %e, "TLS was not set up"),
-        Err(_) => debug!(%source_ip, "TLS took too long to set up"),
+        Ok(Ok(mut stream)) => {
+            let protocol = stream.get_ref().1.alpn_protocol();
+            let acme = protocol == Some(ACME_TLS);
+            metrics.handshake(if acme { Handshake::Acme } else { Handshake::Done });
+            match protocol {
+                // The handshake was all that the ACME server wanted to see (RFC 8737, section 3).
+                Some(ACME_TLS) => drop(tokio::time::timeout(limits.tls_time, stream.shutdown()).await),
+                Some(b"h2") => connection::serve_http2(Stream::Tls(Box::new(stream)), connection, door.draining).await,
+                _ => connection::serve_http1(Stream::Tls(Box::new(stream)), connection, door.draining).await,
+            }
+        }
+        Ok(Err(e)) => {
+            metrics.handshake(Handshake::Failed);
+            debug!(%source_ip, error = %e, "TLS was not set up");
+        }
+        Err(_) => {
+            metrics.handshake(Handshake::Timeout);
+            metrics.limit_hit(Limit::HandshakeTime);
+            debug!(%source_ip, "TLS took too long to set up");
+        }
     }
 }
 
@@ -156,6 +175,7 @@ async fn sender(stream: &mut (impl AsyncRead + Unpin), peer: IpAddr, door: &Door
             None
         }
         Err(_) => {
+            door.shared.metrics.limit_hit(Limit::HandshakeTime);
             debug!(proxy = %peer, "a trusted proxy took too long to say who connects");
             None
         }

@@ -1,9 +1,10 @@
 //! What a relay is told when it starts.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tunnel_protocol::MAX_BODY;
 use tunnel_spool::Limits as SpoolLimits;
 
@@ -18,10 +19,16 @@ pub struct Config {
     pub http: Vec<SocketAddr>,
     /// Where HTTPS is served, and with what.
     pub https: Option<Https>,
+    /// Where the operator's own listener is: plain HTTP with health and figures and nothing else.
+    pub admin: Option<SocketAddr>,
+    /// Who is told the figures by the public listeners; to everybody else there are none.
+    pub metrics_from: Vec<IpNet>,
     /// The domain below which tunnels have host names.
     pub domain: Option<String>,
     /// Where the world reaches the relay, if that is not where it listens (a proxy stands before it), for example `https://relay.example.com`.
     pub public_url: Option<String>,
+    /// Whether each request has a line in the log that is shown without being asked for.
+    pub log_requests: bool,
     /// What stands before the relay.
     pub proxies: Proxies,
     /// Bounds on what strangers may do.
@@ -212,12 +219,21 @@ impl Config {
             data,
             http: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             https: None,
+            admin: None,
+            metrics_from: Vec::new(),
             domain: None,
             public_url: None,
+            log_requests: false,
             proxies: Proxies::default(),
             limits: Limits::default(),
             spool: SpoolLimits::default(),
         }
+    }
+
+    /// Whether the public listeners show the figures to who sends from there.
+    pub(crate) fn tells_figures(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        self.metrics_from.iter().any(|network| network.contains(&source))
     }
 
     /// What is wrong with it, in a sentence, before anything is opened.

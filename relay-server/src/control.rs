@@ -161,9 +161,7 @@ async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()>
                 Told::No { why: "the relay cannot take the change over yet; its log says why".into() }
             }
         }
-        Ok(Question::Used) => {
-            Told::Used { used: shared.used.lock().unwrap_or_else(PoisonError::into_inner).clone() }
-        }
+        Ok(Question::Used) => Told::Used { used: shared.used.lock().unwrap_or_else(PoisonError::into_inner).clone() },
         Ok(question @ (Question::Certificates | Question::Reload | Question::Renew)) => {
             let told = tell_of_certificates(&question, shared).await;
             note(&question, &told, who, shared);

@@ -154,6 +154,11 @@ impl Hub {
         self.agents(tunnel).live().iter().any(|live| live.device == *device)
     }
 
+    /// How many agents of a tunnel are connected.
+    pub(crate) fn connected(&self, tunnel: &TunnelName) -> usize {
+        self.agents(tunnel).live().len()
+    }
+
     /// When a device was last there, as far as this process saw: `now` while it is, the time it left, or nothing.
     pub(crate) fn last_seen(&self, tunnel: &TunnelName, device: &DeviceName, now: Timestamp) -> Option<Timestamp> {
         if self.is_there(tunnel, device) {

@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, Lost, Method, Target, TunnelName};
 use tunnel_spool::{Role, Spool as _, SpoolError};
 
+use crate::http::trail;
 use crate::hub::{NoTaker, Offer};
 use crate::metrics::{Limit, Outcome};
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
@@ -35,18 +36,13 @@ pub(crate) struct Request {
 /// Takes a delivery and says what to answer its sender.
 pub(crate) async fn take(request: Request, body: Incoming, shared: &Arc<Shared>) -> Answer {
     let tunnel = request.tunnel.clone();
-    let counting = Counting { shared, tunnel: &tunnel, began: Instant::now(), outcome: Outcome::SenderGone };
-    let mut id = None;
-    match try_take(request, body, shared, &mut id).await {
-        Ok(taken) => {
-            counting.ended(taken.outcome);
-            taken.answer
-        }
-        Err(problem) => {
-            counting.ended(problem.outcome());
-            problem.answer(id)
-        }
-    }
+    let mut counting =
+        Counting { shared, tunnel: &tunnel, began: Instant::now(), id: None, outcome: Outcome::SenderGone };
+    let taken = try_take(request, body, shared, &mut counting.id).await;
+    let id = counting.id;
+    counting.outcome = taken.as_ref().map_or_else(Problem::outcome, |taken| taken.outcome);
+    let answer = taken.map_or_else(|problem| problem.answer(id), |taken| taken.answer);
+    trail::of_delivery(answer, counting.id())
 }
 
 /// A delivery that is answered as it should be.
@@ -67,12 +63,18 @@ struct Counting<'a> {
     shared: &'a Shared,
     tunnel: &'a TunnelName,
     began: Instant,
+    id: Option<DeliveryId>,
     outcome: Outcome,
 }
 
 impl Counting<'_> {
-    fn ended(mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    /// The delivery's id; one that never became a delivery has one all the same.
+    fn id(&mut self) -> DeliveryId {
+        *self.id.get_or_insert_with(|| {
+            let id = self.shared.ids.next(self.shared.now());
+            trail::name(id);
+            id
+        })
     }
 }
 
@@ -103,6 +105,7 @@ async fn try_take(
         return Err(Problem::NotFound);
     }
     *id = Some(delivery.id);
+    trail::name(delivery.id);
     match settings.answer {
         AnswerMode::Ack => spool(&delivery, shared).await.map(|()| Taken::spooled(delivery.id)),
         AnswerMode::Passthrough => pass_through(&delivery, &settings, shared).await,
@@ -129,6 +132,7 @@ async fn read(mut request: Request, body: Incoming, shared: &Shared) -> Result<D
         body
     };
     let received_at = shared.now();
+    shared.metrics.body(&request.tunnel, body.len() as u64);
     Ok(Delivery {
         id: shared.ids.next(received_at),
         received_at,
@@ -174,8 +178,10 @@ async fn collect(mut body: Incoming, limit: u64) -> Result<(Bytes, bool), Proble
 
 /// Returns once the delivery is durably spooled.
 async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem> {
+    let began = Instant::now();
     match shared.spool.append(Arc::clone(delivery)).await {
         Ok(_) => {
+            shared.metrics.spooled(began.elapsed());
             shared.hub.wake(&delivery.tunnel);
             Ok(())
         }

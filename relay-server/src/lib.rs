@@ -22,8 +22,6 @@ mod hub;
 mod ids;
 mod incarnations;
 mod ingest;
-// What asks for the figures comes with the next step.
-#[allow(dead_code)]
 mod metrics;
 mod proxy;
 mod registry;

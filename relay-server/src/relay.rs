@@ -25,7 +25,7 @@ use crate::ground::{Bound, Clock, Ground, Offload};
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
 use crate::shared::{Ports, Shared};
@@ -36,6 +36,8 @@ use crate::tls::{Tls, TlsError};
 const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
 /// How often deliveries that are too old are dropped.
 const EXPIRE: Duration = Duration::from_secs(60);
+/// The most connections at once to the operator's own listener.
+const OPERATOR_CONNECTIONS: usize = 64;
 
 /// Why a relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,8 @@ pub struct Addresses {
     pub http: Vec<SocketAddr>,
     /// HTTPS.
     pub https: Option<SocketAddr>,
+    /// The operator's own listener.
+    pub admin: Option<SocketAddr>,
 }
 
 /// A running relay. Stop it with [`Relay::stop`]; merely dropped, its tasks end with the runtime.
@@ -131,9 +135,16 @@ impl Relay {
         if let (Some(https), Some(tls)) = (&config.https, &tls) {
             doors.push(bind(https.addr, Some(tls.acceptor()?)).await?);
         }
+        let admin = match config.admin {
+            Some(addr) => Some(bind(addr, None).await?),
+            None => None,
+        };
         let ground = Ground { registry, spool, stream, doors, clock, offload };
         let data = config.data.clone();
         let mut relay = Relay::with_tls(config, ground, tls, audit.clone()).await?;
+        if let Some(bound) = admin {
+            relay.serve_operator(bound);
+        }
         relay.keepers.extend(keeper.map(|keeper| tokio::spawn(keeper.keep())));
         relay.control = match control::listen(&data) {
             Ok(listener) => Some(tokio::spawn(control::serve(listener, Arc::clone(&relay.shared)))),
@@ -169,7 +180,7 @@ impl Relay {
     ) -> Result<Relay, StartError> {
         let Ground { registry, spool, stream, doors, clock, offload } = ground;
         let of = |tls: bool| doors.iter().filter(move |door| door.tls.is_some() == tls).map(|door| door.addr);
-        let addresses = Addresses { http: of(false).collect(), https: of(true).next() };
+        let addresses = Addresses { http: of(false).collect(), https: of(true).next(), admin: None };
         let ports =
             Ports { http: addresses.http.first().map(SocketAddr::port), https: addresses.https.map(|a| a.port()) };
         let incarnations = Incarnations::load(&spool_folder(&config), &registry.snapshot());
@@ -209,6 +220,7 @@ impl Relay {
             shared: Arc::clone(&shared),
             tls: None,
             preface: false,
+            listener: metrics::Listener::Http,
             permits: Arc::new(Semaphore::new(shared.config.limits.connections)),
             draining: drain.0.clone(),
             connections: connections.clone(),
@@ -218,7 +230,8 @@ impl Relay {
         for Bound { listener, tls, .. } in doors {
             let proxies = &shared.config.proxies;
             let preface = if tls.is_some() { proxies.preface_on_https } else { proxies.preface_on_http };
-            listeners.push(tokio::spawn(listen(listener, Door { tls, preface, ..door.clone() })));
+            let kind = if tls.is_some() { metrics::Listener::Https } else { metrics::Listener::Http };
+            listeners.push(tokio::spawn(listen(listener, Door { tls, preface, listener: kind, ..door.clone() })));
         }
         let mut keepers = Vec::new();
         if let Some(tls) = &shared.tls {
@@ -227,6 +240,26 @@ impl Relay {
         }
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
         Ok(Relay { shared, addresses, drain, listeners, upkeep, keepers, control: None, connections, sessions })
+    }
+
+    /// Serves the operator's own listener. Its connections have their own bound: when the public has used up its own, this is where to look why.
+    fn serve_operator(&mut self, bound: Bound<TcpListener>) {
+        let Bound { listener, addr, .. } = bound;
+        self.addresses.admin = Some(addr);
+        if !addr.ip().is_loopback() {
+            warn!(%addr, "the operator's listener can be reached from other machines; see that only yours can");
+        }
+        let door = Door {
+            shared: Arc::clone(&self.shared),
+            tls: None,
+            preface: false,
+            listener: metrics::Listener::Admin,
+            permits: Arc::new(Semaphore::new(OPERATOR_CONNECTIONS)),
+            draining: self.drain.0.clone(),
+            connections: self.connections.clone(),
+            sessions: self.sessions.clone(),
+        };
+        self.listeners.push(tokio::spawn(listen(listener, door)));
     }
 
     /// Where it listens; a port 0 of the configuration is a real one here.
@@ -303,7 +336,9 @@ fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<Opened, Star
     let spool = RedbSpool::open(&dir, config.spool)?;
     let stream = stream_id(&dir.join("stream-id"), &spool)?;
     let keeper = match (config.https.as_ref().and_then(|https| https.acme.clone()), &tls) {
-        (Some(acme), Some(tls)) => Some(Keeper::open(acme, &config.data, Arc::clone(tls), clock.clone(), offload, audit.clone())?),
+        (Some(acme), Some(tls)) => {
+            Some(Keeper::open(acme, &config.data, Arc::clone(tls), clock.clone(), offload, audit.clone())?)
+        }
         _ => None,
     };
     Ok(Opened { registry, spool: Store::new(spool), stream, tls, keeper, audit })
@@ -330,6 +365,7 @@ fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), StartError>
     let text = serde_json::json!({
         "http": addresses.http.first(),
         "https": addresses.https,
+        "admin": addresses.admin,
         "pid": std::process::id(),
     })
     .to_string();

@@ -81,10 +81,9 @@ impl Problem {
         match self {
             Problem::Head(_) | Problem::UpgradeRequired => Outcome::BadHead,
             // Agents only; no delivery is answered so.
-            Problem::NotFound
-            | Problem::Unauthorized
-            | Problem::WhichTunnel(_)
-            | Problem::TooManyAttempts { .. } => Outcome::NotFound,
+            Problem::NotFound | Problem::Unauthorized | Problem::WhichTunnel(_) | Problem::TooManyAttempts { .. } => {
+                Outcome::NotFound
+            }
             Problem::TooLarge { .. } => Outcome::BodyTooLarge,
             Problem::BodyTimeout => Outcome::BodyTimeout,
             Problem::BadBody => Outcome::BadBody,
@@ -316,6 +315,14 @@ pub(crate) fn handlers(answer: AnswerBody, id: DeliveryId) -> Answer {
     out
 }
 
+/// The relay's figures.
+pub(crate) fn figures(text: String, content_type: &'static str) -> Answer {
+    let mut out = Response::new(Full::from(text));
+    out.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    out.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    out
+}
+
 /// The text that an ACME server looks for. It is nothing that a browser would show.
 pub(crate) fn acme(text: String) -> Answer {
     let mut out = Response::new(Full::from(text));
@@ -359,8 +366,7 @@ mod tests {
             assert!(answer.status().is_client_error() || answer.status().is_server_error(), "{problem:?}");
             assert_eq!(answer.headers()[CONTENT_TYPE], "application/json");
             // Healthie tries again after a 5xx; where that is right it is told when.
-            let temporary =
-                matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+            let temporary = matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
             assert_eq!(answer.headers().contains_key(RETRY_AFTER), temporary, "{problem:?}");
         }
     }

@@ -165,9 +165,9 @@ mod tests {
             // Three lines fit into a file.
             append_with(dir.path(), &[entry(n, "a")], 300).unwrap();
         }
-        let files = fs::read_dir(dir.path()).unwrap().filter(|f| {
-            f.as_ref().unwrap().file_name().to_string_lossy().ends_with(".jsonl")
-        });
+        let files = fs::read_dir(dir.path())
+            .unwrap()
+            .filter(|f| f.as_ref().unwrap().file_name().to_string_lossy().ends_with(".jsonl"));
         assert_eq!(files.count(), FILES);
         let found = read(dir.path(), None, None).unwrap();
         assert!((FILES * 2..FILES * 4).contains(&found.lines.len()), "{}", found.lines.len());

@@ -52,7 +52,8 @@ fn shown(line: &Value) -> String {
         other => visible(other.unwrap_or("?")),
     };
     let mut fields = vec![word("at").unwrap_or_default(), who, word("what").unwrap_or_default()];
-    let tunnels: Vec<String> = line["tunnels"].as_array().into_iter().flatten().filter_map(Value::as_str).map(visible).collect();
+    let tunnels: Vec<String> =
+        line["tunnels"].as_array().into_iter().flatten().filter_map(Value::as_str).map(visible).collect();
     if !tunnels.is_empty() {
         fields.push(format!("tunnel {}", tunnels.join(", ")));
     }
@@ -77,7 +78,8 @@ mod tests {
             "at": "T", "what": "agent-disconnected", "by": "agent", "with_token": "0123456789ab", "from": "192.0.2.1", "tunnels": ["team"],
             "device": "desk", "note": "gone\u{1b}[2J",
         });
-        let expected = "T\tagent with 0123456789ab\tagent-disconnected\ttunnel team\tdevice desk\tfrom 192.0.2.1\tgone\u{fffd}[2J";
+        let expected =
+            "T\tagent with 0123456789ab\tagent-disconnected\ttunnel team\tdevice desk\tfrom 192.0.2.1\tgone\u{fffd}[2J";
         assert_eq!(shown(&line), expected);
         assert!(shown(&serde_json::json!({ "by": "operator", "uid": 7 })).contains("operator (uid 7)"));
     }

@@ -26,7 +26,9 @@ pub(super) fn changed(data: &Path, entry: Entry) {
     match ask_running(data, &Question::Changed) {
         Ok(None | Some(Told::Taken)) => {}
         Ok(Some(Told::No { why })) => tell(&format!("healthie-relay: it is noted, and not in force yet: {why}")),
-        Ok(Some(_)) => tell("healthie-relay: it is noted; the running relay is of another version and takes it over soon"),
+        Ok(Some(_)) => {
+            tell("healthie-relay: it is noted; the running relay is of another version and takes it over soon")
+        }
         Err(e) => tell(&format!("healthie-relay: it is noted, and in force once the relay looks: {e}")),
     }
 }

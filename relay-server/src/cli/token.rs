@@ -114,7 +114,8 @@ impl TokenCommand {
             TokenCommand::Rotate { id, keep_old, data } => {
                 let old_until = later(now, keep_old);
                 let token = data.registry()?.rotate_token(&id, old_until, now)?;
-                let note = if old_until > now { format!("the old secret works until {old_until}") } else { String::new() };
+                let note =
+                    if old_until > now { format!("the old secret works until {old_until}") } else { String::new() };
                 changed(&data.data, done(What::TokenRotated).token(&id).note(note));
                 print(&format!("{}\n", token.expose()));
             }

@@ -148,7 +148,7 @@ impl Tunnel {
             Tunnel::Remove { name, reserve_name, data } => {
                 let now = wall_clock();
                 let until = later(now, reserve_name);
-                data.registry()?.remove_tunnel(&name, until, now)?;
+                data.registry()?.retire_tunnel(&name, until, now)?;
                 let kept = if until > now { format!("its name is kept until {until}") } else { String::new() };
                 changed(&data.data, done(What::TunnelRemoved).tunnel(&name).note(kept));
             }

@@ -12,25 +12,30 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Lost};
-use tunnel_spool::Spool as _;
 
 use super::agents;
 use super::head::{Framing, Head, HeadLimits, Refusal};
+use super::operator;
 use super::recorder::{Heads, Recorder};
+use super::trail;
 use crate::accept::Tasks;
 use crate::flag::Flag;
 use crate::ingest;
+use crate::metrics::{Listener, Open};
 use crate::respond::{self, Answer, Problem};
 use crate::route::{Route, route};
 use crate::shared::Shared;
 use crate::stream::Stream;
-use crate::tls::certificates::State;
 
 /// What the requests of one connection have in common.
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
     /// Who is at its other end; through a trusted proxy, each request may be somebody else's.
     pub(crate) source_ip: IpAddr,
+    /// The door it came in by.
+    pub(crate) listener: Listener,
+    /// Counts it as open.
+    pub(crate) _open: Open,
     /// Its place among the connections that are allowed; a session keeps it.
     pub(crate) _permit: OwnedSemaphorePermit,
     /// Where sessions are counted, so that a stop can wait for them.
@@ -51,7 +56,7 @@ where
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(16 << 10).half_close(true);
     let service = service_fn(|request: Request<Incoming>| {
         let (head, connection) = (heads.next(), Arc::clone(&connection));
-        async move { Ok::<_, Infallible>(answer::<S>(head, request, &connection).await) }
+        async move { Ok::<_, Infallible>(trail::follow(answer::<S>(head, request, &connection), &connection).await) }
     });
     let serving = http.serve_connection(recorder, service).with_upgrades();
     tokio::pin!(serving);
@@ -83,7 +88,8 @@ where
     let service = service_fn(|request: Request<Incoming>| {
         let (connection, under_way) = (Arc::clone(&connection), busy.begin());
         async move {
-            let answer = answer::<S>(Some(head_of_http2(&request, limits)), request, &connection).await;
+            let head = Some(head_of_http2(&request, limits));
+            let answer = trail::follow(answer::<S>(head, request, &connection), &connection).await;
             drop(under_way);
             Ok::<_, Infallible>(answer)
         }
@@ -190,13 +196,18 @@ where
         None => return Problem::Head(Refusal::Malformed("The request could not be read.")).answer(None),
     };
     let shared = &connection.shared;
+    if connection.listener == Listener::Admin {
+        return trail::was_for(operator::answer(&head, shared).await, "operator");
+    }
     let origin = shared.config.proxies.origin(connection.source_ip, &head.headers);
     if let Some(tls) = &shared.tls
         && let Some(text) = tls.certificates.challenges.text(head.headers.get("host"), head.target.as_str())
     {
         return respond::acme(text);
     }
-    match route(head.headers.get("host"), &head.target, shared.domain.as_ref()) {
+    let route = route(head.headers.get("host"), &head.target, shared.domain.as_ref());
+    let what_for = route.as_str();
+    let answer = match route {
         Route::Tunnel { name, prefix_len } => {
             let mut lost = Vec::new();
             if head.version == HttpVersion::Http2 {
@@ -218,35 +229,15 @@ where
             ingest::take(delivery, request.into_body(), shared).await
         }
         Route::Agent(tunnel) => agents::open::<S>(head, request, tunnel, origin, connection).await,
+        Route::Metrics if !shared.config.tells_figures(origin.source) => Problem::NotFound.answer(None),
         Route::Nothing => Problem::NotFound.answer(None),
-        Route::Health | Route::Ready | Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => {
-            Problem::Method("GET").answer(None)
-        }
-        Route::Health => respond::json(StatusCode::OK, &serde_json::json!({ "status": "alive" }), None),
-        Route::Ready => ready(shared),
+        Route::Health | Route::Ready | Route::Metrics => operator::answer(&head, shared).await,
+        Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => Problem::Method("GET").answer(None),
         Route::Root => respond::json(
             StatusCode::OK,
             &serde_json::json!({ "message": "This is a healthie-relay: it takes webhooks for developers' machines. There is nothing to see here." }),
             None,
         ),
-    }
-}
-
-fn ready(shared: &Shared) -> Answer {
-    let certificates = shared.tls.as_ref().map(|tls| tls.standing(&shared.clock)).unwrap_or_default();
-    let usable = certificates.is_empty() || certificates.iter().any(|c| matches!(c.state, State::Ok | State::Expiring));
-    let problem = match shared.spool.usable() {
-        _ if shared.is_stopping() => Some("stopping".to_owned()),
-        Err(e) => Some(e.to_string()),
-        Ok(()) if !usable => Some("there is no certificate for HTTPS that is valid now".to_owned()),
-        Ok(()) => None,
     };
-    let (status, mut said) = match problem {
-        None => (StatusCode::OK, serde_json::json!({ "status": "ready" })),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({ "status": "not ready", "message": why })),
-    };
-    if !certificates.is_empty() {
-        said["certificates"] = serde_json::json!(certificates);
-    }
-    respond::json(status, &said, None)
+    trail::was_for(answer, what_for)
 }

@@ -3,4 +3,6 @@
 pub(crate) mod agents;
 pub(crate) mod connection;
 pub(crate) mod head;
+mod operator;
 pub(crate) mod recorder;
+pub(crate) mod trail;

@@ -69,11 +69,19 @@ impl Registry {
         })
     }
 
+    /// Removes a tunnel whose name anybody may have at once. Tokens that opened it stay, and open it no more.
+    ///
+    /// # Errors
+    /// There is none of that name, or the file cannot be written.
+    pub fn remove_tunnel(&self, name: &TunnelName) -> Result<(), RegistryError> {
+        self.retire_tunnel(name, Timestamp::default(), Timestamp::default())
+    }
+
     /// Removes a tunnel. Tokens that opened it stay, and open it no more; until `reserved_until` nobody but they may have the name.
     ///
     /// # Errors
     /// There is none of that name, or the file cannot be written.
-    pub fn remove_tunnel(
+    pub fn retire_tunnel(
         &self,
         name: &TunnelName,
         reserved_until: Timestamp,

@@ -24,12 +24,13 @@ use tunnel_protocol::{
 };
 use tunnel_spool::{DevicePlace, ReadLimit, Seq, Spool as _, SpoolError};
 
+use crate::audit::{Entry, What, Who};
 use crate::flag::Flag;
 use crate::hub::Seat;
-use crate::audit::{Entry, What, Who};
+use crate::metrics::{Limit, SessionEnd};
 use crate::registry::{Access, AnswerMode, Pass};
 use crate::shared::Shared;
-use ledger::Ledger;
+use ledger::{Ledger, Took};
 use pump::{Ended, Pump};
 
 /// How much is taken from the spool at a time.
@@ -53,9 +54,9 @@ pub(crate) struct Caller {
 #[derive(Debug)]
 enum End {
     /// The agent went.
-    Agent(String),
+    Agent(SessionEnd, String),
     /// The relay ends it, and tells the agent why.
-    Relay(String),
+    Relay(SessionEnd, String),
 }
 
 /// Serves one agent until it goes or has to.
@@ -64,20 +65,26 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut pump = Pump::server(stream, read).await;
-    let Some(hello) = hello(&mut pump).await else { return };
-    let Some(mut session) = Session::open(&mut pump, hello, &caller, shared).await else { return };
+    let Some(hello) = hello(&mut pump, &shared).await else {
+        return shared.metrics.session_ended(SessionEnd::Refused);
+    };
+    let Some(mut session) = Session::open(&mut pump, hello, &caller, Arc::clone(&shared)).await else {
+        return shared.metrics.session_ended(SessionEnd::Refused);
+    };
     session.note(What::AgentConnected, caller.pass.access.as_str());
     info!(tunnel = %caller.tunnel, device = %session.device, token = %caller.pass.token, access = caller.pass.access.as_str(), after = %session.ledger.sent(), "agent connected");
     let end = session.run(&mut pump, &stopping).await;
     let why = match &end {
-        End::Agent(why) => why.clone(),
-        End::Relay(why) => {
+        End::Agent(_, why) => why.clone(),
+        End::Relay(_, why) => {
             session.ledger.outbox.urgent(ToAgent::Goodbye(why.clone()).encode());
             let _ =
                 tokio::time::timeout(std::time::Duration::from_secs(2), pump.drain(&mut session.ledger.outbox)).await;
             why.clone()
         }
     };
+    let (End::Agent(kind, _) | End::Relay(kind, _)) = end;
+    session.shared.metrics.session_ended(kind);
     info!(tunnel = %caller.tunnel, device = %session.device, on_their_way = session.ledger.on_their_way(), why, "agent gone");
     session.note(What::AgentDisconnected, &why);
     drop(session);
@@ -90,8 +97,9 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, code: Ref
     let _ = tokio::time::timeout(HELLO_TIMEOUT, pump.drain(&mut outbox)).await;
 }
 
-async fn hello<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>) -> Option<Hello> {
-    let frame = tokio::time::timeout(HELLO_TIMEOUT, pump.next(&mut Outbox::<ToAgent>::default())).await.ok()?.ok()?;
+async fn hello<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, shared: &Shared) -> Option<Hello> {
+    let frame = tokio::time::timeout(HELLO_TIMEOUT, pump.next(&mut Outbox::<ToAgent>::default())).await;
+    let frame = frame.inspect_err(|_| shared.metrics.limit_hit(Limit::HelloTime)).ok()?.ok()?;
     match ToRelay::decode(frame) {
         Ok(ToRelay::Hello(hello)) => Some(hello),
         Ok(_) => {
@@ -159,12 +167,17 @@ impl Session {
         let place = match joined {
             Ok(place) => place,
             Err(e) => {
+                if matches!(e, SpoolError::TooManyDevices { .. }) {
+                    shared.metrics.limit_hit(Limit::Devices);
+                }
                 warn!(tunnel = %caller.tunnel, device = %hello.device, error = %e, "an agent could not be seated");
                 refuse(pump, Refusal::Unavailable, for_agents(&e)).await;
                 return None;
             }
         };
+        let known = !place.new;
         let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.pass, limits.agents_per_tunnel) else {
+            shared.metrics.limit_hit(Limit::Agents);
             let message = format!(
                 "tunnel {} has {} agents, as many as this relay allows",
                 caller.tunnel, limits.agents_per_tunnel
@@ -222,6 +235,7 @@ impl Session {
             ledger.outbox.whole(gap(missing.from, missing.upto, Some(missing.why)));
         }
         shared.note_use(&caller.pass.token);
+        shared.metrics.session_opened(known);
         Some(Session {
             tunnel: caller.tunnel.clone(),
             device: hello.device,
@@ -249,10 +263,13 @@ impl Session {
             // from being read and frames from being sent. What an agent may send at once is bounded by its window.
             tokio::select! {
                 biased;
-                why = self.seat.leave.told() => return End::Relay(why),
-                () = stopping.raised() => return End::Relay("the relay is stopping".into()),
+                why = self.seat.leave.told() => return End::Relay(SessionEnd::Dismissed, why),
+                () = stopping.raised() => return End::Relay(SessionEnd::Stopping, "the relay is stopping".into()),
                 () = &mut beat => match self.heartbeat.look(Instant::now().into_std()) {
-                    Beat::Dead => return End::Agent("nothing was heard for too long".into()),
+                    Beat::Dead => {
+                        self.shared.metrics.limit_hit(Limit::Silence);
+                        return End::Agent(SessionEnd::Silence, "nothing was heard for too long".into());
+                    }
                     Beat::Ping(n) => self.ledger.outbox.urgent(ToAgent::Ping(n).encode()),
                     Beat::Wait(at) => beat.as_mut().reset(at.into()),
                 },
@@ -262,8 +279,8 @@ impl Session {
                             return end;
                         }
                     }
-                    Err(Ended::Closed) => return End::Agent("the connection ended".into()),
-                    Err(e) => return End::Agent(e.to_string()),
+                    Err(Ended::Closed) => return End::Agent(SessionEnd::Connection, "the connection ended".into()),
+                    Err(e) => return End::Agent(SessionEnd::Connection, e.to_string()),
                 },
                 read = async { match &mut self.reading { Some(reading) => reading.await, None => std::future::pending().await } } => {
                     self.reading = None;
@@ -300,7 +317,7 @@ impl Session {
                 let (seq, delivery) = (*seq, Arc::clone(delivery));
                 self.tell_dropped(seq);
                 if Incoming::fits(&delivery) {
-                    self.ledger.send(seq, &delivery);
+                    self.ledger.send(seq, &delivery, Instant::now());
                 } else {
                     // The agent would end the session over it, and get it again, for ever.
                     warn!(tunnel = %self.tunnel, %seq, "a spooled delivery is over the protocol's caps and is passed over");
@@ -341,11 +358,14 @@ impl Session {
             }
             Ok(Err(e)) => {
                 warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "the spool cannot be read for an agent");
-                return Err(End::Relay(for_agents(&e)));
+                return Err(End::Relay(SessionEnd::Spool, for_agents(&e)));
             }
             Err(e) => {
                 warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "reading the spool failed");
-                return Err(End::Relay("the relay cannot read what it has spooled; its operator must look at its log".into()));
+                return Err(End::Relay(
+                    SessionEnd::Spool,
+                    "the relay cannot read what it has spooled; its operator must look at its log".into(),
+                ));
             }
         }
         Ok(())
@@ -378,19 +398,22 @@ impl Session {
     fn frame(&mut self, frame: Bytes) -> Result<(), End> {
         let now = Instant::now();
         self.heartbeat.heard(now.into_std());
-        let breach = |e: ledger::Breach| End::Relay(e.to_string());
-        match ToRelay::decode(frame).map_err(|e| End::Relay(e.to_string()))? {
+        let breach = |e: ledger::Breach| End::Relay(SessionEnd::Protocol, e.to_string());
+        match ToRelay::decode(frame).map_err(|e| End::Relay(SessionEnd::Protocol, e.to_string()))? {
             ToRelay::Taken(numbers) => self.ledger.taken(&numbers, now).map_err(breach)?,
             ToRelay::Answer(answer) => self.ledger.answer(answer, now).map_err(breach)?,
             ToRelay::Chunk(chunk) => self.ledger.chunk(chunk, now).map_err(breach)?,
             ToRelay::Ping(n) => self.ledger.outbox.urgent(ToAgent::Pong(n).encode()),
             ToRelay::Pong(_) => {}
             ToRelay::SetAnswer(set) => self.set_answer(set),
-            ToRelay::Goodbye(why) => return Err(End::Agent(why)),
-            ToRelay::Hello(_) => return Err(End::Relay("a second hello".into())),
+            ToRelay::Goodbye(why) => return Err(End::Agent(SessionEnd::Goodbye, why)),
+            ToRelay::Hello(_) => return Err(End::Relay(SessionEnd::Protocol, "a second hello".into())),
             ToRelay::Unknown => {
                 debug!(tunnel = %self.tunnel, device = %self.device, "a frame of a newer agent was skipped");
             }
+        }
+        for Took { sent, received_at, .. } in self.ledger.took() {
+            self.shared.metrics.taken(now.saturating_duration_since(sent), self.shared.now().since(received_at));
         }
         if let Some(upto) = self.ledger.newly_taken() {
             self.shared.spool.taken(&self.tunnel, &self.device, upto);

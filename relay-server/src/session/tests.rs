@@ -30,6 +30,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
     Arc::new(Shared {
         domain: None,
         spool: Store::new(spool),
+        metrics: crate::metrics::Metrics::new(),
         hub: Hub::new(clock.clone()),
         ids: Ids::default(),
         attempts: Attempts::new(std::num::NonZeroU32::MIN),
@@ -260,7 +261,7 @@ async fn who_may_not_and_who_asks_twice_is_refused() {
     assert_eq!((told.mode, told.refused.is_some()), (Mode::Passthrough, true));
     // The name belongs to somebody else now.
     let team: TunnelName = "team".parse().unwrap();
-    command.remove_tunnel(&team, NOW, NOW).unwrap();
+    command.remove_tunnel(&team).unwrap();
     command.add_tunnel(team.clone(), crate::registry::TunnelSettings::new(AnswerMode::Passthrough, NOW)).unwrap();
     assert!(ask(&mut asking, Mode::Ack).await.refused.is_some());
     assert_eq!(Registry::open(dir.path()).unwrap().snapshot().tunnels[&team].answer, AnswerMode::Passthrough);
