@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
-use tunnel_spool::{Limits, RedbSpool, Spool, SpoolError};
+use tunnel_spool::{Limits, RedbSpool, Role, Spool, SpoolError};
 
 use crate::audit::{Entry, What, Who};
 use crate::hub::Hub;
@@ -83,6 +83,9 @@ pub(crate) struct Device {
     pub(crate) tunnel: TunnelName,
     pub(crate) device: DeviceName,
     pub(crate) connected: bool,
+    /// Whether it only looks, with a read-only token.
+    #[serde(default)]
+    pub(crate) only_looks: bool,
     /// When it was last there, as far as is known.
     pub(crate) last_seen: Timestamp,
     /// How many deliveries are spooled that it has not taken.
@@ -235,6 +238,7 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
                 devices.extend(places.into_iter().map(|place| Device {
                     tunnel: name.clone(),
                     connected: connected(name, &place.device),
+                    only_looks: place.role == Role::Watches,
                     last_seen: hub.and_then(|hub| hub.last_seen(name, &place.device, now)).unwrap_or(place.joined),
                     waiting: place.waiting,
                     missed: place.gap.map_or(0, |gap| gap.count()),

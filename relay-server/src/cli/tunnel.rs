@@ -132,7 +132,8 @@ impl Tunnel {
                                 format!("away since {}", d.last_seen)
                             };
                             let missed = if d.missed > 0 { format!("\t{} dropped", d.missed) } else { String::new() };
-                            print(&format!("{}\t{}\t{there}\t{} waiting{missed}\n", d.tunnel, d.device, d.waiting));
+                            let looks = if d.only_looks { "\tonly looks" } else { "" };
+                            print(&format!("{}\t{}\t{there}\t{} waiting{missed}{looks}\n", d.tunnel, d.device, d.waiting));
                         }
                     }
                     other => return Err(refused(other)),
