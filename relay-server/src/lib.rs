@@ -29,6 +29,7 @@ mod relay;
 mod respond;
 mod route;
 mod session;
+mod settings;
 mod shared;
 mod store;
 mod stream;
