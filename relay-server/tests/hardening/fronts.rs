@@ -55,7 +55,7 @@ impl Program {
                     .concat();
                 format!(
                     "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr crit;\nevents {{ worker_connections 256; }}\n\
-                     http {{\n  access_log off;\n{folders}  client_header_timeout 1s;\n  client_body_timeout 1s;\n  client_max_body_size 10m;\n\
+                     http {{\n  access_log off;\n{folders}  client_header_timeout 1s;\n  client_body_timeout 1s;\n  keepalive_timeout 1s;\n  client_max_body_size 10m;\n\
                      \x20 upstream relay {{ server unix:{relay}; keepalive 4; }}\n\
                      \x20 server {{\n    listen unix:{listen};\n    location / {{\n      proxy_pass http://relay;\n      proxy_http_version 1.1;\n\
                      \x20     proxy_set_header Connection \"\";\n      proxy_set_header Host $http_host;\n      add_header X-From $upstream_addr always;\n    }}\n  }}\n}}\n"
@@ -67,7 +67,7 @@ impl Program {
                  \x20 http-response set-header X-From relay\n  server relay unix@{relay}\n"
             ),
             Program::Caddy => format!(
-                "{{\n  admin off\n  auto_https off\n  persist_config off\n  storage file_system {folder}/storage\n  log {{\n    level ERROR\n  }}\n\
+                "{{\n  admin off\n  auto_https off\n  storage file_system {folder}/storage\n  log {{\n    level ERROR\n  }}\n\
                  \x20 servers {{\n    timeouts {{\n      read_header 1s\n      read_body 1s\n      idle 1s\n    }}\n  }}\n}}\n\
                  http:// {{\n  bind unix/{listen}\n  reverse_proxy unix/{relay} {{\n    header_down X-From relay\n  }}\n}}\n"
             ),

@@ -172,6 +172,9 @@ fn read_some(stream: &mut UnixStream, wanted: Option<usize>, head: bool) -> Vec<
         if wanted.is_some_and(|wanted| wanted > 0 && answers.len() >= wanted) || begun.elapsed() > 2 * DEADLINE {
             return answers;
         }
+        if wanted.is_none() && !answers.is_empty() {
+            stream.set_read_timeout(Some(QUIET / 10)).unwrap();
+        }
         match stream.read(&mut block) {
             Ok(read @ 1..) => all.extend_from_slice(&block[..read]),
             _ => return answers::read(&all, true, head),
@@ -199,6 +202,7 @@ fn through(program: Program) {
     let all = cases();
     let mut fresh = Differences { version: front.version.clone(), ..Differences::default() };
     let (mut seen, mut wrong) = (Vec::new(), Vec::new());
+    let (mut owed, mut owed_before) = (0, 0);
     for case in &all {
         let before = tap.answers();
         let expected = noted.answers.get(&case.name).unwrap_or(&case.answers);
@@ -220,13 +224,18 @@ fn through(program: Program) {
         let mut last = read_some(&mut next, Some(1), false);
         // One more is that to the request after it.
         let by_relay = tap.answers() - before - 1;
-        if by_relay != from_relay {
-            wrong.push(format!(
+        // A request that the proxy gave up half-way is answered by itself or not at all; the relay's answer to its half may come a little later.
+        let own = (answers.len() - from_relay).max(usize::from(answers.is_empty()));
+        owed = (owed + own).min(own + owed_before);
+        match by_relay.checked_sub(from_relay) {
+            Some(more) if more <= owed => owed -= more,
+            _ => wrong.push(format!(
                 "{}: the relay read {by_relay} requests, {} sent {from_relay} ({statuses:?})",
                 case.name,
                 program.name()
-            ));
+            )),
         }
+        owed_before = own;
         let Some(after) = last.pop() else {
             wrong.push(format!("{}: the request after it got no answer", case.name));
             continue;

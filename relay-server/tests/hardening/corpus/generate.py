@@ -4,7 +4,8 @@
 Each case has a name, a reason, the bytes to send, the statuses that must come back when they are sent straight to the relay, and the
 deliveries that must arrive then. `means` lists what a sender could rightly have meant by the bytes, where that is more than what is
 delivered straight: a proxy that repairs a request may hand on no more than that. In targets, `/hook/` is the request
-itself, `/second/` one that really follows it, and `/smuggled/` one that only a reader in error sees: it must never arrive.
+itself, `/second/` one that follows it for all who agree on where it ends, and `/smuggled/` one that only a reader in error sees, because it
+stands in a body: it must never arrive.
 
 In `send` line ends are not part of the bytes. Escapes: \\r \\n \\t \\\\ \\xHH, and \\{N*TEXT} for N times TEXT.
 """
@@ -37,6 +38,9 @@ def case(family, name, why, data, answers, delivers=(), means=None):
     NAMES.add(name)
     if isinstance(data, str):
         data = data.encode("latin-1")
+    if f"POST /second/{name} ".encode() in data and (f"/second/{name}", "{}") not in delivers:
+        # What follows is not read straight, and whoever repairs the request before it may hand it on.
+        means = [*(means or []), (f"/second/{name}", "{}")]
     lines = ["[[case]]", f'name = "{name}"', f"why = {json.dumps(why)}", "send = '''", show(data) + "'''", f"answers = {list(answers)}"]
     pair = lambda ds: "[" + ", ".join(json.dumps([t, b]) for t, b in ds) + "]"
     lines.append(f"delivers = {pair(delivers)}")
@@ -71,7 +75,7 @@ def lengths():
 
     def length(name, why, value, answers=(400,), delivers=(), means=None, body="{}"):
         name = f"cl-{name}"
-        data = request(f"/hook/{name}", [HOST, f"Content-Length:{value}"], body) + (smuggled(name) if answers == (400,) else "")
+        data = request(f"/hook/{name}", [HOST, f"Content-Length:{value}"], body) + (post("second", name) if answers == (400,) else "")
         case(f, name, why, data, answers, [hook(name, body)] if delivers else [], means and [hook(name, body)])
 
     good = dict(answers=(200,), delivers=True)
@@ -108,7 +112,7 @@ def lengths():
             length(name, why, value, **maybe)
 
     def lines(name, why, lines, answers=(400,), delivers=(), means=None, body="{}", after=None):
-        data = request(f"/hook/{name}", [HOST, *lines], body) + (smuggled(name) if after is None else after)
+        data = request(f"/hook/{name}", [HOST, *lines], body) + (post("second", name) if after is None else after)
         case(f, name, why, data, answers, delivers, means)
 
     for a, b, name in [("2", "2", "equal"), ("2", "40", "differing"), ("40", "2", "differing-other-way"), ("0", "2", "zero-first"), ("2", "x", "second-no-number")]:
@@ -184,7 +188,7 @@ def codings():
         case(f, n, "rightly said", request(f"/hook/{n}", [HOST, f"Transfer-Encoding:{value}"], body), (200,), [hook(n)])
     for name, value in bad.items():
         n = f"te-{name}"
-        rest = post("smuggled", n)
+        rest = post("second", n)
         case(f, n, "chunked and nothing else", request(f"/hook/{n}", [HOST, f"Transfer-Encoding:{value}"], body) + rest, (400,), [], [hook(n)])
     for name, value in {**good, **bad}.items():
         if name in ("blanks", "tabs", "capital", "no-blank", "only-comma", "percent", "slash", "backslash", "br", "deflate"):
@@ -195,10 +199,10 @@ def codings():
         case(f, n, "a coding beside a length", request(f"/hook/{n}", [HOST, f"Content-Length: {len(body) + len(rest)}", f"Transfer-Encoding:{value}"], body + rest), (400,), [], [hook(n)])
     for name, first, then in [("te-then-cl", "Transfer-Encoding: chunked", "Content-Length: 5"), ("cl-zero-then-te", "Content-Length: 0", "Transfer-Encoding: chunked"), ("cl-short-then-te", "Content-Length: 4", "Transfer-Encoding: chunked"), ("te-then-cl-bad", "Transfer-Encoding: chunked", "Content-Length: x")]:
         n = f"both-{name}"
-        case(f, n, "both framings", request(f"/hook/{n}", [HOST, first, then], body) + post("smuggled", n), (400,), [], [hook(n)])
+        case(f, n, "both framings", request(f"/hook/{n}", [HOST, first, then], body) + post("second", n), (400,), [], [hook(n)])
     for name, values in {"equal": ("chunked", "chunked"), "identity-last": ("chunked", "identity"), "identity-first": ("identity", "chunked"), "unknown-last": ("chunked", "cow"), "unknown-first": ("cow", "chunked"), "empty-first": ("", "chunked"), "empty-last": ("chunked", "")}.items():
         n = f"te-twice-{name}"
-        case(f, n, "two lines of coding", request(f"/hook/{n}", [HOST, *(f"Transfer-Encoding: {v}" for v in values)], body) + post("smuggled", n), (400,), [], [hook(n)])
+        case(f, n, "two lines of coding", request(f"/hook/{n}", [HOST, *(f"Transfer-Encoding: {v}" for v in values)], body) + post("second", n), (400,), [], [hook(n)])
     for name, line in {
         "space-before-colon": "Transfer-Encoding : chunked", "tab-before-colon": "Transfer-Encoding\t: chunked", "nul-before-colon": "Transfer-Encoding\x00: chunked", "space-first": "X: y\r\n Transfer-Encoding: chunked",
         "bare-cr": "X: y\rTransfer-Encoding: chunked", "bare-lf": "X: y\nTransfer-Encoding: chunked", "no-colon": "Transfer-Encoding chunked", "break-before-colon": "Transfer-Encoding\r\n: chunked", "bracket": "[Transfer-Encoding: chunked",
@@ -214,9 +218,9 @@ def codings():
         n = f"te-name-{name}"
         case(f, n, "names have no letter case", request(f"/hook/{n}", [HOST, line], body), (200,), [hook(n)])
     n = "te-http10"
-    case(f, n, "HTTP/1.0 has no codings", request(f"/hook/{n}", [HOST, "Transfer-Encoding: chunked"], body, version="HTTP/1.0") + post("smuggled", n), (400,), [], [hook(n)])
+    case(f, n, "HTTP/1.0 has no codings", request(f"/hook/{n}", [HOST, "Transfer-Encoding: chunked"], body, version="HTTP/1.0") + post("second", n), (400,), [], [hook(n)])
     n = "te-http10-with-length"
-    case(f, n, "HTTP/1.0 has no codings", request(f"/hook/{n}", [HOST, "Content-Length: 2", "Transfer-Encoding: chunked"], body, version="HTTP/1.0") + post("smuggled", n), (400,), [], [hook(n)])
+    case(f, n, "HTTP/1.0 has no codings", request(f"/hook/{n}", [HOST, "Content-Length: 2", "Transfer-Encoding: chunked"], body, version="HTTP/1.0") + post("second", n), (400,), [], [hook(n)])
 
 
 # ---------------------------------------------------------------- chunks
@@ -232,7 +236,7 @@ def chunks():
 
     def bad(name, why, body, status=400, smuggle=True, means=("{}",)):
         n = f"chunk-{name}"
-        case(f, n, why, head(n) + body + (post("smuggled", n) if smuggle else ""), (status,), [], [hook(n, m) for m in means])
+        case(f, n, why, head(n) + body + (post("second", n) if smuggle else ""), (status,), [], [hook(n, m) for m in means])
 
     end = "0\r\n\r\n"
     good("several", "put together", "1\r\n{\r\n1\r\n}\r\n" + end)
@@ -256,7 +260,7 @@ def chunks():
     good("covers-a-request-line", "what is in a chunk is body", f"{len(inner):x}\r\n{inner}\r\n" + end, inner)
     for name, tail in [("lf-at-end", "0\r\n\n"), ("trailer-lf", "0\r\nX: y\n\r\n")]:
         n = f"chunk-{name}"
-        case(f, n, "the library below takes LF alone among trailers; nothing can follow them, so nothing can be misread", head(n) + "2\r\n{}\r\n" + tail + post("smuggled", n), (200,), [hook(n)])
+        case(f, n, "the library below takes LF alone among trailers; nothing can follow them, so nothing can be misread", head(n) + "2\r\n{}\r\n" + tail + post("second", n), (200,), [hook(n)])
     n = "chunk-then-request"
     case(f, n, "the connection ends after chunks: what follows is not read, and its sender gets no answer", head(n) + "2\r\n{}\r\n" + end + post("second", n), (200,), [hook(n)], [hook(n), second(n)])
     n = "chunk-then-nonsense"
@@ -310,7 +314,7 @@ def lines():
         n = f"line-{name}"
         data = request(f"/hook/{n}", [HOST, line, *ok], "{}")
         good = answers == (200,)
-        case(f, n, why, data + ("" if good else post("smuggled", n)), answers, [hook(n)] if good else [], None if good else [hook(n)])
+        case(f, n, why, data + ("" if good else post("second", n)), answers, [hook(n)] if good else [], None if good else [hook(n)])
 
     with_line("plain", "the usual", "X-A: b", (200,))
     with_line("empty-value", "a value may be empty", "X-A:", (200,))
@@ -410,7 +414,7 @@ def targets():
         good = answers == (200,)
         wanted = [(delivered.replace("NAME", n) if delivered else text, "{}")]
         meant = [(m.replace("NAME", n), "{}") for m in means] if means is not None else None
-        case(f, n, why, data + ("" if good else post("smuggled", n)), answers, wanted if good else [], meant)
+        case(f, n, why, data + ("" if good else post("second", n)), answers, wanted if good else [], meant)
 
     for name, text, why in [
         ("query", "/hook/NAME?a=b&c=%20", "a query is part of it"), ("only-query", "/?NAME", "an empty path with a query"), ("double-slash", "//hook//NAME", "nothing is merged"), ("dots", "/hook/../NAME", "nothing is resolved"), ("encoded-dots", "/hook/%2e%2e/NAME", "nothing is decoded"),
@@ -445,7 +449,7 @@ def hosts():
         n = f"host-{name}"
         data = request(f"/hook/{n}", [*hosts, "Content-Length: 2"], "{}", version=version)
         good = answers == (200,)
-        case(f, n, why, data + ("" if good else post("smuggled", n)), answers, [hook(n)] if good else [], None if good or not means else [hook(n)])
+        case(f, n, why, data + ("" if good else post("second", n)), answers, [hook(n)] if good else [], None if good or not means else [hook(n)])
 
     for name, value, why in [("capitals", "TEAM.RELAY.TEST", "no letter case"), ("mixed", "Team.Relay.Test", "no letter case"), ("port", "team.relay.test:80", "a port"), ("other-port", "team.relay.test:65535", "whatever port"), ("trailing-dot", "team.relay.test.", "the root's dot"), ("trailing-dot-port", "team.relay.test.:443", "the root's dot and a port"), ("blanks", "  team.relay.test  ", "blanks are no part of it")]:
         host(name, why, [f"Host: {value}"], (200,))
@@ -491,7 +495,7 @@ def starts():
         n = f"start-{name}"
         data = start.replace("NAME", n) + f"\r\n{HOST}\r\nContent-Length: 2\r\n\r\n{{}}"
         good = answers == (200,)
-        case(f, n, why, data + ("" if good else post("smuggled", n)), answers, [hook(n)] if good else [], None if good or not means else [hook(n)])
+        case(f, n, why, data + ("" if good else post("second", n)), answers, [hook(n)] if good else [], None if good or not means else [hook(n)])
 
     for name, start, why, *answers in [
         ("tab-separated", "POST\t/hook/NAME\tHTTP/1.1", "tabs"), ("two-blanks", "POST  /hook/NAME HTTP/1.1", "two blanks"), ("two-blanks-after", "POST /hook/NAME  HTTP/1.1", "two blanks", (505,)), ("blank-at-end", "POST /hook/NAME HTTP/1.1 ", "a blank at the end"), ("tab-at-end", "POST /hook/NAME HTTP/1.1\t", "a tab at the end"), ("word-at-end", "POST /hook/NAME HTTP/1.1 x", "a word at the end"),
@@ -506,7 +510,7 @@ def starts():
     n = "start-http09"
     case(f, n, "HTTP/0.9 is not", f"GET /hook/{n}\r\n", (400,), [])
     n = "start-http09-then-request"
-    case(f, n, "HTTP/0.9 is not", f"GET /hook/{n}\r\n" + post("smuggled", n), (400,), [])
+    case(f, n, "HTTP/0.9 is not", f"GET /hook/{n}\r\n" + post("second", n), (400,), [])
     for method, status in METHODS:
         n = f"start-method-{method.lower()}" + ("" if method.isupper() else "-as-" + "small" if method.islower() else "-mixed")
         data = request(f"/hook/{n}", [HOST, "Content-Length: 2"], "{}", method=method)
@@ -519,9 +523,9 @@ def starts():
     n = "start-sslv2-hello"
     case(f, n, "SSL 2 at the door of plain HTTP", b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10" + bytes(range(40)), (400,), [])
     n = "start-proxy-v1"
-    case(f, n, "the PROXY protocol of a stranger", "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + post("smuggled", n), (505,), [])
+    case(f, n, "the PROXY protocol of a stranger", "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + post("second", n), (505,), [])
     n = "start-proxy-v2"
-    case(f, n, "the PROXY protocol of a stranger", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x01\x02\x03\x04\x05\x06\x07\x08\x00\x01\x00\x02" + post("smuggled", n).encode(), (400,), [])
+    case(f, n, "the PROXY protocol of a stranger", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x01\x02\x03\x04\x05\x06\x07\x08\x00\x01\x00\x02" + post("second", n).encode(), (400,), [])
     for name, data in {"ssh": "SSH-2.0-OpenSSH_9.2\r\n", "smtp": "EHLO relay.test\r\n", "redis": "*1\r\n$4\r\nPING\r\n", "binary": "\xff\xfe\xfd\xfc", "nuls": "\x00" * 64, "gopher": "/hook\r\n", "socks": "\x05\x01\x00", "memcached": "get a\r\n", "mqtt": "\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"}.items():
         n = f"start-{name}"
         case(f, n, "another protocol", data, (400,), [])
@@ -540,17 +544,17 @@ def several():
     n = "ten"
     case(f, n, "ten are ten, in order", "".join(post("hook", f"{n}-{i}") for i in range(10)), [200] * 10, [hook(f"{n}-{i}") for i in range(10)])
     n = "second-refused"
-    case(f, n, "the second is refused, the first stands", post("hook", n) + request(f"/hook/{n}-x", [HOST, HOST]) + post("smuggled", n), (200, 400), [hook(n)], [hook(n), hook(f"{n}-x", "")])
+    case(f, n, "the second is refused, the first stands", post("hook", n) + request(f"/hook/{n}-x", [HOST, HOST]) + post("second", n), (200, 400), [hook(n)], [hook(n), hook(f"{n}-x", "")])
     n = "first-refused"
-    case(f, n, "after a refusal nothing is read", request(f"/hook/{n}", [HOST, HOST, "Content-Length: 0"]) + post("smuggled", n), (400,), [], [hook(n, "")])
+    case(f, n, "after a refusal nothing is read", request(f"/hook/{n}", [HOST, HOST, "Content-Length: 0"]) + post("second", n), (400,), [], [hook(n, "")])
     n = "close-then-request"
-    case(f, n, "after Connection: close nothing is read", request(f"/hook/{n}", [HOST, "Content-Length: 2", "Connection: close"], "{}") + post("smuggled", n), (200,), [hook(n)])
+    case(f, n, "after Connection: close nothing is read", request(f"/hook/{n}", [HOST, "Content-Length: 2", "Connection: close"], "{}") + post("second", n), (200,), [hook(n)])
     n = "close-in-list"
-    case(f, n, "close within a list", request(f"/hook/{n}", [HOST, "Content-Length: 2", "Connection: keep-alive, CLOSE"], "{}") + post("smuggled", n), (200,), [hook(n)])
+    case(f, n, "close within a list", request(f"/hook/{n}", [HOST, "Content-Length: 2", "Connection: keep-alive, CLOSE"], "{}") + post("second", n), (200,), [hook(n)])
     n = "close-in-second-line"
-    case(f, n, "close in a second line", request(f"/hook/{n}", [HOST, "Content-Length: 2", "Connection: keep-alive", "Connection: close"], "{}") + post("smuggled", n), (200,), [hook(n)])
+    case(f, n, "close in a second line", request(f"/hook/{n}", [HOST, "Content-Length: 2", "Connection: keep-alive", "Connection: close"], "{}") + post("second", n), (200,), [hook(n)])
     n = "http10-then-request"
-    case(f, n, "HTTP/1.0 closes unless it asks otherwise", request(f"/hook/{n}", [HOST, "Content-Length: 2"], "{}", version="HTTP/1.0") + post("smuggled", n), (200,), [hook(n)])
+    case(f, n, "HTTP/1.0 closes unless it asks otherwise", request(f"/hook/{n}", [HOST, "Content-Length: 2"], "{}", version="HTTP/1.0") + post("second", n), (200,), [hook(n)])
     n = "http10-keep-alive"
     case(f, n, "HTTP/1.0 may ask otherwise", request(f"/hook/{n}", [HOST, "Content-Length: 2", "Connection: keep-alive"], "{}", version="HTTP/1.0") + post("second", n), (200, 200), [hook(n), second(n)])
     n = "unknown-then-request"
