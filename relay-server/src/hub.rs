@@ -309,7 +309,7 @@ mod tests {
         let old = hub.seat(&team, &a, &token, 1).unwrap();
         let _new = hub.seat(&team, &a, &token, 1).unwrap();
         assert!(old.leave.0.has_changed().is_err(), "the old session is told to go");
-        assert!(hub.has_room(&team, &a, 1) && !hub.has_room(&team, &b, 1));
+        assert!(hub.has_room(&team, &a, &token, 1) && !hub.has_room(&team, &b, &token, 1));
         assert!(hub.seat(&team, &b, &token, 1).is_none());
         drop(old);
         hub.offer(&team, offer().0).unwrap();

@@ -42,7 +42,6 @@ fn shared(dir: &Path) -> Arc<Shared> {
         metrics: crate::metrics::Metrics::new(),
         hub: Hub::new(clock.clone()),
         ids: Ids::default(),
-        metrics: crate::metrics::Metrics::new(),
         attempts: Attempts::new(std::num::NonZeroU32::MIN),
         audit: Audit::none(),
         used: Mutex::default(),
