@@ -116,7 +116,7 @@ pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
             }
             Err(e) => {
                 // Out of file descriptors, mostly: one is had back from whoever is worth the least. Trying at once again would only burn the processor.
-                let made_room = shared.admission.make_room();
+                let made_room = door.admission.make_room();
                 warn!(error = %e, made_room, "a connection could not be accepted");
                 shared.metrics.not_accepted();
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -134,16 +134,21 @@ where
     let place = Arc::clone(held.place());
     let entering = async {
         let source_ip = sender(&mut stream, peer.to_canonical(), &door).await?;
-        if door.shared.is_favoured(source_ip) {
+        // The operator's own door is where nobody else gets to.
+        if door.listener == metrics::Listener::Admin || door.shared.is_favoured(source_ip) {
             held.is_favoured();
         } else if !held.belongs_to(source_ip) {
-            door.shared.metrics.limit_hit(Limit::ConnectionsPerAddress);
+            metrics.limit_hit(Limit::ConnectionsPerAddress);
             debug!(%source_ip, "connection closed: its address has as many as it may");
             return None;
         }
         let Some(tls) = &door.tls else { return Some((source_ip, Stream::plain(stream, place, limits.write_time))) };
         match tokio::time::timeout(limits.tls_time, tls.accept(stream)).await {
-            Ok(Ok(stream)) => Some((source_ip, Stream::tls(stream, place, limits.write_time))),
+            Ok(Ok(stream)) => {
+                let stream = Stream::tls(stream, place, limits.write_time);
+                metrics.handshake(if stream.alpn() == Some(ACME_TLS) { Handshake::Acme } else { Handshake::Done });
+                Some((source_ip, stream))
+            }
             Ok(Err(e)) => {
                 metrics.handshake(Handshake::Failed);
                 debug!(%source_ip, error = %e, "TLS was not set up");

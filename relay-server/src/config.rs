@@ -228,6 +228,8 @@ pub struct Limits {
     pub devices_per_tunnel: usize,
     /// The longest WebSocket frame and message that an agent may send, in bytes; at most [`MAX_FRAME`].
     pub frame: usize,
+    /// How many attempts with a wrong token each address has in a minute; at least one. Beyond them it is told to wait. A good token always gets in.
+    pub failed_attempts: u32,
     /// How long to hear nothing from an agent before asking whether it is there.
     pub heartbeat: Duration,
     /// How long to hear nothing from an agent before giving it up.
@@ -269,6 +271,7 @@ impl Default for Limits {
             agents_per_tunnel: 32,
             devices_per_tunnel: MAX_DEVICES,
             frame: MAX_FRAME,
+            failed_attempts: 20,
             heartbeat: Duration::from_secs(3),
             dead_after: Duration::from_secs(8),
             drain: Duration::from_secs(20),

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, Lost, Method, Target, TunnelName};
-use tunnel_spool::{Spool as _, SpoolError};
+use tunnel_spool::{Role, Spool as _, SpoolError};
 
 use crate::admission::{InHand, neighbourhood};
 use crate::bodies::Hold;
@@ -325,11 +325,18 @@ async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, share
         answer
     };
     // Asked of the spool itself: a count kept elsewhere would be behind it for a moment, and that moment's deliveries would be missing.
-    let others = shared.spool.devices(&delivery.tunnel).map_or(true, |devices| devices.len() > 1);
-    let answer = if others {
+    let (others, watched) = match shared.spool.devices(&delivery.tunnel) {
+        Ok(devices) => {
+            let takers = devices.iter().filter(|device| device.role == Role::Takes).count();
+            (takers > 1, takers < devices.len())
+        }
+        Err(_) => (true, false),
+    };
+    let answer = if others || watched {
         let (answer, spooled) = tokio::join!(answer, spool(delivery, shared));
         let answer = answer?;
-        if (200..300).contains(&answer.status) {
+        // Those that only watch are owed nothing that a sender would have to wait for.
+        if others && (200..300).contains(&answer.status) {
             spooled?;
         }
         answer

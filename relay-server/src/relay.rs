@@ -1,8 +1,9 @@
 //! A running relay: opened, reachable, and stopped in the right order.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use tunnel_telemetry::{TraceSettings, Traces};
 use crate::accept::{Door, Listener, Tasks, listen};
 use crate::acme::{AcmeError, Keeper};
 use crate::admission::{Admission, Most};
+use crate::attempts::Attempts;
+use crate::audit::{Audit, Entry, What, Who};
 use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::control;
@@ -130,7 +133,7 @@ impl Relay {
             let clock = clock.clone();
             tokio::task::spawn_blocking(move || open(&opening, &clock, offload)).await
         };
-        let Opened { registry, spool, stream, tls, keeper } =
+        let Opened { registry, spool, stream, tls, keeper, audit } =
             opened.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))??;
         let mut doors = Vec::new();
         for addr in &config.http {
@@ -145,7 +148,7 @@ impl Relay {
         };
         let ground = Ground { registry, spool, stream, doors, clock, offload };
         let data = config.data.clone();
-        let mut relay = Relay::with_tls(config, ground, tls, traces).await?;
+        let mut relay = Relay::with_tls(config, ground, tls, (audit.clone(), traces)).await?;
         if let Some(bound) = admin {
             relay.serve_operator(bound);
         }
@@ -159,6 +162,7 @@ impl Relay {
             }
         };
         // Told to whoever started it only once connections are really accepted.
+        audit.note(Entry::new(relay.shared.now(), What::RelayStarted, Who::Relay));
         if let Err(e) = write_addresses(&data, &relay.addresses) {
             relay.stop().await;
             return Err(e);
@@ -172,14 +176,14 @@ impl Relay {
     /// # Errors
     /// What removed tunnels had spooled cannot be dropped.
     pub async fn on<L: Listener>(config: Config, ground: Ground<L>) -> Result<Relay, StartError> {
-        Relay::with_tls(config, ground, None, Traces::none()).await
+        Relay::with_tls(config, ground, None, (Audit::none(), Traces::none())).await
     }
 
     async fn with_tls<L: Listener>(
         config: Config,
         ground: Ground<L>,
         tls: Option<Arc<Tls>>,
-        traces: Traces,
+        (audit, traces): (Audit, Traces),
     ) -> Result<Relay, StartError> {
         let Ground { registry, spool, stream, doors, clock, offload } = ground;
         let of = |tls: bool| doors.iter().filter(move |door| door.tls.is_some() == tls).map(|door| door.addr);
@@ -204,6 +208,9 @@ impl Relay {
             registry,
             spool,
             hub: Hub::new(clock.clone()),
+            attempts: Attempts::new(NonZeroU32::new(config.limits.failed_attempts).unwrap_or(NonZeroU32::MIN)),
+            audit,
+            used: Mutex::default(),
             ids: Ids::default(),
             metrics: Metrics::new(),
             traces,
@@ -314,6 +321,9 @@ impl Relay {
             let _ = control.await;
             control::close(&shared.config.data);
         }
+        let (audit, now) = (shared.audit.clone(), shared.now());
+        audit.note(Entry::new(now, What::RelayStopped, Who::Relay));
+        let _ = shared.offload.run(move || audit.flush()).await;
         if let Err(e) = shared.spool.flush().await {
             error!(error = %e, "the spool could not be flushed; what was answered is in it all the same");
         }
@@ -362,19 +372,24 @@ struct Opened {
     stream: Bytes,
     tls: Option<Arc<Tls>>,
     keeper: Option<Keeper>,
+    audit: Audit,
 }
 
 fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<Opened, StartError> {
     let tls = config.https.as_ref().map(Tls::open).transpose()?.map(Arc::new);
     let registry = Registry::open(&config.data)?;
+    let audit = Audit::open(&config.data, clock.clone())
+        .map_err(|e| StartError::Config(format!("there can be no thread for the audit log: {e}")))?;
     let dir = spool_folder(config);
     let spool = RedbSpool::open(&dir, config.spool)?;
     let stream = stream_id(&dir.join("stream-id"), &spool)?;
     let keeper = match (config.https.as_ref().and_then(|https| https.acme.clone()), &tls) {
-        (Some(acme), Some(tls)) => Some(Keeper::open(acme, &config.data, Arc::clone(tls), clock.clone(), offload)?),
+        (Some(acme), Some(tls)) => {
+            Some(Keeper::open(acme, &config.data, Arc::clone(tls), clock.clone(), offload, audit.clone())?)
+        }
         _ => None,
     };
-    Ok(Opened { registry, spool: Store::new(spool), stream, tls, keeper })
+    Ok(Opened { registry, spool: Store::new(spool), stream, tls, keeper, audit })
 }
 
 /// The stream's name lives beside the spool and holds which file it belongs to: a spool that is begun anew is another stream.
@@ -413,11 +428,18 @@ fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), StartError>
 async fn upkeep(shared: Arc<Shared>) {
     let mut registry = tokio::time::interval(LOOK_AT_REGISTRY);
     let mut expire = tokio::time::interval(EXPIRE);
+    let mut looked = shared.now();
     loop {
         tokio::select! {
             biased;
             _ = registry.tick() => {
                 shared.reload().await;
+                // Tokens and secrets whose time is over are no change of the file.
+                let now = shared.now();
+                if shared.registry.snapshot().something_ended(looked, now) {
+                    shared.dismiss();
+                }
+                looked = now;
             }
             _ = expire.tick() => {
                 forget_gone(&shared).await;

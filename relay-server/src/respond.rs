@@ -11,7 +11,7 @@ use hyper::header::{
     SERVER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Response, StatusCode};
-use tunnel_delivery::DeliveryId;
+use tunnel_delivery::{DeliveryId, TunnelName};
 use tunnel_protocol::AnswerFailure;
 use tunnel_spool::SpoolError;
 
@@ -40,6 +40,10 @@ pub(crate) enum Problem {
     BadBody,
     /// The token is missing, unknown, revoked or of another tunnel.
     Unauthorized,
+    /// The token opens all of these and it was not said which is meant. Only whoever has it is told.
+    WhichTunnel(Vec<TunnelName>),
+    /// Too many wrong tokens came from there; so many seconds to wait.
+    TooManyAttempts { seconds: u32 },
     /// A session can only be opened by a WebSocket upgrade.
     UpgradeRequired,
     /// Only other methods are answered here: these.
@@ -81,6 +85,8 @@ pub(crate) enum Many {
     /// For one tunnel.
     Tunnel,
 }
+/// How many tunnels of its own a token's bearer is told by name.
+const SHOWN: usize = 20;
 
 struct Said {
     status: StatusCode,
@@ -101,7 +107,10 @@ impl Problem {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Problem::Head(_) | Problem::UpgradeRequired => Outcome::BadHead,
-            Problem::NotFound | Problem::Unauthorized => Outcome::NotFound,
+            // Agents only; no delivery is answered so.
+            Problem::NotFound | Problem::Unauthorized | Problem::WhichTunnel(_) | Problem::TooManyAttempts { .. } => {
+                Outcome::NotFound
+            }
             Problem::TooLarge { .. } => Outcome::BodyTooLarge,
             Problem::BodyTimeout => Outcome::BodyTimeout,
             Problem::BadBody => Outcome::BadBody,
@@ -160,6 +169,22 @@ impl Problem {
             Problem::Unauthorized => {
                 say(S::UNAUTHORIZED, "bad-token", "The token is missing, unknown, revoked, or not for this tunnel.")
             }
+            Problem::WhichTunnel(names) => {
+                let shown: Vec<&str> = names.iter().take(SHOWN).map(TunnelName::as_str).collect();
+                let more = names.len().saturating_sub(SHOWN);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let message =
+                    format!("The token opens {}{more}; say which of them with --tunnel NAME.", shown.join(", "));
+                say(S::BAD_REQUEST, "which-tunnel", &message)
+            }
+            Problem::TooManyAttempts { seconds } => again(
+                *seconds,
+                say(
+                    S::TOO_MANY_REQUESTS,
+                    "too-many-attempts",
+                    "Too many wrong tokens came from this address; try again later. A good token is not held up.",
+                ),
+            ),
             Problem::UpgradeRequired => {
                 say(S::UPGRADE_REQUIRED, "websocket-only", "Agents connect here by WebSocket (version 13).")
             }
@@ -387,6 +412,8 @@ mod tests {
             Problem::BodyTimeout,
             Problem::BadBody,
             Problem::Unauthorized,
+            Problem::WhichTunnel(vec!["a".parse().unwrap(); 30]),
+            Problem::TooManyAttempts { seconds: 3 },
             Problem::UpgradeRequired,
             Problem::Method("GET".into()),
             Problem::Source,

@@ -270,6 +270,7 @@ async fn an_agent_asks_a_silent_relay_and_gives_it_up() {
         waiting: 0,
         software: "test".into(),
         sets_answer: true,
+        read_only: false,
     };
     relay.send(Message::Binary(ToAgent::Welcome(welcome).encode())).await.unwrap();
     let began = Instant::now();

@@ -89,7 +89,8 @@ fn a_request_s_id_stands_in_its_line_of_the_log_and_nothing_of_the_request_does(
     let mut relay = stage.relay().with_arguments(&["--log", "json", "--log-requests"]);
     relay.add_tunnel(TUNNEL, AnswerMode::Ack);
     relay.start();
-    let request = format!("POST /hook-7c1d?q=7c1d HTTP/1.1\r\nHost: {HOST}\r\nX-Mark: 7c1d\r\nContent-Length: 4\r\n\r\n7c1d");
+    let request =
+        format!("POST /hook-7c1d?q=7c1d HTTP/1.1\r\nHost: {HOST}\r\nX-Mark: 7c1d\r\nContent-Length: 4\r\n\r\n7c1d");
     let accepted = send(relay.http(), request.as_bytes()).header("x-request-id").unwrap();
     let refused = request.replace("POST ", "BAD\u{1b}[31m ");
     let refused = send(relay.http(), refused.as_bytes()).header("x-request-id").unwrap();
@@ -97,7 +98,9 @@ fn a_request_s_id_stands_in_its_line_of_the_log_and_nothing_of_the_request_does(
     let log = String::from_utf8(relay.server().printed()).unwrap();
     let line = |id: &str| {
         let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        lines.find(|line| line["message"] == "request" && line["id"] == id).unwrap_or_else(|| panic!("no {id} in {log}"))
+        lines
+            .find(|line| line["message"] == "request" && line["id"] == id)
+            .unwrap_or_else(|| panic!("no {id} in {log}"))
     };
     let line_of_accepted = line(&accepted);
     assert_eq!((&line_of_accepted["status"], &line_of_accepted["route"]), (&200.into(), &"delivery".into()));

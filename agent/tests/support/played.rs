@@ -79,6 +79,7 @@ pub fn welcome(after: u64) -> ToAgent {
         waiting: 0,
         software: "a test".into(),
         sets_answer: true,
+        read_only: false,
     })
 }
 

@@ -219,6 +219,7 @@ impl Welcome {
             waiting: self.waiting,
             software: self.software.clone(),
             sets_answer: self.sets_answer,
+            read_only: self.read_only,
         }
     }
 
@@ -239,6 +240,7 @@ impl Welcome {
             waiting: w.waiting,
             software: shown(w.software),
             sets_answer: w.sets_answer,
+            read_only: w.read_only,
         })
     }
 }

@@ -174,6 +174,8 @@ pub struct Welcome {
     pub software: String,
     /// Whether the relay takes [`SetAnswer`].
     pub sets_answer: bool,
+    /// Whether the token only lets this agent look: it gets deliveries, never answers a sender, and changes nothing.
+    pub read_only: bool,
 }
 
 /// Why there is no session.

@@ -115,6 +115,8 @@ pub(crate) struct Welcome {
     pub(crate) software: String,
     #[prost(bool, tag = "12")]
     pub(crate) sets_answer: bool,
+    #[prost(bool, tag = "15")]
+    pub(crate) read_only: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -137,6 +137,7 @@ fn hello_and_welcome_go_round() {
         waiting: 9,
         software: "healthie-relay 0.1.0".into(),
         sets_answer: true,
+        read_only: true,
     });
     assert_eq!(ToAgent::decode(welcome.encode()), Ok(welcome));
     for other in [

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -111,7 +112,15 @@ where
     http.timer(TokioTimer::new()).header_read_timeout(at_last).max_buf_size(16 << 10).half_close(true);
     let service = service_fn(|request: Request<Incoming>| {
         let (head, connection) = (heads.next(), Arc::clone(&connection));
-        async move { Ok::<_, Infallible>(serve_request::<S>(head, request, &connection).await) }
+        async move {
+            let asks_upgrade = matches!(&head, Some(Ok(head)) if head.upgrade);
+            let mut answer = serve_request::<S>(head, request, &connection).await;
+            if asks_upgrade && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // The recorder reads no head after such a request, so none may follow.
+                answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let patience = patience(limits, Some(limits.head_time));
     serve!(http.serve_connection(recorder, service).with_upgrades(), &connection, patience, draining);

@@ -9,6 +9,7 @@ pub(crate) mod pump;
 mod tests;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,12 +24,12 @@ use tunnel_protocol::{
 };
 use tunnel_spool::{DevicePlace, ReadLimit, Seq, Spool as _, SpoolError};
 
+use crate::audit::{Entry, What, Who};
 use crate::flag::Flag;
 use crate::hub::Seat;
 use crate::metrics::{Limit, SessionEnd};
-use crate::registry::AnswerMode;
+use crate::registry::{Access, AnswerMode, Pass};
 use crate::shared::Shared;
-use crate::tokens::TokenId;
 use crate::traces;
 use ledger::{Ledger, Took};
 use pump::{Ended, Pump};
@@ -41,9 +42,12 @@ const READ: ReadLimit = ReadLimit { count: 128, bytes: 1 << 20 };
 const WINDOW_MOST: (u32, u64) = (1024, 16 << 20);
 
 /// Who wants a session; the token was checked.
+#[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) tunnel: TunnelName,
-    pub(crate) token: TokenId,
+    pub(crate) pass: Pass,
+    /// Where it comes from, as far as that is known.
+    pub(crate) from: IpAddr,
     pub(crate) public_urls: Vec<String>,
 }
 
@@ -68,7 +72,8 @@ where
     let Some(mut session) = Session::open(&mut pump, hello, &caller, Arc::clone(&shared)).await else {
         return shared.metrics.session_ended(SessionEnd::Refused);
     };
-    info!(tunnel = %caller.tunnel, device = %session.device, after = %session.ledger.sent(), "agent connected");
+    session.note(What::AgentConnected, caller.pass.access.as_str());
+    info!(tunnel = %caller.tunnel, device = %session.device, token = %caller.pass.token, access = caller.pass.access.as_str(), after = %session.ledger.sent(), "agent connected");
     let end = session.run(&mut pump, &stopping).await;
     let why = match &end {
         End::Agent(_, why) => why.clone(),
@@ -82,6 +87,7 @@ where
     let (End::Agent(kind, _) | End::Relay(kind, _)) = end;
     session.shared.metrics.session_ended(kind);
     info!(tunnel = %caller.tunnel, device = %session.device, on_their_way = session.ledger.on_their_way(), why, "agent gone");
+    session.note(What::AgentDisconnected, &why);
     drop(session);
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), pump.close()).await;
 }
@@ -143,7 +149,7 @@ struct Session {
     backlog: VecDeque<(Seq, Arc<Delivery>)>,
     /// A read of the spool that is under way.
     reading: Option<JoinHandle<Backlog>>,
-    token: TokenId,
+    caller: Caller,
     /// How the agent was told that the tunnel answers.
     told: AnswerMode,
     /// A change of that which the agent asked for and which is under way.
@@ -190,23 +196,27 @@ impl Session {
             return None;
         }
         // Asked before it gets a place in the spool, which it would keep though it is refused.
-        if !shared.hub.has_room(&caller.tunnel, &hello.device, limits.agents_per_tunnel) {
+        if !shared.hub.has_room(&caller.tunnel, &hello.device, &caller.pass, limits.agents_per_tunnel) {
             refuse_one_more(pump, &shared, &caller.tunnel).await;
             return None;
         }
-        let place = match shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await {
+        let joined = match caller.pass.access {
+            Access::Full => shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await,
+            Access::ReadOnly => shared.spool.watch(&caller.tunnel, &hello.device, start, shared.now()).await,
+        };
+        let place = match joined {
             Ok(place) => place,
             Err(e) => {
                 if matches!(e, SpoolError::TooManyDevices { .. }) {
                     shared.metrics.limit_hit(Limit::Devices);
                 }
                 warn!(tunnel = %caller.tunnel, device = %hello.device, error = %e, "an agent could not be seated");
-                refuse(pump, Refusal::Unavailable, e.to_string()).await;
+                refuse(pump, Refusal::Unavailable, for_agents(&e)).await;
                 return None;
             }
         };
         let known = !place.new;
-        let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.token, limits.agents_per_tunnel) else {
+        let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.pass, limits.agents_per_tunnel) else {
             // Another came between.
             if !known {
                 let _ = shared.spool.forget(&caller.tunnel, &hello.device).await;
@@ -216,10 +226,13 @@ impl Session {
         };
         // Seated, it is told of every later change; a change between the upgrade and now has passed it by.
         let all = shared.registry.snapshot();
-        let settings = all.tunnels.get(&caller.tunnel).filter(|_| all.tokens.contains_key(&caller.token));
-        let Some(settings) = settings else {
-            refuse(pump, Refusal::Unavailable, "the token was revoked".into()).await;
-            return None;
+        let ended = all.ends(&caller.pass, &caller.tunnel, shared.now());
+        let settings = match (all.tunnels.get(&caller.tunnel), ended) {
+            (Some(settings), None) => settings,
+            (_, why) => {
+                refuse(pump, Refusal::Unavailable, why.unwrap_or_default()).await;
+                return None;
+            }
         };
         let places = shared.spool.devices(&caller.tunnel).unwrap_or_default();
         if places.iter().all(|place| place.device != hello.device) {
@@ -253,6 +266,7 @@ impl Session {
                 waiting,
                 software: concat!("healthie-relay ", env!("CARGO_PKG_VERSION")).into(),
                 sets_answer: true,
+                read_only: caller.pass.access == Access::ReadOnly,
             })
             .encode(),
         );
@@ -260,6 +274,7 @@ impl Session {
             warn!(tunnel = %caller.tunnel, device = %hello.device, from = %missing.from, upto = %missing.upto, "an agent is told of a gap");
             ledger.outbox.whole(gap(missing.from, missing.upto, Some(missing.why)));
         }
+        shared.note_use(&caller.pass.token);
         shared.metrics.session_opened(known);
         Some(Session {
             tunnel: caller.tunnel.clone(),
@@ -270,7 +285,7 @@ impl Session {
             ledger,
             backlog: VecDeque::new(),
             reading: None,
-            token: caller.token.clone(),
+            caller: caller.clone(),
             told: settings.answer,
             changing: None,
             change_after: Instant::now(),
@@ -384,10 +399,26 @@ impl Session {
                 self.tell_dropped(seq);
                 self.ledger.pass_over(seq, gap(seq, seq, None));
             }
-            Ok(Err(e)) => return Err(End::Relay(SessionEnd::Spool, e.to_string())),
-            Err(e) => return Err(End::Relay(SessionEnd::Spool, format!("reading the spool failed: {e}"))),
+            Ok(Err(e)) => {
+                warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "the spool cannot be read for an agent");
+                return Err(End::Relay(SessionEnd::Spool, for_agents(&e)));
+            }
+            Err(e) => {
+                warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "reading the spool failed");
+                return Err(End::Relay(
+                    SessionEnd::Spool,
+                    "the relay cannot read what it has spooled; its operator must look at its log".into(),
+                ));
+            }
         }
         Ok(())
+    }
+
+    /// Writes into the audit log what this agent did.
+    fn note(&self, what: What, note: &str) {
+        let who = Who::Agent { with_token: self.caller.pass.token.clone() };
+        let entry = Entry::new(self.shared.now(), what, who).tunnel(&self.tunnel).device(&self.device);
+        self.shared.audit.note(entry.from(self.caller.from).note(note));
     }
 
     /// Where the spool has this device.
@@ -437,6 +468,14 @@ impl Session {
             self.shared.spool.taken(&self.tunnel, &self.device, upto);
         }
         Ok(())
+    }
+}
+
+/// What an agent is told of an error of the spool: what concerns its own tunnel. Paths, disks and shares are the operator's business.
+fn for_agents(e: &SpoolError) -> String {
+    match e {
+        SpoolError::TooManyDevices { .. } | SpoolError::NotAWatcher { .. } | SpoolError::Busy => e.to_string(),
+        _ => "the relay's spool cannot be used just now; its operator must look at its log".into(),
     }
 }
 
