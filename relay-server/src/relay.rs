@@ -7,14 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustls::ClientConfig;
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
-use tunnel_telemetry::{TraceSettings, Traces};
+use tunnel_telemetry::Traces;
 
 use crate::accept::{Door, Listener, Tasks, listen};
 use crate::acme::{AcmeError, Keeper};
@@ -36,7 +34,8 @@ use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
 use crate::shared::{Ports, Shared};
 use crate::store::Store;
-use crate::tls::{self, Tls, TlsError};
+use crate::tls::{Tls, TlsError};
+use crate::traces;
 
 /// How often the registry's file is looked at for changes by `tunnel` and `token`.
 const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
@@ -126,7 +125,8 @@ impl Relay {
         if let Some(problem) = config.problem() {
             return Err(StartError::Config(problem));
         }
-        let traces = trace_to(&config)?;
+        let traces =
+            config.traces.as_ref().map(traces::open).transpose().map_err(StartError::Config)?.unwrap_or_default();
         let opening = config.clone();
         let (clock, offload) = (Clock::default(), Offload::default());
         let opened = {
@@ -342,29 +342,6 @@ impl Relay {
     }
 }
 
-/// The traces that the settings want.
-fn trace_to(config: &Config) -> Result<Traces, StartError> {
-    let Some(to) = &config.traces else { return Ok(Traces::none()) };
-    let wrong = |e: &dyn std::fmt::Display| StartError::Config(e.to_string());
-    let tls = if to.endpoint.starts_with("https:") {
-        let builder = ClientConfig::builder_with_provider(tls::provider());
-        let builder = builder.with_safe_default_protocol_versions().map_err(|e| wrong(&e))?;
-        Some(Arc::new(builder.with_platform_verifier().map_err(|e| wrong(&e))?.with_no_client_auth()))
-    } else {
-        None
-    };
-    let settings = TraceSettings {
-        endpoint: to.endpoint.clone(),
-        service: "healthie-relay",
-        version: env!("CARGO_PKG_VERSION"),
-        ratio: to.ratio,
-        trust_senders: to.trust_senders,
-        tls,
-    };
-    Traces::open(&settings, &tokio::runtime::Handle::current()).map_err(|e| wrong(&e))
-}
-
-/// Blocks on the disk.
 /// What is in the data folder, and the certificates.
 struct Opened {
     registry: Registry,
@@ -375,6 +352,7 @@ struct Opened {
     audit: Audit,
 }
 
+/// Blocks on the disk.
 fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<Opened, StartError> {
     let tls = config.https.as_ref().map(Tls::open).transpose()?.map(Arc::new);
     let registry = Registry::open(&config.data)?;

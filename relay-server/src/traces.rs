@@ -1,12 +1,17 @@
 //! What a collector is told of a delivery's way through the relay: the request as a whole, and as its parts the spool, the handler's answer, and the way to
 //! each agent, which goes on there. Names and numbers only: nothing that a sender chose.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls_platform_verifier::BuilderVerifierExt as _;
 use tunnel_delivery::{Delivery, Timestamp, TunnelName};
-use tunnel_telemetry::{Kind, Span, SpanId, TraceContext, Traces, Value, new_span};
+use tunnel_telemetry::{Kind, Span, SpanId, TraceContext, TraceSettings, Traces, Value, new_span};
 
+use crate::config::TraceTo;
 use crate::metrics::Outcome;
+use crate::tls::provider;
 
 /// Where in which trace a delivery is, for the agent that gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +19,29 @@ pub(crate) struct Carried {
     /// The way to this agent.
     pub(crate) context: TraceContext,
     parent: SpanId,
+}
+
+/// Traces to this collector, which need not be there yet. To be called where the runtime is.
+///
+/// # Errors
+/// Why not, in words.
+pub(crate) fn open(to: &TraceTo) -> Result<Traces, String> {
+    let tls = to.endpoint.starts_with("https:").then(client).transpose().map_err(|e| e.to_string())?;
+    let settings = TraceSettings {
+        endpoint: to.endpoint.clone(),
+        service: "healthie-relay",
+        version: env!("CARGO_PKG_VERSION"),
+        ratio: to.ratio,
+        trust_senders: to.trust_senders,
+        tls,
+    };
+    Traces::open(&settings, &tokio::runtime::Handle::current()).map_err(|e| e.to_string())
+}
+
+/// TLS to a collector that the system's authorities vouch for.
+fn client() -> Result<Arc<ClientConfig>, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(builder.with_platform_verifier()?.with_no_client_auth()))
 }
 
 /// The trace of a delivery, if it is recorded: its own, or its sender's where senders are trusted.

@@ -4,13 +4,9 @@ use super::closed::closed_list;
 
 closed_list! {
     /// A limit.
-    // Each belongs to whoever holds that limit.
-    #[allow(dead_code)]
     Limit {
-        /// Bytes of a request's head.
-        HeadBytes => "head_bytes",
-        /// Lines of a request's head.
-        HeadLines => "head_lines",
+        /// Bytes or lines of a request's head.
+        HeadBytes => "head_size",
         /// How long a head may take to come, idle time before it included.
         HeadTime => "head_time",
         /// Bytes of a body.

@@ -4,8 +4,6 @@ use super::closed::closed_list;
 
 closed_list! {
     /// What came of a delivery, as its sender was told.
-    // Each belongs to whoever refuses for that reason.
-    #[allow(dead_code)]
     Outcome {
         /// Durably spooled, and answered 200.
         Accepted => "accepted",
