@@ -47,8 +47,11 @@ pub(crate) async fn take(request: Request, body: Incoming, in_hand: &mut InHand,
     let taken = try_take(request, body, in_hand, shared, &mut counting.id).await;
     let id = counting.id;
     counting.outcome = taken.as_ref().map_or_else(Problem::outcome, |taken| taken.outcome);
-    if taken.is_ok() {
-        in_hand.taken();
+    match &taken {
+        Ok(_) => in_hand.taken(),
+        // Over HTTP/2 that is a stream that was reset, and costs its sender nothing.
+        Err(Problem::BadBody) => in_hand.was_given_up(),
+        Err(_) => {}
     }
     let answer = taken.map_or_else(|problem| problem.answer(id), |taken| taken.answer);
     trail::of_delivery(answer, counting.id())

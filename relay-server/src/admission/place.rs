@@ -214,6 +214,12 @@ impl InHand {
         self.place.prove();
     }
 
+    /// The other end took it back, or broke it off, before it was whole.
+    pub(crate) fn was_given_up(&self) {
+        let mut doing = self.place.doing();
+        doing.given_up = doing.given_up.saturating_add(1);
+    }
+
     /// Its answer is on its way; dropping this then says that it was taken.
     pub(crate) fn answered(&mut self) {
         self.was_read();
@@ -236,13 +242,13 @@ impl Drop for InHand {
             Stage::Working => doing.working -= 1,
             Stage::Answering(id) => drop(doing.answers.remove(&id)),
         }
-        if !matches!(self.stage, Stage::Answering(_)) {
-            doing.given_up = doing.given_up.saturating_add(1);
-        }
         if doing.is_idle() {
             (doing.since, doing.heard) = (Instant::now(), None);
         }
         drop(doing);
+        if !matches!(self.stage, Stage::Answering(_)) {
+            self.was_given_up();
+        }
         self.place.changed.notify_one();
     }
 }
