@@ -269,7 +269,10 @@ impl Default for Limits {
 impl Limits {
     fn problem(&self) -> Option<String> {
         if self.body > MAX_BODY {
-            return Some(format!("bodies of {} bytes are more than the {MAX_BODY} that the protocol carries", self.body));
+            return Some(format!(
+                "bodies of {} bytes are more than the {MAX_BODY} that the protocol carries",
+                self.body
+            ));
         }
         if self.bodies < self.body {
             return Some(format!(
@@ -294,7 +297,9 @@ impl Limits {
         }
         if self.head_bytes < 1 << 10 || self.head_bytes > MAX_HEAD {
             let (bytes, most) = (self.head_bytes, MAX_HEAD);
-            return Some(format!("heads of {bytes} bytes: at least 1024 are needed, and {most} is the most that is carried"));
+            return Some(format!(
+                "heads of {bytes} bytes: at least 1024 are needed, and {most} is the most that is carried"
+            ));
         }
         None
     }

@@ -13,12 +13,12 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
 
-use crate::admission::{Admission, Most};
-use crate::bodies::Bodies;
 use crate::accept::{Door, Listener, Tasks, listen};
 use crate::acme::{AcmeError, Keeper};
+use crate::admission::{Admission, Most};
 use crate::attempts::Attempts;
 use crate::audit::{Audit, Entry, What, Who};
+use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::control;
 use crate::flag::{Flag, Raiser};

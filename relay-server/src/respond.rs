@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, REFERRER_POLICY, SERVER, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER,
+    SERVER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Response, StatusCode};
 use tunnel_delivery::{DeliveryId, TunnelName};
@@ -319,7 +320,10 @@ impl Problem {
             answer.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
         }
         // What could not be read to its end cannot be followed by another request.
-        if matches!(self, Problem::Head(_) | Problem::TooLarge { .. } | Problem::BodyTimeout | Problem::BadBody | Problem::Overloaded) {
+        if matches!(
+            self,
+            Problem::Head(_) | Problem::TooLarge { .. } | Problem::BodyTimeout | Problem::BadBody | Problem::Overloaded
+        ) {
             answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer
@@ -440,7 +444,10 @@ mod tests {
     #[test]
     fn a_page_keeps_the_status_and_the_lines_of_what_it_stands_for() {
         let page = sealed(as_page(Problem::Method("POST, PUT".into()).answer(None)));
-        assert_eq!((page.status(), &page.headers()[ALLOW]), (StatusCode::METHOD_NOT_ALLOWED, &"POST, PUT".parse().unwrap()));
+        assert_eq!(
+            (page.status(), &page.headers()[ALLOW]),
+            (StatusCode::METHOD_NOT_ALLOWED, &"POST, PUT".parse().unwrap())
+        );
         assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
         assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], POLICY);
         assert_eq!(page.headers()[CACHE_CONTROL], "no-store");

@@ -94,9 +94,10 @@ impl Place {
         self.give_way.is_up()
     }
 
-    /// A delivery was taken on it.
+    /// A delivery was taken on it. What was given up before is forgiven.
     pub(crate) fn prove(&self) {
-        self.doing().proven = true;
+        let mut doing = self.doing();
+        (doing.proven, doing.given_up) = (true, 0);
     }
 
     pub(super) fn is_an_agent_s(&self) {
@@ -258,8 +259,12 @@ mod tests {
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
-    const PATIENCE: Patience =
-        Patience { idle: Duration::from_secs(30), head: Some(Duration::from_secs(10)), answer: Duration::from_secs(20), given_up: 2 };
+    const PATIENCE: Patience = Patience {
+        idle: Duration::from_secs(30),
+        head: Some(Duration::from_secs(10)),
+        answer: Duration::from_secs(20),
+        given_up: 2,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn each_limit_begins_when_its_time_comes() {

@@ -151,7 +151,10 @@ fn devices(text: &str) -> Result<usize, String> {
 /// For clap: a network or an address.
 fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
-    text.parse::<IpNet>().ok().or_else(address).ok_or_else(|| "write a network such as 192.0.2.0/24, or an address".to_owned())
+    text.parse::<IpNet>()
+        .ok()
+        .or_else(address)
+        .ok_or_else(|| "write a network such as 192.0.2.0/24, or an address".to_owned())
 }
 
 #[cfg(test)]
@@ -191,7 +194,8 @@ mod tests {
             let error = parsed(&arguments).unwrap_err();
             assert!(error.contains(told), "{arguments:?}: {error}");
         }
-        let limits = parsed(&["--unlimited", "10.0.0.0/8,192.0.2.7", "--tunnel-rate", "0", "--body-rate", "0"]).unwrap();
+        let limits =
+            parsed(&["--unlimited", "10.0.0.0/8,192.0.2.7", "--tunnel-rate", "0", "--body-rate", "0"]).unwrap();
         assert_eq!((limits.unlimited.len(), limits.tunnel_rate.per_second, limits.body_rate), (2, 0, 0));
     }
 }

@@ -159,7 +159,8 @@ mod tests {
     }
 
     fn change(settings: &mut TunnelSettings, line: &str) -> Result<(), String> {
-        let parsed = Line::try_parse_from(std::iter::once("x").chain(line.split_whitespace())).map_err(|e| e.to_string())?;
+        let parsed =
+            Line::try_parse_from(std::iter::once("x").chain(line.split_whitespace())).map_err(|e| e.to_string())?;
         parsed.shape.apply(settings).map_err(|f| f.message)
     }
 
@@ -171,14 +172,12 @@ mod tests {
         assert_eq!((&settings, apart(&settings).as_str()), (&unchanged, ""));
         change(&mut settings, "--methods POST,PUT,POST --from healthie-staging,10.0.0.0/8 --max-body 64KiB").unwrap();
         change(&mut settings, "--rate 5 --answer-within 2m").unwrap();
-        assert_eq!(
-            apart(&settings),
-            "methods POST,PUT from healthie-staging,10.0.0.0/8 max-body 65536 rate 5"
-        );
+        assert_eq!(apart(&settings), "methods POST,PUT from healthie-staging,10.0.0.0/8 max-body 65536 rate 5");
         assert_eq!((settings.answer_within_ms, settings.answer), (120_000, AnswerMode::Passthrough));
         let relays = crate::rates::Rate { per_second: 500, burst: 5000 };
         assert_eq!(settings.rate(relays), crate::rates::Rate { per_second: 5, burst: 50 });
-        change(&mut settings, "--methods POST --from any --max-body default --rate default --answer-within 15").unwrap();
+        change(&mut settings, "--methods POST --from any --max-body default --rate default --answer-within 15")
+            .unwrap();
         assert_eq!(settings, unchanged);
         assert_eq!(settings.rate(relays), relays);
     }

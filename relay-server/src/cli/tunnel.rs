@@ -94,7 +94,9 @@ impl Tunnel {
                 changed(&data.data, entry.note(format!("{}{opens}{taken}{apart}", answer.as_str())));
             }
             Tunnel::Set { shape, .. } if shape.is_empty() => {
-                return Err(Failure::usage("say what is to be changed; `healthie-relay tunnel set --help` shows what can be"));
+                return Err(Failure::usage(
+                    "say what is to be changed; `healthie-relay tunnel set --help` shows what can be",
+                ));
             }
             Tunnel::Set { name, shape, data } => {
                 let mut wrong = None;
@@ -153,7 +155,10 @@ impl Tunnel {
                             };
                             let missed = if d.missed > 0 { format!("\t{} dropped", d.missed) } else { String::new() };
                             let looks = if d.only_looks { "\tonly looks" } else { "" };
-                            print(&format!("{}\t{}\t{there}\t{} waiting{missed}{looks}\n", d.tunnel, d.device, d.waiting));
+                            print(&format!(
+                                "{}\t{}\t{there}\t{} waiting{missed}{looks}\n",
+                                d.tunnel, d.device, d.waiting
+                            ));
                         }
                     }
                     other => return Err(refused(other)),

@@ -281,10 +281,13 @@ where
         Route::Metrics if !shared.config.tells_figures(origin.source) => Problem::NotFound.answer(None),
         Route::Nothing => Problem::NotFound.answer(None),
         Route::Health | Route::Ready | Route::Metrics => operator::answer(&head, shared).await,
-        Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => Problem::Method("GET, HEAD".into()).answer(None),
+        Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => {
+            Problem::Method("GET, HEAD".into()).answer(None)
+        }
         Route::Root if page => respond::as_page(Answer::default()),
         Route::Root => {
-            let what = "This is a healthie-relay: it takes webhooks for developers' machines. There is nothing to see here.";
+            let what =
+                "This is a healthie-relay: it takes webhooks for developers' machines. There is nothing to see here.";
             respond::json(StatusCode::OK, &serde_json::json!({ "message": what }), None)
         }
     };

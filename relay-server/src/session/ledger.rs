@@ -159,8 +159,14 @@ impl Ledger {
         self.next_n += 1;
         let len = delivery.body.len() as u64;
         let (answer_within, reply) = waits.map(|(until, reply)| (until.saturating_duration_since(now), reply)).unzip();
-        let incoming =
-            Incoming { n, seq: seq.map(|s| s.0), answer_within, body_len: len, traceparent: None, delivery: Arc::clone(delivery) };
+        let incoming = Incoming {
+            n,
+            seq: seq.map(|s| s.0),
+            answer_within,
+            body_len: len,
+            traceparent: None,
+            delivery: Arc::clone(delivery),
+        };
         let frame = ToAgent::Delivery(incoming).encode();
         if delivery.body.len() <= INLINE_BODY {
             self.outbox.whole(frame);

@@ -9,9 +9,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tunnel_delivery::{Headers, Timestamp};
-use tunnel_protocol::{
-    Answer, AnswerBody, Hello, Refusal, Start, ToAgent, ToRelay, VERSION_MAX, VERSION_MIN,
-};
+use tunnel_protocol::{Answer, AnswerBody, Hello, Refusal, Start, ToAgent, ToRelay, VERSION_MAX, VERSION_MIN};
 use tunnel_testkit::DEADLINE;
 
 use crate::hall::{self, S, post};

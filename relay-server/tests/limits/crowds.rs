@@ -19,7 +19,11 @@ async fn those_who_hold_all_places_keep_nobody_out() {
     tokio::time::sleep(S).await;
     // Some have begun a head, or a body.
     for (n, one) in idle.iter_mut().enumerate().skip(100) {
-        let begun: &[u8] = if n % 2 == 0 { b"POST /hook HT" } else { b"POST /hook HTTP/1.1\r\nHost: team.relay.test\r\nContent-Length: 9\r\n\r\n" };
+        let begun: &[u8] = if n % 2 == 0 {
+            b"POST /hook HT"
+        } else {
+            b"POST /hook HTTP/1.1\r\nHost: team.relay.test\r\nContent-Length: 9\r\n\r\n"
+        };
         one.write_all(begun).await.unwrap();
     }
     for n in 0..400 {

@@ -143,7 +143,8 @@ pub(crate) async fn answer(connection: &mut (impl AsyncRead + Unpin)) -> Option<
     loop {
         let text = String::from_utf8_lossy(&read).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length =
+                head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
             if body.len() >= length.unwrap_or(0_usize) {
                 return Some(Answer { head: head.to_owned(), body: body.to_owned() });
             }
