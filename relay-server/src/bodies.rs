@@ -1,4 +1,4 @@
-//! How many bytes of bodies are held at once: what has come in of each request and is not answered yet.
+//! How many bytes of deliveries are held at once: heads, and what has come in of bodies, until they are answered.
 //!
 //! A body counts as it comes and not as it is announced, so that announcing costs nobody anything. Beyond the bound a request is refused and not kept
 //! waiting: what waits holds what it has, and nothing would ever get free. One address may hold an eighth of all, and strangers together three

@@ -123,6 +123,7 @@ impl Relay {
         if let Some(problem) = config.problem() {
             return Err(StartError::Config(problem));
         }
+        tell_of_files(&config);
         let opening = config.clone();
         let (clock, offload) = (Clock::default(), Offload::default());
         let opened = {
@@ -333,6 +334,18 @@ impl Relay {
             warn!("something still holds the spool; it is free when that ends, or with this process");
         }
         info!("stopped");
+    }
+}
+
+/// Files that this process needs besides one for each connection: the spool, certificates, logs, the runtime.
+const OTHER_FILES: usize = 200;
+
+/// Each connection is an open file. Where the system allows fewer than our limits do, it is the system that refuses, and not whom we would.
+fn tell_of_files(config: &Config) {
+    let needed = config.limits.connections.saturating_add(config.limits.agents).saturating_add(OTHER_FILES);
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    if let Some(files) = files.filter(|files| *files < needed as u64) {
+        warn!(files, needed, "this process may open fewer files than its limits allow connections: raise LimitNOFILE= (ulimit -n), or lower --max-connections and --max-agents");
     }
 }
 

@@ -49,7 +49,7 @@ struct Doing {
 }
 
 impl Place {
-    pub(super) fn new() -> Place {
+    pub(crate) fn new() -> Place {
         let doing = Doing {
             since: Instant::now(),
             heard: None,
@@ -100,7 +100,7 @@ impl Place {
         (doing.proven, doing.given_up) = (true, 0);
     }
 
-    pub(super) fn is_an_agent_s(&self) {
+    pub(crate) fn is_an_agent_s(&self) {
         self.doing().agent = true;
     }
 
