@@ -134,7 +134,10 @@ impl Tunnel {
                             };
                             let missed = if d.missed > 0 { format!("\t{} dropped", d.missed) } else { String::new() };
                             let looks = if d.only_looks { "\tonly looks" } else { "" };
-                            print(&format!("{}\t{}\t{there}\t{} waiting{missed}{looks}\n", d.tunnel, d.device, d.waiting));
+                            print(&format!(
+                                "{}\t{}\t{there}\t{} waiting{missed}{looks}\n",
+                                d.tunnel, d.device, d.waiting
+                            ));
                         }
                     }
                     other => return Err(refused(other)),
