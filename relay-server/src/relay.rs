@@ -482,6 +482,25 @@ mod tests {
         std::fs::remove_dir(in_the_way).unwrap();
         Relay::start(config).await.expect("the spool is free again").stop().await;
     }
+
+    /// Without waiting for the next look at the file, which is up to half a second away.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_a_command_changed_is_in_force_when_it_was_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let relay = Relay::start(Config::loopback(dir.path().to_owned())).await.unwrap();
+        let command = Registry::open(dir.path()).unwrap();
+        for n in 0..20 {
+            let name: tunnel_delivery::TunnelName = format!("t{n}").parse().unwrap();
+            let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, relay.shared.now());
+            command.add_tunnel(name.clone(), settings).unwrap();
+            let told = control::ask_running(dir.path(), &control::Question::Changed).unwrap();
+            assert_eq!(told, Some(control::Told::Taken));
+            assert!(relay.registry().snapshot().tunnels.contains_key(&name), "{n}");
+        }
+        relay.stop().await;
+        assert_eq!(control::ask_running(dir.path(), &control::Question::Changed).unwrap(), None);
+    }
+
     #[tokio::test]
     async fn a_stop_waits_for_who_still_holds_the_spool() {
         let dir = tempfile::tempdir().unwrap();
