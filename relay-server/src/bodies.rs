@@ -1,4 +1,4 @@
-//! How many bytes of bodies are held at once: what has come in of each request and is not answered yet.
+//! How many bytes of deliveries are held at once: heads, and what has come in of bodies, until they are answered.
 //!
 //! A body counts as it comes and not as it is announced, so that announcing costs nobody anything. Beyond the bound a request is refused and not kept
 //! waiting: what waits holds what it has, and nothing would ever get free. One address may hold an eighth of all, and strangers together three
@@ -108,9 +108,9 @@ mod tests {
         assert!(!bodies.hold(address(9)).grow(1), "three quarters are strangers'");
         let mut favoured = bodies.hold(None);
         assert!(favoured.grow(200) && !favoured.grow(1));
-        drop(first);
+        drop((first, favoured));
         assert!(second.grow(50));
-        drop((others, favoured, second));
+        drop((others, second));
         assert_eq!(bodies.held(), 0);
         assert!(bodies.books.lock().unwrap().of.is_empty());
     }

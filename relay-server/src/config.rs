@@ -184,7 +184,7 @@ impl std::fmt::Debug for AcmeBinding {
 pub struct Limits {
     /// The longest body, in bytes. A tunnel may have a shorter one.
     pub body: u64,
-    /// The most bytes of bodies that are held at once, of all requests that are not answered yet.
+    /// The most bytes that are held at once, heads and bodies, of all deliveries that are not answered yet.
     pub bodies: u64,
     /// The longest head, in bytes.
     pub head_bytes: usize,
@@ -259,7 +259,7 @@ impl Default for Limits {
             write_time: Duration::from_secs(20),
             tls_time: Duration::from_secs(10),
             hello_time: HELLO_TIMEOUT,
-            connections: 10_000,
+            connections: 8_000,
             connections_per_address: 256,
             unlimited: Vec::new(),
             streams: 100,
@@ -267,7 +267,7 @@ impl Default for Limits {
             address_rate: Rate { per_second: 200, burst: 2_000 },
             tunnel_rate: Rate { per_second: 500, burst: 5_000 },
             answer: 64 << 10,
-            agents: 12_000,
+            agents: 11_000,
             agents_per_tunnel: 32,
             devices_per_tunnel: MAX_DEVICES,
             frame: MAX_FRAME,

@@ -55,6 +55,10 @@ pub(crate) async fn take(request: Request, body: Incoming, in_hand: &mut InHand,
         }
         Err(problem) => {
             counting.outcome = problem.outcome();
+            // Over HTTP/2 that is a stream that was reset, and costs its sender nothing.
+            if problem == Problem::BadBody {
+                in_hand.was_given_up();
+            }
             problem.answer(id)
         }
     };
@@ -126,6 +130,10 @@ async fn try_take(
     })?;
     let source = request.source_ip;
     let mut hold = shared.bodies.hold((!shared.is_favoured(source)).then(|| neighbourhood(source)));
+    if !hold.grow(head_bytes(&request)) {
+        metrics.limit_hit(Limit::InFlight);
+        return Err(Problem::Overloaded);
+    }
     let limit = settings.max_body.map_or(shared.config.limits.body, |own| own.min(shared.config.limits.body));
     let delivery = Arc::new(read(request, body, limit, &mut hold, shared).await?);
     in_hand.was_read();
@@ -173,6 +181,12 @@ fn comes_from_where_it_may(request: &Request, settings: &TunnelSettings, shared:
     shared.metrics.limit_hit(Limit::Source);
     debug!(tunnel = %request.tunnel, source_ip = %request.source_ip, "delivery refused: the tunnel takes none from there");
     Err(Problem::Source)
+}
+
+/// What its head takes up while its body comes.
+fn head_bytes(request: &Request) -> u64 {
+    let lines: usize = request.headers.iter().map(|line| line.name.len() + line.value.len()).sum();
+    (lines + request.target.as_str().len()) as u64
 }
 
 /// For Retry-After: no shorter than it is.

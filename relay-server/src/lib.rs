@@ -1,10 +1,11 @@
 //! The public relay of healthie-tunnel, as a library: `healthie-relay` is a doormat before it, and tests and the demo run it in their own process.
 //!
-//! A delivery's way through it: `accept` takes the connection, `proxy` says who is at its other end, `tls` its encryption (with
-//! certificates from files or by `acme`), `http` records the request exactly as sent and keeps hyper to
+//! A delivery's way through it: `accept` takes the connection, if `admission` has a place for it, `proxy` says who is at its other end, `tls` its
+//! encryption (with certificates from files or by `acme`), `http` records the request exactly as sent and keeps hyper to
 //! what was admitted, `route` tells what it is for, `ingest` makes the delivery and puts it into the spool or hands it to `hub`, whose `session`s
 //! send it down to agents, and `respond` turns what came of it into the answer. `registry` and `tokens` know whose tunnel it is and what a token
-//! may do, `attempts` who tried too many wrong ones, `audit` who did what.
+//! may do, `attempts` who tried too many wrong ones, `audit` who did what. `sources`, `rates` and `bodies` say from where, how often and how much may
+//! come, `harmless` what may go back, and `page` what a browser is shown.
 //!
 //! The relay knows no signature's secret, verifies nothing and logs no body.
 

@@ -127,6 +127,7 @@ impl Relay {
         }
         let traces =
             config.traces.as_ref().map(traces::open).transpose().map_err(StartError::Config)?.unwrap_or_default();
+        tell_of_files(&config);
         let opening = config.clone();
         let (clock, offload) = (Clock::default(), Offload::default());
         let opened = {
@@ -342,6 +343,22 @@ impl Relay {
     }
 }
 
+/// Files that this process needs besides one for each connection: the spool, certificates, logs, the runtime.
+const OTHER_FILES: usize = 200;
+
+/// Each connection is an open file. Where the system allows fewer than our limits do, it is the system that refuses, and not whom we would.
+fn tell_of_files(config: &Config) {
+    let needed = config.limits.connections.saturating_add(config.limits.agents).saturating_add(OTHER_FILES);
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    if let Some(files) = files.filter(|files| *files < needed as u64) {
+        warn!(
+            files,
+            needed,
+            "this process may open fewer files than its limits allow connections: raise LimitNOFILE= (ulimit -n), or lower --max-connections and --max-agents"
+        );
+    }
+}
+
 /// What is in the data folder, and the certificates.
 struct Opened {
     registry: Registry,
@@ -475,6 +492,25 @@ mod tests {
         std::fs::remove_dir(in_the_way).unwrap();
         Relay::start(config).await.expect("the spool is free again").stop().await;
     }
+
+    /// Without waiting for the next look at the file, which is up to half a second away.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_a_command_changed_is_in_force_when_it_was_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let relay = Relay::start(Config::loopback(dir.path().to_owned())).await.unwrap();
+        let command = Registry::open(dir.path()).unwrap();
+        for n in 0..20 {
+            let name: tunnel_delivery::TunnelName = format!("t{n}").parse().unwrap();
+            let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, relay.shared.now());
+            command.add_tunnel(name.clone(), settings).unwrap();
+            let told = control::ask_running(dir.path(), &control::Question::Changed).unwrap();
+            assert_eq!(told, Some(control::Told::Taken));
+            assert!(relay.registry().snapshot().tunnels.contains_key(&name), "{n}");
+        }
+        relay.stop().await;
+        assert_eq!(control::ask_running(dir.path(), &control::Question::Changed).unwrap(), None);
+    }
+
     #[tokio::test]
     async fn a_stop_waits_for_who_still_holds_the_spool() {
         let dir = tempfile::tempdir().unwrap();

@@ -142,3 +142,68 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         either!(&self.kind, s => s.is_write_vectored())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio::time::Instant;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// A stream to a peer that has room for 100 bytes.
+    fn stream() -> (Stream<DuplexStream>, DuplexStream, Arc<Place>) {
+        let (near, far) = tokio::io::duplex(100);
+        let place = Arc::new(Place::new());
+        (Stream::plain(near, Arc::clone(&place), LIMIT), far, place)
+    }
+
+    /// Takes a byte each second for so long.
+    async fn sip(peer: &mut DuplexStream, seconds: u32) {
+        for _ in 0..seconds {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            peer.read_u8().await.unwrap();
+        }
+        std::future::pending().await
+    }
+
+    async fn fails_after(stream: &mut Stream<DuplexStream>, peer: &mut DuplexStream, sips: u32) -> Duration {
+        let began = Instant::now();
+        let wrote = tokio::select! {
+            wrote = stream.write_all(&[7; 1000]) => wrote,
+            () = sip(peer, sips) => unreachable!(),
+        };
+        assert_eq!(wrote.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_has_so_long_for_all_and_sipping_makes_it_no_longer() {
+        let (mut stream, mut peer, place) = stream();
+        assert_eq!(fails_after(&mut stream, &mut peer, 100).await, LIMIT);
+        assert!(place.was_too_slow_a_reader());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_has_so_long_until_it_takes_something_again() {
+        let (mut stream, mut peer, place) = stream();
+        place.is_an_agent_s();
+        assert_eq!(fails_after(&mut stream, &mut peer, 30).await, Duration::from_secs(30) + LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_all_has_the_whole_time_again() {
+        let (mut stream, mut peer, _place) = stream();
+        for _ in 0..5 {
+            let slow = async {
+                tokio::time::sleep(LIMIT / 2).await;
+                peer.read_exact(&mut [0; 150]).await.unwrap();
+            };
+            let write = async {
+                stream.write_all(&[7; 150]).await.unwrap();
+                stream.flush().await.unwrap();
+            };
+            tokio::join!(write, slow);
+        }
+    }
+}

@@ -4,6 +4,7 @@ mod ack;
 mod audit_log;
 mod bad_links;
 mod big_and_small;
+mod bounds;
 mod check;
 mod crashes;
 mod crowd;

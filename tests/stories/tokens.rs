@@ -138,7 +138,7 @@ fn who_has_several_tunnels_must_say_which_and_learns_of_no_others() {
     let plain = |answer: &HttpMessage| {
         let lines = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(b"date"));
         let lines: Vec<_> =
-            lines.map(|(n, v)| (n.clone(), if n.ends_with(b"-request") { vec![] } else { v.clone() })).collect();
+            lines.map(|(n, v)| (n.clone(), if n == b"x-request-id" { vec![] } else { v.clone() })).collect();
         (answer.first.clone(), lines, answer.body.clone())
     };
     assert_eq!(plain(strangers), plain(nobodys));

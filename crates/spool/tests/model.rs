@@ -19,7 +19,7 @@ const LIMITS: Limits = Limits { max_age: Duration::from_micros(1000), max_bytes_
 #[derive(Clone, Debug)]
 enum Step {
     Append { tunnel: u8, len: usize, later: i64 },
-    Join { tunnel: u8, device: u8, start: u8, ago: i64 },
+    Join { tunnel: u8, device: u8, start: u8, ago: i64, watches: bool },
     Taken { tunnel: u8, device: u8, upto: u64 },
     Read { tunnel: u8, after: u64, count: usize, bytes: usize },
     Forget { tunnel: u8, device: u8 },
@@ -32,8 +32,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     let (tunnel, device) = (0..2u8, 0..3u8);
     prop_oneof![
         12 => (tunnel.clone(), 0..3000usize, 0..200i64).prop_map(|(tunnel, len, later)| Step::Append { tunnel, len, later }),
-        4 => (tunnel.clone(), device.clone(), 0..3u8, 0..1000i64)
-            .prop_map(|(tunnel, device, start, ago)| Step::Join { tunnel, device, start, ago }),
+        4 => (tunnel.clone(), device.clone(), 0..3u8, 0..1000i64, prop::bool::weighted(0.3))
+            .prop_map(|(tunnel, device, start, ago, watches)| Step::Join { tunnel, device, start, ago, watches }),
         6 => (tunnel.clone(), device.clone(), 0..40u64).prop_map(|(tunnel, device, upto)| Step::Taken { tunnel, device, upto }),
         4 => (tunnel.clone(), 0..40u64, 0..6usize, 0..9000usize)
             .prop_map(|(tunnel, after, count, bytes)| Step::Read { tunnel, after, count, bytes }),
@@ -46,6 +46,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 #[derive(Default)]
 struct Device {
+    watches: bool,
     began: u64,
     after: u64,
     /// Places of deliveries that were dropped before this device had them.
@@ -58,20 +59,31 @@ struct Tunnel {
     /// Deliveries that somebody needs, with their stored bytes.
     there: BTreeMap<u64, (Arc<Delivery>, u64)>,
     devices: BTreeMap<DeviceName, Device>,
-    /// What was dropped while there was no device.
+    /// What was dropped while there was no device, or only such that watch.
     missed: BTreeSet<u64>,
     dropped: u64,
     dropped_size: u64,
 }
 
 impl Tunnel {
-    /// The oldest that are there and that some device has taken, as far as they reach without a hole.
+    fn takers(&self) -> impl Iterator<Item = &Device> {
+        self.devices.values().filter(|d| !d.watches)
+    }
+
+    fn is_with_nobody(&self) -> bool {
+        self.takers().next().is_none()
+    }
+
+    /// The oldest that are there and that some device has taken, as far as they reach without a hole; what only watches does not count.
     fn with_somebody(&self) -> Vec<u64> {
-        let taken = |seq: &u64| self.devices.values().any(|d| d.began < *seq && *seq <= d.after);
+        let taken = |seq: &u64| self.takers().any(|d| d.began < *seq && *seq <= d.after);
         self.there.keys().copied().take_while(taken).collect()
     }
 
     fn trim(&mut self) {
+        if self.is_with_nobody() {
+            return;
+        }
         if let Some(after) = self.devices.values().map(|d| d.after).min() {
             self.there.retain(|seq, _| *seq > after);
         }
@@ -161,30 +173,44 @@ impl Run<'_> {
                     Err(other) => return Err(TestCaseError::fail(other.to_string())),
                 }
             }
-            Step::Join { tunnel, device, start, ago } => {
+            Step::Join { tunnel, device, start, ago, watches } => {
                 let (name, device) = (tunnel_name(tunnel), device_name(device));
                 let model = self.tunnels.entry(name.clone()).or_default();
                 let at = Timestamp::from_micros(self.now - ago);
                 let start = [Start::Now, Start::Beginning, Start::At(at)][usize::from(start)];
+                let role = model.devices.get(&device).map(|known| known.watches);
+                if watches && role == Some(false) {
+                    let refused = spool.watch(&name, &device, start, Timestamp::from_micros(self.now)).await;
+                    prop_assert!(matches!(refused, Err(SpoolError::NotAWatcher { .. })), "{refused:?}");
+                    return Ok(());
+                }
+                if !watches && role == Some(true) {
+                    model.devices.remove(&device);
+                }
                 let new = !model.devices.contains_key(&device);
                 if new {
                     let first = model.there.keys().next().copied();
                     let since = model.there.iter().find(|(_, (d, _))| d.received_at >= at).map(|(seq, _)| *seq);
                     let from = match start {
-                        Start::Now if !model.devices.is_empty() => None,
+                        Start::Now if watches || !model.is_with_nobody() => None,
                         Start::Now | Start::Beginning => first,
                         Start::At(_) => since,
                     };
                     let after = from.map_or(model.last, |seq| seq - 1);
-                    let mut known = Device { began: after, after, ..Device::default() };
-                    let missed = std::mem::take(&mut model.missed);
+                    let mut known = Device { watches, began: after, after, ..Device::default() };
+                    let missed = if watches { model.missed.clone() } else { std::mem::take(&mut model.missed) };
                     if from == first {
                         known.after = missed.first().map_or(known.after, |seq| seq - 1);
                         known.missed = missed;
                     }
                     model.devices.insert(device.clone(), known);
                 }
-                let place = spool.join(&name, &device, start, Timestamp::from_micros(self.now)).await.unwrap();
+                let now = Timestamp::from_micros(self.now);
+                let place = if watches {
+                    spool.watch(&name, &device, start, now).await.unwrap()
+                } else {
+                    spool.join(&name, &device, start, now).await.unwrap()
+                };
                 prop_assert_eq!(Place { gap: without_reason(place.gap), ..place }, model.place(&device, new));
             }
             Step::Taken { tunnel, device, upto } => {
@@ -216,7 +242,7 @@ impl Run<'_> {
                 let model = self.tunnels.entry(name.clone()).or_default();
                 let gone = model.devices.remove(&device);
                 prop_assert_eq!(spool.forget(&name, &device).await.unwrap(), gone.is_some());
-                if let Some(gone) = gone.filter(|_| model.devices.is_empty()) {
+                if let Some(gone) = gone.filter(|gone| !gone.watches && model.is_with_nobody()) {
                     model.missed = gone.missed;
                 }
             }
@@ -239,7 +265,7 @@ impl Run<'_> {
                     for device in model.devices.values_mut() {
                         device.missed.extend(gone.iter().filter(|seq| **seq > device.after));
                     }
-                    if model.devices.is_empty() {
+                    if model.is_with_nobody() {
                         model.missed.extend(&gone);
                     }
                     let runs: Vec<_> = told.iter().filter(|d| d.tunnel == *name).collect();

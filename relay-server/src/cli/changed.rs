@@ -1,5 +1,5 @@
 //! What every command does that has changed something: it writes that into the audit log, and has a running relay take it over at once. And how such
-//! commands read ids and lengths of time.
+//! commands read ids and points in time.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::tell;
 use crate::audit::{Entry, What, Who, append};
 use crate::control::{Question, Told, ask_running};
 use crate::session::wall_clock;
+use crate::settings::units::span;
 use crate::tokens::TokenId;
 
 /// Something that whoever runs this command has done just now.
@@ -45,31 +46,6 @@ pub(super) fn token_id(text: &str) -> Result<TokenId, String> {
     })
 }
 
-/// The longest that can be asked for: a hundred years.
-const LONGEST: u64 = 100 * 365 * 86_400;
-
-/// For clap: a length of time such as 90s, 10m, 12h, 30d or 8w; 0 needs no unit.
-pub(super) fn span(text: &str) -> Result<Duration, String> {
-    let form = || format!("{text:?} is not a length of time; write 90s, 10m, 12h, 30d or 8w");
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let unit = match text.as_bytes().last() {
-        Some(b's') => 1,
-        Some(b'm') => 60,
-        Some(b'h') => 3600,
-        Some(b'd') => 86_400,
-        Some(b'w') => 7 * 86_400,
-        _ => return Err(form()),
-    };
-    let number = &text[..text.len() - 1];
-    let number = number.parse::<u64>().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit())).ok_or_else(form)?;
-    match number.checked_mul(unit) {
-        Some(seconds) if seconds <= LONGEST => Ok(Duration::from_secs(seconds)),
-        _ => Err(format!("{text:?} is more than a hundred years")),
-    }
-}
-
 /// For clap: a length of time from now, or a point in time.
 pub(super) fn in_or_at(text: &str) -> Result<When, String> {
     match span(text) {
@@ -102,16 +78,6 @@ impl When {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_of_time_have_a_unit() {
-        let seconds = |text| span(text).map(|span| span.as_secs());
-        assert_eq!([seconds("0"), seconds("90s"), seconds("10m")], [Ok(0), Ok(90), Ok(600)]);
-        assert_eq!([seconds("12h"), seconds("30d"), seconds("1w")], [Ok(43_200), Ok(2_592_000), Ok(604_800)]);
-        for bad in ["", "5", "d", "-1d", "+1d", "1.5h", "1y", "ä", "99999999999999999999s", "5300w"] {
-            assert!(span(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_time_is_from_now_or_a_date() {

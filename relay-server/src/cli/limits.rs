@@ -31,7 +31,7 @@ macro_rules! bounds {
 bounds! {
     /// Longest body of a delivery; a tunnel may have a shorter one
     body: u64 = "1MiB", "max-body", "HEALTHIE_RELAY_MAX_BODY", "SIZE", size;
-    /// Most bytes of bodies held at once, of all deliveries that are not answered yet; beyond it 503
+    /// Most that is held at once, heads and bodies, of all deliveries that are not answered yet; beyond it 503
     bodies: u64 = "256MiB", "max-bodies", "HEALTHIE_RELAY_MAX_BODIES", "SIZE", size;
     /// Longest head of a request
     head_bytes: u64 = "32KiB", "max-head", "HEALTHIE_RELAY_MAX_HEAD", "SIZE", size;
@@ -52,7 +52,7 @@ bounds! {
     /// How long an agent may take to say hello
     hello_time: Duration = "10s", "hello-time", "HEALTHIE_RELAY_HELLO_TIME", "TIME", some_span;
     /// Most connections at once, agents not included; when all are taken, the one that is worth the least has to go
-    connections: usize = "10000", "max-connections", "HEALTHIE_RELAY_MAX_CONNECTIONS", "N", count;
+    connections: usize = "8000", "max-connections", "HEALTHIE_RELAY_MAX_CONNECTIONS", "N", count;
     /// Most connections from one address at once, or from one /64 of IPv6, agents not included
     connections_per_address: usize = "256", "max-connections-per-address", "HEALTHIE_RELAY_MAX_CONNECTIONS_PER_ADDRESS", "N", count;
     /// Most requests at once on one connection of HTTP/2
@@ -70,7 +70,7 @@ bounds! {
     /// Longest body of a handler's answer that is carried back in passthrough; a longer one is left out, its status not
     answer: u64 = "64KiB", "max-answer", "HEALTHIE_RELAY_MAX_ANSWER", "SIZE", size;
     /// Most agents at once, of all tunnels
-    agents: usize = "12000", "max-agents", "HEALTHIE_RELAY_MAX_AGENTS", "N", count;
+    agents: usize = "11000", "max-agents", "HEALTHIE_RELAY_MAX_AGENTS", "N", count;
     /// Most agents of one tunnel at once
     agents_per_tunnel: usize = "32", "max-agents-per-tunnel", "HEALTHIE_RELAY_MAX_AGENTS_PER_TUNNEL", "N", count;
     /// Most devices that one tunnel keeps deliveries for; at most 64

@@ -6,12 +6,13 @@ use std::time::Duration;
 use clap::Subcommand;
 use tunnel_delivery::{Timestamp, TunnelName};
 
-use super::changed::{When, changed, done, in_or_at, later, span, token_id};
+use super::changed::{When, changed, done, in_or_at, later, token_id};
 use super::{Data, Failure, print};
 use crate::audit::What;
 use crate::control::{Question, Told, ask_running};
 use crate::registry::{Access, NewToken, TokenRecord};
 use crate::session::wall_clock;
+use crate::settings::units::span;
 use crate::tokens::{Label, TokenId};
 
 #[derive(Subcommand)]

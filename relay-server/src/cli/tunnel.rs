@@ -5,13 +5,14 @@ use std::time::Duration;
 use clap::Subcommand;
 use tunnel_delivery::{DeviceName, TunnelName};
 
-use super::changed::{changed, done, later, span, token_id};
+use super::changed::{changed, done, later, token_id};
 use super::shape::{Shape, apart};
 use super::{Data, Failure, print, tell};
 use crate::audit::What;
 use crate::control::{Question, Told, ask};
 use crate::registry::{AnswerMode, Registry, TunnelSettings};
 use crate::session::wall_clock;
+use crate::settings::units::span;
 use crate::tokens::TokenId;
 
 #[derive(Subcommand)]

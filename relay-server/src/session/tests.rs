@@ -290,3 +290,20 @@ async fn an_agent_that_changes_its_mind_without_end_is_slowed_down() {
     }
     assert!(began.elapsed() >= std::time::Duration::from_secs(2), "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn one_that_only_looks_changes_nothing() {
+    use tunnel_protocol::AnswerMode as Mode;
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    let (mut looks, _other) = two_sessions(&shared).await;
+    looks.caller.pass.access = Access::ReadOnly;
+    looks.frame(ToRelay::SetAnswer(SetAnswer { asked: 5, mode: Mode::Passthrough }).encode()).unwrap();
+    let told = mode_told(&mut looks).unwrap();
+    assert_eq!((told.asked, told.mode), (5, Mode::Ack));
+    assert!(told.refused.unwrap().contains("read-only") && looks.changing.is_none());
+    // Nor by the registry, whatever a session were to ask of it.
+    let team: TunnelName = "team".parse().unwrap();
+    let refused = shared.registry.set_answer(&team, Some(&looks.caller.pass), AnswerMode::Passthrough, NOW);
+    assert!(refused.is_err());
+}
