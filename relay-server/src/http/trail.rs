@@ -1,13 +1,13 @@
 //! What each request leaves behind: an id of ours, in its answer and in every line of the log about it; a line of its own; and counts.
 //!
-//! The line never has more of what the sender chose than the method's name: no path, no query, no header, no body.
+//! The line has nothing that the sender chose: no method, no path, no query, no header, no body. Its address is that of the connection's other end.
 
 use std::future::Future;
 use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
-use tracing::{Instrument as _, Span, debug, field, info, info_span};
+use tracing::{Instrument as _, Span, debug, error_span, field, info};
 use tunnel_delivery::DeliveryId;
 
 use super::connection::Connection;
@@ -43,7 +43,8 @@ pub(crate) fn name(id: DeliveryId) {
 /// Has a request answered, and sees to what it leaves behind.
 pub(crate) async fn follow(answering: impl Future<Output = Answer>, connection: &Connection) -> Answer {
     let began = Instant::now();
-    let span = info_span!("request", id = field::Empty);
+    // Of the highest level, so that a log of warnings only has the id too.
+    let span = error_span!("request", id = field::Empty);
     let mut answer = answering.instrument(span.clone()).await;
     let shared = &connection.shared;
     let id = match answer.extensions_mut().remove() {
