@@ -4,5 +4,6 @@ mod acme;
 mod http2;
 mod proxies;
 mod raw_http2;
+mod raw_tls;
 mod tls;
 mod visitor;
