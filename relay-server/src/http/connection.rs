@@ -8,17 +8,17 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Lost, TunnelName};
 use tunnel_spool::Spool as _;
 
 use super::head::{self, Framing, Head, HeadLimits, Refusal};
 use super::host::Host;
 use super::recorder::{Heads, Recorder};
+use super::upgrade;
 use crate::accept::Tasks;
 use crate::flag::Flag;
 use crate::ingest;
@@ -297,30 +297,12 @@ where
     let Some((token, its_tunnel)) = known.filter(|(_, its)| tunnel.as_ref().is_none_or(|wanted| wanted == its)) else {
         return Problem::Unauthorized.answer(None);
     };
-    let key = head.headers.get("sec-websocket-key").filter(|key| key.len() == 24);
-    let version = head.headers.get("sec-websocket-version");
-    let (Some(key), Some(b"13"), true, "GET") = (key, version, head.upgrade, head.method.as_str()) else {
-        return Problem::UpgradeRequired.answer(None);
-    };
-    let accept = derive_accept_key(key);
+    let Some(key) = upgrade::key(&head) else { return Problem::UpgradeRequired.answer(None) };
     let host = head.headers.get("host").and_then(|h| std::str::from_utf8(h).ok());
     let caller = Caller { public_urls: shared.public_urls(&its_tunnel, host, origin.https), tunnel: its_tunnel, token };
     let (shared, end, place) = (Arc::clone(shared), shared.end_sessions.clone(), Arc::clone(connection));
-    let upgrade = hyper::upgrade::on(request);
-    connection.sessions.spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<Recorder<Stream<S>>>() else { return };
-        let (stream, buffered) = parts.io.into_parts();
-        let read = [&parts.read_buf[..], &buffered[..]].concat();
+    upgrade::grant::<S, _, _>(key, request, &connection.sessions, |stream, read| async move {
         session::serve(stream, read, caller, shared, end).await;
         drop(place);
-    });
-    let mut answer = Response::new(http_body_util::Full::default());
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("upgrade"));
-    answer.headers_mut().insert(hyper::header::UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::from_str(&accept) {
-        answer.headers_mut().insert("sec-websocket-accept", accept);
-    }
-    answer
+    })
 }

@@ -4,3 +4,7 @@ pub(crate) mod connection;
 pub(crate) mod head;
 pub(crate) mod host;
 pub(crate) mod recorder;
+pub(crate) mod upgrade;
+
+#[cfg(test)]
+mod autobahn;

@@ -35,17 +35,24 @@ pub(crate) struct Pump<S> {
     unflushed: bool,
 }
 
+/// A server's WebSocket over what was upgraded, with messages of at most so many bytes.
+pub(crate) async fn socket<S>(stream: S, read: Vec<u8>, longest: usize) -> WebSocketStream<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+        .max_write_buffer_size(4 * longest)
+        .max_message_size(Some(longest))
+        .max_frame_size(Some(longest));
+    WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     /// The server's side of a connection that was upgraded; `read` is what had come after the request already.
     pub(crate) async fn server(stream: S, read: Vec<u8>) -> Pump<S> {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER)
-            .write_buffer_size(BUFFER)
-            .max_write_buffer_size(4 * MAX_FRAME)
-            .max_message_size(Some(MAX_FRAME))
-            .max_frame_size(Some(MAX_FRAME));
-        let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
-        Pump { socket, unflushed: false }
+        Pump { socket: socket(stream, read, MAX_FRAME).await, unflushed: false }
     }
 
     /// Sends what is in the outbox and gives the next frame that comes. Nothing is lost if it is dropped before it is done.
