@@ -60,8 +60,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut pump = Pump::server(stream, read).await;
-    let Some(hello) = hello(&mut pump).await else { return };
-    let Some(mut session) = Session::open(&mut pump, hello, &caller, shared).await else { return };
+    let opened = match hello(&mut pump).await {
+        Some(hello) => Session::open(&mut pump, hello, &caller, shared).await,
+        None => None,
+    };
+    let Some(mut session) = opened else { return close(pump).await };
     info!(tunnel = %caller.tunnel, device = %session.device, after = %session.ledger.sent(), "agent connected");
     let end = session.run(&mut pump, &stopping).await;
     let why = match &end {
@@ -75,6 +78,10 @@ where
     };
     info!(tunnel = %caller.tunnel, device = %session.device, on_their_way = session.ledger.on_their_way(), why, "agent gone");
     drop(session);
+    close(pump).await;
+}
+
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(pump: Pump<S>) {
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), pump.close()).await;
 }
 
