@@ -345,7 +345,11 @@ fn tell_of_files(config: &Config) {
     let needed = config.limits.connections.saturating_add(config.limits.agents).saturating_add(OTHER_FILES);
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     if let Some(files) = files.filter(|files| *files < needed as u64) {
-        warn!(files, needed, "this process may open fewer files than its limits allow connections: raise LimitNOFILE= (ulimit -n), or lower --max-connections and --max-agents");
+        warn!(
+            files,
+            needed,
+            "this process may open fewer files than its limits allow connections: raise LimitNOFILE= (ulimit -n), or lower --max-connections and --max-agents"
+        );
     }
 }
 
