@@ -21,6 +21,9 @@ use crate::shared::Shared;
 use crate::stream::Stream;
 use crate::tls::ACME_TLS;
 
+/// How long to wait for a place before asking again.
+const SOON: Duration = Duration::from_millis(20);
+
 /// Where connections come from.
 pub trait Listener: Send + 'static {
     /// A connection.
@@ -98,17 +101,7 @@ pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let held = match door.admission.enter() {
-                    Entry::Free(held) => held,
-                    Entry::InsteadOfAnother(held) => {
-                        shared.metrics.limit_hit(Limit::Connections);
-                        held
-                    }
-                    Entry::Full => {
-                        shared.metrics.limit_hit(Limit::Connections);
-                        continue;
-                    }
-                };
+                let Some(held) = place(&door).await else { continue };
                 let door_of_this = door.clone();
                 door.connections.spawn(async move {
                     serve(stream, peer, held, door_of_this).await;
@@ -121,6 +114,27 @@ pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
                 shared.metrics.not_accepted();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
+        }
+    }
+}
+
+/// A place for one more connection, as soon as there is one; nothing if there is none, or none is to come any more.
+async fn place(door: &Door) -> Option<Held> {
+    let mut waits = false;
+    loop {
+        let entry = door.admission.enter();
+        if !waits && !matches!(entry, Entry::Free(_)) {
+            door.shared.metrics.limit_hit(Limit::Connections);
+        }
+        match entry {
+            Entry::Free(held) | Entry::InsteadOfAnother(held) => return Some(held),
+            Entry::Full => return None,
+            Entry::Soon => waits = true,
+        }
+        tokio::select! {
+            biased;
+            () = door.draining.raised() => return None,
+            () = tokio::time::sleep(SOON) => {}
         }
     }
 }

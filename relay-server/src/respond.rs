@@ -23,7 +23,7 @@ use crate::page::{PAGE, POLICY};
 pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Names the delivery in the answer to its sender, so that both sides' logs can be matched.
-const DELIVERY_HEADER: HeaderName = HeaderName::from_static("healthie-tunnel-delivery");
+pub(crate) const DELIVERY_HEADER: HeaderName = HeaderName::from_static("healthie-tunnel-delivery");
 
 /// Why a request is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -161,7 +161,7 @@ mod tests {
     /// Takes a byte each second for so long.
     async fn sip(peer: &mut DuplexStream, seconds: u32) {
         for _ in 0..seconds {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
             peer.read_u8().await.unwrap();
         }
         std::future::pending().await
@@ -196,7 +196,7 @@ mod tests {
         let (mut stream, mut peer, _place) = stream();
         for _ in 0..5 {
             let slow = async {
-                tokio::time::sleep(LIMIT / 2).await;
+                sleep(LIMIT / 2).await;
                 peer.read_exact(&mut [0; 150]).await.unwrap();
             };
             let write = async {

@@ -5,7 +5,8 @@
 //! worth the least: first those on which no delivery was ever taken and that wait for a request, then those that wait between requests, then those
 //! whose request is still coming or whose answer is not taken; of equals the one that has been so for longest. A delivery needs its place for
 //! a second or so, and who wants to push it out must open as many connections in that second as there are places. A connection whose request is being
-//! worked at is never ended; if all are such, what comes is closed at once.
+//! worked at is never ended; if all are such, what comes is closed at once. Nobody has to go within the first seconds: when all agents come back at
+//! once after a restart, those who were first in line for a handshake must not be sent to its end. Until then what comes waits.
 //!
 //! No address may have more than its part (an IPv6 address counts with all of its /64, which is one customer's). Healthie's addresses, trusted
 //! proxies and those that the operator names have no such bound: all tunnels' deliveries come from those few. They count among those that have
@@ -21,13 +22,18 @@ mod place;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tunnel_delivery::TunnelName;
 
 pub(crate) use place::{InHand, Patience, Place};
 
 /// At most one in so many goes at once.
 const AT_ONCE: usize = 128;
+
+/// How long everybody may stay.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Connections for each agent that a tunnel may have.
 const AGENTS_FACTOR: usize = 3;
@@ -84,6 +90,8 @@ pub(crate) enum Entry {
     Free(Held),
     /// It is in, and another had to go.
     InsteadOfAnother(Held),
+    /// All others have come, or begun with what they do, a moment ago. It is to be asked again soon.
+    Soon,
     /// All others are worked at.
     Full,
 }
@@ -110,8 +118,12 @@ impl Admission {
     pub(crate) fn enter(self: &Arc<Admission>) -> Entry {
         let mut books = self.books();
         let full = books.places.len() >= self.most.connections;
-        if full && !books.evict() {
-            return Entry::Full;
+        if full {
+            match books.evict(GRACE) {
+                Evicted::Some => {}
+                Evicted::TooSoon => return Entry::Soon,
+                Evicted::None => return Entry::Full,
+            }
         }
         let (id, place) = (books.next, Arc::new(Place::new()));
         books.next += 1;
@@ -122,17 +134,30 @@ impl Admission {
 
     /// Ends the connection that is worth the least, if there is one: files ran out before places did.
     pub(crate) fn make_room(&self) -> bool {
-        self.books().evict()
+        self.books().evict(Duration::ZERO) == Evicted::Some
     }
+}
+
+/// Whether somebody had to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evicted {
+    Some,
+    TooSoon,
+    None,
 }
 
 impl Books {
     /// Ends the connection that is worth the least, and where that one never did anything some more like it: looking for them takes as long as there
     /// are places, and under an attack the next comes at once.
-    fn evict(&mut self) -> bool {
+    fn evict(&mut self, grace: Duration) -> Evicted {
         let mut all: Vec<_> =
             self.places.iter().filter_map(|(id, place)| place.worth().map(|worth| (worth, *id))).collect();
-        let Some(last) = all.len().checked_sub(1) else { return false };
+        if all.is_empty() {
+            return Evicted::None;
+        }
+        let now = Instant::now();
+        all.retain(|((_, since), _)| now.saturating_duration_since(*since) >= grace);
+        let Some(last) = all.len().checked_sub(1) else { return Evicted::TooSoon };
         let some = (all.len() / AT_ONCE).min(last);
         all.select_nth_unstable(some);
         all.truncate(some + 1);
@@ -144,7 +169,7 @@ impl Books {
                 place.give_way();
             }
         }
-        true
+        Evicted::Some
     }
 
     fn leave(&mut self, counted: Counted) {
@@ -228,7 +253,6 @@ impl Drop for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn admission(connections: usize) -> Arc<Admission> {
         Admission::new(Most { connections, per_address: 2, agents: 4, agents_per_tunnel: 1 })
@@ -237,7 +261,7 @@ mod tests {
     fn enter(admission: &Arc<Admission>) -> Held {
         match admission.enter() {
             Entry::Free(held) | Entry::InsteadOfAnother(held) => held,
-            Entry::Full => panic!("there is no place"),
+            Entry::Soon | Entry::Full => panic!("there is no place"),
         }
     }
 
@@ -257,7 +281,7 @@ mod tests {
     async fn the_least_worth_goes_first_and_what_is_worked_at_never() {
         let all = admission(5);
         let held: Vec<Held> = (0..5).map(|_| enter(&all)).collect();
-        let step = || tokio::time::advance(Duration::from_secs(1));
+        let step = || tokio::time::advance(GRACE);
         // The first is worked at, the second reads a body, the third has brought a delivery, the last two never did anything, the fifth for longer.
         let mut first = held[0].place().request();
         first.was_read();

@@ -33,7 +33,7 @@ pub(crate) struct Place {
 }
 
 struct Doing {
-    /// Since when no request is under way.
+    /// Since when no request is under way, or since when there is one.
     since: Instant,
     /// When the first bytes came since then.
     heard: Option<Instant>,
@@ -132,6 +132,9 @@ impl Place {
     /// A request has come whose body is still to be read.
     pub(crate) fn request(self: &Arc<Place>) -> InHand {
         let mut doing = self.doing();
+        if doing.is_idle() {
+            doing.since = Instant::now();
+        }
         doing.reading += 1;
         doing.heard = None;
         drop(doing);

@@ -1,23 +1,21 @@
-//! The door for agents: who may open a session, and the upgrade to a WebSocket. What happens in the session is `session`'s.
+//! The door for agents: who may open a session. The upgrade is `upgrade`'s, and what happens in the session `session`'s.
 
 use std::sync::Arc;
 
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::AUTHORIZATION;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tunnel_delivery::TunnelName;
 
 use super::connection::Connection;
 use super::head::Head;
-use super::recorder::Recorder;
+use super::upgrade;
 use crate::metrics::Limit;
 use crate::proxy::Origin;
 use crate::registry::Admission;
 use crate::respond::{Answer, Problem};
 use crate::session::{self, Caller};
-use crate::stream::Stream;
 
 /// Opens a session, if the token is good for it.
 pub(crate) async fn open<S>(
@@ -49,35 +47,17 @@ where
             return Problem::TooManyAttempts { seconds }.answer(None);
         }
     };
-    let key = head.headers.get("sec-websocket-key").filter(|key| key.len() == 24);
-    let version = head.headers.get("sec-websocket-version");
-    let (Some(key), Some(b"13"), true, "GET") = (key, version, head.upgrade, head.method.as_str()) else {
-        return Problem::UpgradeRequired.answer(None);
-    };
+    let Some(key) = upgrade::key(&head) else { return Problem::UpgradeRequired.answer(None) };
     if !connection.held.become_agent(&its_tunnel) {
         shared.metrics.limit_hit(Limit::Agents);
         return Problem::TooManyAgents.answer(None);
     }
-    let accept = derive_accept_key(key);
     let host = head.headers.get("host").and_then(|h| std::str::from_utf8(h).ok());
     let public_urls = shared.public_urls(&its_tunnel, host, origin.https);
     let caller = Caller { tunnel: its_tunnel, pass, from: origin.source, public_urls };
     let (shared, end, place) = (Arc::clone(shared), shared.end_sessions.clone(), Arc::clone(connection));
-    let upgrade = hyper::upgrade::on(request);
-    connection.sessions.spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<Recorder<Stream<S>>>() else { return };
-        let (stream, buffered) = parts.io.into_parts();
-        let read = [&parts.read_buf[..], &buffered[..]].concat();
+    upgrade::grant::<S, _, _>(key, request, &connection.sessions, |stream, read| async move {
         session::serve(stream, read, caller, shared, end).await;
         drop(place);
-    });
-    let mut answer = Response::new(http_body_util::Full::default());
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("upgrade"));
-    answer.headers_mut().insert(hyper::header::UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::from_str(&accept) {
-        answer.headers_mut().insert("sec-websocket-accept", accept);
-    }
-    answer
+    })
 }

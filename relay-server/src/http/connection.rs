@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::HeaderValue;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -27,7 +27,7 @@ use crate::flag::Flag;
 use crate::ingest;
 use crate::metrics::{Limit, Listener, Open};
 use crate::page;
-use crate::respond::{self, Answer, Many, Problem};
+use crate::respond::{self, Answer, DELIVERY_HEADER, Many, Problem};
 use crate::route::{Route, route};
 use crate::shared::Shared;
 use crate::stream::Stream;
@@ -114,9 +114,12 @@ where
         let (head, connection) = (heads.next(), Arc::clone(&connection));
         async move {
             let asks_upgrade = matches!(&head, Some(Ok(head)) if head.upgrade);
+            let has_body = !request.body().is_end_stream();
             let mut answer = serve_request::<S>(head, request, &connection).await;
-            if asks_upgrade && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-                // The recorder reads no head after such a request, so none may follow.
+            // The recorder reads no head after a request for an upgrade, so none may follow. And a body that was not read (only deliveries are) may still be
+            // under way: hyper closes then, and a proxy that is not told so loses the next sender's request on this connection.
+            let refused_upgrade = asks_upgrade && answer.status() != StatusCode::SWITCHING_PROTOCOLS;
+            if refused_upgrade || has_body && !answer.headers().contains_key(DELIVERY_HEADER) {
                 answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(answer)

@@ -8,3 +8,7 @@ pub(crate) mod host;
 mod operator;
 pub(crate) mod recorder;
 pub(crate) mod trail;
+pub(crate) mod upgrade;
+
+#[cfg(test)]
+mod autobahn;

@@ -66,11 +66,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut pump = Pump::server(stream, read, shared.config.limits.frame).await;
-    let Some(hello) = hello(&mut pump, &shared).await else {
-        return shared.metrics.session_ended(SessionEnd::Refused);
+    let opened = match hello(&mut pump, &shared).await {
+        Some(hello) => Session::open(&mut pump, hello, &caller, Arc::clone(&shared)).await,
+        None => None,
     };
-    let Some(mut session) = Session::open(&mut pump, hello, &caller, Arc::clone(&shared)).await else {
-        return shared.metrics.session_ended(SessionEnd::Refused);
+    let Some(mut session) = opened else {
+        shared.metrics.session_ended(SessionEnd::Refused);
+        return close(pump).await;
     };
     session.note(What::AgentConnected, caller.pass.access.as_str());
     info!(tunnel = %caller.tunnel, device = %session.device, token = %caller.pass.token, access = caller.pass.access.as_str(), after = %session.ledger.sent(), "agent connected");
@@ -89,6 +91,10 @@ where
     info!(tunnel = %caller.tunnel, device = %session.device, on_their_way = session.ledger.on_their_way(), why, "agent gone");
     session.note(What::AgentDisconnected, &why);
     drop(session);
+    close(pump).await;
+}
+
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(pump: Pump<S>) {
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), pump.close()).await;
 }
 

@@ -5,10 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::{Sink as _, Stream as _};
+use futures_util::{Sink as _, Stream as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tunnel_protocol::{ChunkFrame, MAX_FRAME, Outbox};
 
@@ -52,20 +54,31 @@ impl Ended {
 pub(crate) struct Pump<S> {
     socket: WebSocketStream<S>,
     unflushed: bool,
+    /// What the peer did wrong, as WebSocket's closing says it (RFC 6455, section 7.4.1).
+    fault: Option<CloseCode>,
+    /// It has said goodbye, and is owed the answer to that.
+    farewell: bool,
+}
+
+/// A server's WebSocket over what was upgraded, with messages of at most so many bytes.
+pub(crate) async fn socket<S>(stream: S, read: Vec<u8>, longest: usize) -> WebSocketStream<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
+        .max_write_buffer_size(4 * longest.max(MAX_FRAME))
+        .max_message_size(Some(longest))
+        .max_frame_size(Some(longest));
+    WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     /// The server's side of a connection that was upgraded; `read` is what had come after the request already.
     /// The peer may send frames and messages of so many bytes.
     pub(crate) async fn server(stream: S, read: Vec<u8>, longest: usize) -> Pump<S> {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER)
-            .write_buffer_size(BUFFER)
-            .max_write_buffer_size(4 * MAX_FRAME)
-            .max_message_size(Some(longest))
-            .max_frame_size(Some(longest));
-        let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
-        Pump { socket, unflushed: false }
+        Pump { socket: socket(stream, read, longest).await, unflushed: false, fault: None, farewell: false }
     }
 
     /// Sends what is in the outbox and gives the next frame that comes. Nothing is lost if it is dropped before it is done.
@@ -82,9 +95,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         .await
     }
 
-    /// Says goodbye in WebSocket's own way.
+    /// Says goodbye in WebSocket's own way, and what was wrong if the peer broke its rules.
     pub(crate) async fn close(mut self) {
-        let _ = self.socket.close(None).await;
+        if self.farewell {
+            // The answer is queued when the goodbye is read, and goes out with the next read.
+            while let Some(Ok(_)) = self.socket.next().await {}
+            return;
+        }
+        let why = self.fault.map(|code| CloseFrame { code, reason: Default::default() });
+        let _ = self.socket.close(why).await;
     }
 
     fn poll_send<F: ChunkFrame>(&mut self, cx: &mut Context<'_>, outbox: &mut Outbox<F>) -> Result<(), Ended> {
@@ -106,14 +125,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             }
             match Pin::new(&mut self.socket).poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None | Some(Ok(Message::Close(_)))) => return Poll::Ready(Err(Ended::Closed)),
-                Poll::Ready(Some(Err(e))) => return Poll::Ready(Err(ended(e))),
+                Poll::Ready(None) => return Poll::Ready(Err(Ended::Closed)),
+                Poll::Ready(Some(Ok(Message::Close(_)))) => {
+                    self.farewell = true;
+                    return Poll::Ready(Err(Ended::Closed));
+                }
+                Poll::Ready(Some(Err(e))) => {
+                    self.fault = fault(&e);
+                    return Poll::Ready(Err(ended(e)));
+                }
                 Poll::Ready(Some(Ok(Message::Binary(frame)))) => return Poll::Ready(Ok(frame)),
-                Poll::Ready(Some(Ok(Message::Text(_)))) => return Poll::Ready(Err(Ended::Text)),
+                Poll::Ready(Some(Ok(Message::Text(_)))) => {
+                    self.fault = Some(CloseCode::Unsupported);
+                    return Poll::Ready(Err(Ended::Text));
+                }
                 // Answering a WebSocket ping only queues the pong; it goes out with the next flush.
                 Poll::Ready(Some(Ok(_))) => self.unflushed = true,
             }
         }
+    }
+}
+
+fn fault(error: &Error) -> Option<CloseCode> {
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(CloseCode::Protocol),
+        Error::Capacity(_) => Some(CloseCode::Size),
+        Error::Utf8(_) => Some(CloseCode::Invalid),
+        _ => None,
     }
 }
 
@@ -130,9 +169,7 @@ fn ended(error: Error) -> Ended {
         }
         Error::Io(e) if e.kind() == io::ErrorKind::TimedOut => Ended::NotRead,
         Error::Capacity(e) => Ended::TooLong(e.to_string()),
-        Error::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-            Ended::Closed
-        }
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Ended::Closed,
         other => Ended::Broken(other.to_string()),
     }
 }

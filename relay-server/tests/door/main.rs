@@ -5,5 +5,7 @@ mod figures;
 mod http2;
 mod proxies;
 mod raw_http2;
+mod raw_tls;
+mod raw_websocket;
 mod tls;
 mod visitor;

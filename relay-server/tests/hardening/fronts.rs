@@ -62,7 +62,7 @@ impl Program {
                 )
             }
             Program::Haproxy => format!(
-                "defaults\n  mode http\n  timeout connect 5s\n  timeout server 20s\n  timeout client 1s\n  timeout http-request 1s\n  timeout http-keep-alive 1s\n\
+                "defaults\n  mode http\n  timeout connect 5s\n  timeout server 4s\n  timeout client 1s\n  timeout http-request 1s\n  timeout http-keep-alive 1s\n\
                  \x20 http-reuse always\nfrontend door\n  bind unix@{listen}\n  default_backend relay\nbackend relay\n\
                  \x20 http-response set-header X-From relay\n  server relay unix@{relay}\n"
             ),

@@ -23,7 +23,7 @@ use crate::tap::Tap;
 const BLESS: &str = "HEALTHIE_TUNNEL_BLESS";
 
 /// How long nothing must come until no more is expected, when it is not known how much will come.
-const QUIET: Duration = Duration::from_millis(2500);
+const QUIET: Duration = Duration::from_secs(6);
 
 struct World {
     relay: Relay,
@@ -173,7 +173,7 @@ fn read_some(stream: &mut UnixStream, wanted: Option<usize>, head: bool) -> Vec<
             return answers;
         }
         if wanted.is_none() && !answers.is_empty() {
-            stream.set_read_timeout(Some(QUIET / 10)).unwrap();
+            stream.set_read_timeout(Some(QUIET / 25)).unwrap();
         }
         match stream.read(&mut block) {
             Ok(read @ 1..) => all.extend_from_slice(&block[..read]),

@@ -40,6 +40,7 @@ impl Tap {
 fn requests(mut from: UnixStream, mut to: TcpStream) {
     let _ = std::io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Write);
+    let _ = from.shutdown(Shutdown::Read);
 }
 
 fn answered(mut from: TcpStream, mut to: UnixStream, counted: &AtomicUsize) {
@@ -51,8 +52,9 @@ fn answered(mut from: TcpStream, mut to: UnixStream, counted: &AtomicUsize) {
             break;
         }
     }
-    let _ = to.shutdown(Shutdown::Both);
-    let _ = from.shutdown(Shutdown::Both);
+    // The other direction goes on: the relay reads what is still coming after an early answer.
+    let _ = to.shutdown(Shutdown::Write);
+    let _ = from.shutdown(Shutdown::Read);
 }
 
 /// How many status lines there are, interim ones left out; what was looked at is taken off. No body that the relay sends holds one.
