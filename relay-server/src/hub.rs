@@ -121,6 +121,13 @@ impl Hub {
         }
     }
 
+    /// Whether the tunnel has room for an agent of this device when it may have `most` with that access.
+    pub(crate) fn has_room(&self, tunnel: &TunnelName, device: &DeviceName, pass: &Pass, most: usize) -> bool {
+        let agents = self.agents(tunnel);
+        let live = agents.live();
+        live.iter().filter(|live| live.device != *device && live.pass.access == pass.access).count() < most
+    }
+
     /// Seats an agent, unless the tunnel has `most` with that access already. One that sits there under the same device name is told to go.
     pub(crate) fn seat(&self, tunnel: &TunnelName, device: &DeviceName, pass: &Pass, most: usize) -> Option<Seat> {
         let agents = self.agents(tunnel);
@@ -302,6 +309,7 @@ mod tests {
         let old = hub.seat(&team, &a, &token, 1).unwrap();
         let _new = hub.seat(&team, &a, &token, 1).unwrap();
         assert!(old.leave.0.has_changed().is_err(), "the old session is told to go");
+        assert!(hub.has_room(&team, &a, &token, 1) && !hub.has_room(&team, &b, &token, 1));
         assert!(hub.seat(&team, &b, &token, 1).is_none());
         drop(old);
         hub.offer(&team, offer().0).unwrap();

@@ -10,20 +10,25 @@
 
 mod accept;
 mod acme;
+mod admission;
 mod attempts;
 mod audit;
+mod bodies;
 mod cli;
 mod config;
 mod control;
 mod flag;
 mod ground;
+mod harmless;
 mod http;
 mod hub;
 mod ids;
 mod incarnations;
 mod ingest;
 mod metrics;
+mod page;
 mod proxy;
+mod rates;
 mod registry;
 mod relay;
 mod respond;
@@ -31,21 +36,25 @@ mod route;
 mod session;
 mod settings;
 mod shared;
+mod sources;
 mod store;
 mod stream;
 mod tls;
 mod tokens;
+mod traces;
 
 pub use accept::Listener;
 pub use acme::AcmeError;
 pub use cli::run;
-pub use config::{Acme, AcmeBinding, AcmeChallenge, Config, Https, Limits, PairFiles};
+pub use config::{Acme, AcmeBinding, AcmeChallenge, BODY_GRACE, Config, Https, Limits, PairFiles, TraceTo};
 pub use ground::{Bound, Clock, Ground, Offload};
 pub use proxy::Proxies;
+pub use rates::Rate;
 pub use registry::{
     Access, AnswerMode, NewToken, Registry, RegistryError, Reserved, Snapshot, TokenRecord, TunnelSettings, WhenAway,
 };
 pub use relay::{Addresses, Relay, StartError};
+pub use sources::Source;
 pub use store::Store;
 pub use tls::TlsError;
 pub use tokens::{Label, Token, TokenId};

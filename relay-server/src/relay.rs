@@ -7,30 +7,36 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::ClientConfig;
+use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
+use tunnel_telemetry::{TraceSettings, Traces};
 
 use crate::accept::{Door, Listener, Tasks, listen};
 use crate::acme::{AcmeError, Keeper};
+use crate::admission::{Admission, Most};
 use crate::attempts::Attempts;
 use crate::audit::{Audit, Entry, What, Who};
+use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::control;
 use crate::flag::{Flag, Raiser};
 use crate::ground::{Bound, Clock, Ground, Offload};
+use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
 use crate::metrics::{self, Metrics};
+use crate::rates::Rates;
 use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
 use crate::shared::{Ports, Shared};
 use crate::store::Store;
-use crate::tls::{Tls, TlsError};
+use crate::tls::{self, Tls, TlsError};
 
 /// How often the registry's file is looked at for changes by `tunnel` and `token`.
 const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
@@ -120,6 +126,7 @@ impl Relay {
         if let Some(problem) = config.problem() {
             return Err(StartError::Config(problem));
         }
+        let traces = trace_to(&config)?;
         let opening = config.clone();
         let (clock, offload) = (Clock::default(), Offload::default());
         let opened = {
@@ -141,7 +148,7 @@ impl Relay {
         };
         let ground = Ground { registry, spool, stream, doors, clock, offload };
         let data = config.data.clone();
-        let mut relay = Relay::with_tls(config, ground, tls, audit.clone()).await?;
+        let mut relay = Relay::with_tls(config, ground, tls, (audit.clone(), traces)).await?;
         if let Some(bound) = admin {
             relay.serve_operator(bound);
         }
@@ -169,23 +176,35 @@ impl Relay {
     /// # Errors
     /// What removed tunnels had spooled cannot be dropped.
     pub async fn on<L: Listener>(config: Config, ground: Ground<L>) -> Result<Relay, StartError> {
-        Relay::with_tls(config, ground, None, Audit::none()).await
+        Relay::with_tls(config, ground, None, (Audit::none(), Traces::none())).await
     }
 
     async fn with_tls<L: Listener>(
         config: Config,
         ground: Ground<L>,
         tls: Option<Arc<Tls>>,
-        audit: Audit,
+        (audit, traces): (Audit, Traces),
     ) -> Result<Relay, StartError> {
         let Ground { registry, spool, stream, doors, clock, offload } = ground;
         let of = |tls: bool| doors.iter().filter(move |door| door.tls.is_some() == tls).map(|door| door.addr);
         let addresses = Addresses { http: of(false).collect(), https: of(true).next(), admin: None };
+        let listening: Vec<SocketAddr> = doors.iter().map(|door| door.addr).collect();
         let ports =
             Ports { http: addresses.http.first().map(SocketAddr::port), https: addresses.https.map(|a| a.port()) };
         let incarnations = Incarnations::load(&spool_folder(&config), &registry.snapshot());
+        let limits = &config.limits;
+        let most = Most {
+            connections: limits.connections,
+            per_address: limits.connections_per_address,
+            agents: limits.agents,
+            agents_per_tunnel: limits.agents_per_tunnel,
+        };
         let shared = Arc::new(Shared {
+            admission: Admission::new(most),
+            rates: Rates::new(limits.address_rate),
+            bodies: Bodies::new(limits.bodies),
             domain: config.domain.as_deref().and_then(Domain::new),
+            names: Names::new(&config, &listening),
             registry,
             spool,
             hub: Hub::new(clock.clone()),
@@ -194,6 +213,7 @@ impl Relay {
             used: Mutex::default(),
             ids: Ids::default(),
             metrics: Metrics::new(),
+            traces,
             incarnations,
             reloading: tokio::sync::Mutex::new(()),
             started: clock.now(),
@@ -221,7 +241,7 @@ impl Relay {
             tls: None,
             preface: false,
             listener: metrics::Listener::Http,
-            permits: Arc::new(Semaphore::new(shared.config.limits.connections)),
+            admission: Arc::clone(&shared.admission),
             draining: drain.0.clone(),
             connections: connections.clone(),
             sessions: sessions.clone(),
@@ -254,7 +274,12 @@ impl Relay {
             tls: None,
             preface: false,
             listener: metrics::Listener::Admin,
-            permits: Arc::new(Semaphore::new(OPERATOR_CONNECTIONS)),
+            admission: Admission::new(Most {
+                connections: OPERATOR_CONNECTIONS,
+                per_address: OPERATOR_CONNECTIONS,
+                agents: 0,
+                agents_per_tunnel: 0,
+            }),
             draining: self.drain.0.clone(),
             connections: self.connections.clone(),
             sessions: self.sessions.clone(),
@@ -312,8 +337,31 @@ impl Relay {
         if tokio::time::timeout(Duration::from_secs(5), others).await.is_err() {
             warn!("something still holds the spool; it is free when that ends, or with this process");
         }
+        shared.traces.close().await;
         info!("stopped");
     }
+}
+
+/// The traces that the settings want.
+fn trace_to(config: &Config) -> Result<Traces, StartError> {
+    let Some(to) = &config.traces else { return Ok(Traces::none()) };
+    let wrong = |e: &dyn std::fmt::Display| StartError::Config(e.to_string());
+    let tls = if to.endpoint.starts_with("https:") {
+        let builder = ClientConfig::builder_with_provider(tls::provider());
+        let builder = builder.with_safe_default_protocol_versions().map_err(|e| wrong(&e))?;
+        Some(Arc::new(builder.with_platform_verifier().map_err(|e| wrong(&e))?.with_no_client_auth()))
+    } else {
+        None
+    };
+    let settings = TraceSettings {
+        endpoint: to.endpoint.clone(),
+        service: "healthie-relay",
+        version: env!("CARGO_PKG_VERSION"),
+        ratio: to.ratio,
+        trust_senders: to.trust_senders,
+        tls,
+    };
+    Traces::open(&settings, &tokio::runtime::Handle::current()).map_err(|e| wrong(&e))
 }
 
 /// Blocks on the disk.

@@ -6,18 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
+use tunnel_delivery::{DeviceName, Environment, Timestamp, TunnelName};
 use tunnel_spool::Spool as _;
+use tunnel_telemetry::Traces;
 
+use crate::admission::Admission as Places;
 use crate::attempts::Attempts;
 use crate::audit::{Audit, Entry, What, Who};
+use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::flag::Flag;
 use crate::ground::{Clock, Offload};
+use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
 use crate::metrics::{Limit, Metrics};
+use crate::rates::Rates;
 use crate::registry::{Admission, AnswerMode, Registry, RegistryError, TunnelSettings};
 use crate::route::Domain;
 use crate::session::Caller;
@@ -28,6 +33,14 @@ use crate::tokens::TokenId;
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) domain: Option<Domain>,
+    /// What the relay is called: requests for others are refused.
+    pub(crate) names: Names,
+    /// Who may hold a connection.
+    pub(crate) admission: Arc<Places>,
+    /// How many deliveries a second there may be.
+    pub(crate) rates: Rates,
+    /// How many bytes of bodies may be held.
+    pub(crate) bodies: Arc<Bodies>,
     pub(crate) registry: Registry,
     /// Wrong tokens, by address.
     pub(crate) attempts: Attempts,
@@ -41,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) offload: Offload,
     /// What is counted, for the operator.
     pub(crate) metrics: Metrics,
+    /// Where a collector is told of deliveries' ways, or nowhere.
+    pub(crate) traces: Traces,
     /// Which tunnels the spool holds deliveries of.
     pub(crate) incarnations: Incarnations,
     /// One reload at a time.
@@ -73,6 +88,14 @@ impl Shared {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.is_up()
+    }
+
+    /// Whether no bounds for each address are set for this one: Healthie's, that of a trusted proxy, or one that the operator named.
+    pub(crate) fn is_favoured(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        Environment::of(address) != Environment::Unknown
+            || self.config.proxies.trusts(address)
+            || self.config.limits.unlimited.iter().any(|network| network.contains(&address))
     }
 
     /// A tunnel's settings. One that is not known may just have been added: the file is looked at before saying no.
@@ -154,6 +177,7 @@ impl Shared {
             return false;
         }
         self.metrics.tunnels(all.tunnels.keys());
+        self.rates.keep(|name| all.tunnels.contains_key(name));
         self.registry.publish(Arc::new(all), seen);
         self.dismiss();
         for (name, tunnel) in &self.registry.snapshot().tunnels {

@@ -194,6 +194,7 @@ fn agent(wires: Wires, token: &str, chance: f64) -> (mpsc::UnboundedReceiver<(In
         host_header: HostHeader::Sent,
         secrets: Vec::new(),
         last_attempts: S,
+        traces: tunnel_telemetry::Traces::none(),
         chance: Arc::new(move || chance),
     });
     tokio::spawn(works.run(std::future::pending()));

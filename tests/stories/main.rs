@@ -29,5 +29,6 @@ mod steering;
 mod tenants;
 mod tls;
 mod tokens;
+mod told;
 mod trigger;
 mod verbatim;

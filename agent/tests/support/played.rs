@@ -155,6 +155,7 @@ pub fn incoming(n: u64, delivery: Delivery, passthrough: bool) -> Incoming {
         seq: (!passthrough).then_some(n),
         answer_within: passthrough.then_some(Duration::from_secs(15)),
         body_len: delivery.body.len() as u64,
+        traceparent: None,
         delivery: Arc::new(delivery),
     }
 }
@@ -185,6 +186,7 @@ pub fn config(relay: &Relay, data: &Path, target: Option<&Server>) -> ListenConf
         trust: Trust::default(),
         inspector_port: 0,
         last_attempts: Duration::from_millis(300),
+        traces: tunnel_telemetry::Traces::none(),
     }
 }
 

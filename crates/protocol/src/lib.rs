@@ -24,7 +24,8 @@
 //! The relay sends [`Incoming`]: a delivery's head with its number `n` (counted from 1 in each session), its place `seq` in the tunnel's
 //! stream (0 where it was not spooled), and its body if that is at most [`INLINE_BODY`] long. A longer body follows in [`Chunk`]s of at most
 //! [`CHUNK`] bytes, each with `n` and its offset, in order, without gaps; frames of other deliveries may come between them, and the sender
-//! takes turns ([`Outbox`]), so that a big delivery does not hold up small ones.
+//! takes turns ([`Outbox`]), so that a big delivery does not hold up small ones. Where the relay traces, the head says where in which trace
+//! ([`Incoming::traceparent`]); the agent may go on with it or not.
 //!
 //! The agent answers each delivery exactly once, when it has it durably and never before:
 //! - [`ToRelay::Taken`] with the numbers of one or more deliveries; or

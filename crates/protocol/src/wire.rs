@@ -172,6 +172,9 @@ pub(crate) struct Delivery {
     /// 0: no answer is wanted.
     #[prost(uint32, tag = "15")]
     pub(crate) answer_within_ms: u32,
+    /// Empty: the relay traces nothing.
+    #[prost(string, tag = "16")]
+    pub(crate) traceparent: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

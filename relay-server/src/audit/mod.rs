@@ -30,7 +30,6 @@ pub(crate) enum What {
     /// A tunnel was added.
     TunnelAdded,
     /// A tunnel's settings were changed.
-    #[allow(dead_code)] // for `tunnel set`
     TunnelChanged,
     /// A tunnel was removed.
     TunnelRemoved,

@@ -6,7 +6,10 @@ mod audit;
 mod certificates;
 mod changed;
 mod door;
+mod limits;
 mod serve;
+mod shape;
+mod telling;
 mod token;
 mod tunnel;
 

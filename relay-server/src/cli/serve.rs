@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
 use super::door::Door;
+use super::limits::Bounds;
+use super::telling::{Telling, common_collector};
 use super::{Data, Failure};
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::relay::Relay;
 use tunnel_spool::Limits as SpoolLimits;
 
@@ -24,18 +25,17 @@ pub(super) struct Serve {
     /// Domain below which each tunnel NAME is https://NAME.DOMAIN; without it tunnels are reached as /t/NAME
     #[arg(long, value_name = "DOMAIN", env = "HEALTHIE_RELAY_DOMAIN")]
     domain: Option<String>,
+    /// Another name or address by which requests may name this relay; may be given more than once. The domain, names below it and the addresses
+    /// listened on need not be given. Without this and --domain any name is taken
+    #[arg(long, value_name = "NAME", value_delimiter = ',', env = "HEALTHIE_RELAY_HOST", value_parser = host)]
+    host: Vec<String>,
     /// Where the world reaches this relay, if a proxy stands before it, such as https://relay.example.com; told to agents
     #[arg(long, value_name = "URL", env = "HEALTHIE_RELAY_PUBLIC_URL")]
     public_url: Option<String>,
     #[command(flatten)]
     data: Data,
-    /// Longest body, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body)]
-    max_body: u64,
-    /// Wrong tokens that each address may try in a minute; more are answered 429, while good ones from there still get in
-    #[arg(long, value_name = "N", default_value_t = Limits::default().failed_attempts, env = "HEALTHIE_RELAY_FAILED_ATTEMPTS",
-        value_parser = clap::value_parser!(u32).range(1..))]
-    failed_attempts: u32,
+    #[command(flatten)]
+    bounds: Bounds,
     /// Longest time a delivery waits for its agents, in hours
     #[arg(long, value_name = "HOURS", default_value_t = 72)]
     spool_hours: u32,
@@ -48,40 +48,13 @@ pub(super) struct Serve {
     /// Threads that serve connections; by default one for each processor
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
-    /// Form of the log, on standard error
-    #[arg(
-        long,
-        visible_alias = "log-format",
-        value_name = "FORM",
-        default_value = "text",
-        env = "HEALTHIE_RELAY_LOG_FORMAT"
-    )]
-    log: LogForm,
-    /// What to log, for example `debug` or `healthie_relay=debug`
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "HEALTHIE_RELAY_LOG")]
-    log_level: String,
-    /// Log a line for each request: its id, where from, what for, how answered, how long; never what is in it
-    #[arg(long, env = "HEALTHIE_RELAY_LOG_REQUESTS")]
-    log_requests: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogForm {
-    /// a line of text for each event
-    Text,
-    /// a JSON object for each event
-    Json,
+    #[command(flatten)]
+    telling: Telling,
 }
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log_level)
-            .map_err(|e| Failure::usage(format!("--log-level {:?}: {e}", self.log_level)))?;
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-        match self.log {
-            LogForm::Text => log.init(),
-            LogForm::Json => log.json().flatten_event(true).init(),
-        }
+        self.telling.begin_log()?;
         let workers = self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut runtime = if workers > 1 {
             tokio::runtime::Builder::new_multi_thread()
@@ -107,15 +80,26 @@ impl Serve {
             https: self.door.https()?,
             proxies,
             domain: self.domain,
+            hosts: self.host,
             public_url: self.public_url,
-            log_requests: self.log_requests,
-            limits: Limits { body: self.max_body, failed_attempts: self.failed_attempts, ..Limits::default() },
+            log_requests: self.telling.log_requests,
+            traces: self.telling.traces(common_collector()),
+            limits: self.bounds.limits(),
             spool: SpoolLimits {
                 max_age: Duration::from_secs(u64::from(self.spool_hours) * 3600),
                 max_bytes_per_tunnel: self.spool_bytes,
                 min_free_bytes: self.min_free,
             },
         })
+    }
+}
+
+/// A name or an address, without a port to it: ports are not compared.
+fn host(text: &str) -> Result<String, String> {
+    let plain = if text.starts_with('[') { !text.contains("]:") } else { !text.contains(':') };
+    match crate::http::host::Host::parse(text.as_bytes()) {
+        Some(_) if plain => Ok(text.to_owned()),
+        _ => Err("write a name or an address, such as relay.example.com or [2001:db8::1], without a port".into()),
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) async fn answer(head: &Head, shared: &Arc<Shared>) -> Answer {
         return Problem::NotFound.answer(None);
     }
     if !matches!(head.method.as_str(), "GET" | "HEAD") {
-        return Problem::Method("GET").answer(None);
+        return Problem::Method("GET, HEAD".into()).answer(None);
     }
     match path {
         "/healthz" => respond::json(StatusCode::OK, &serde_json::json!({ "status": "alive" }), None),

@@ -131,6 +131,25 @@ impl Registry {
         Ok(changed)
     }
 
+    /// Changes a tunnel's settings; when it was added stays as it is.
+    ///
+    /// # Errors
+    /// There is no such tunnel, or the file cannot be written.
+    pub fn change_tunnel(
+        &self,
+        name: &TunnelName,
+        edit: impl FnOnce(&mut TunnelSettings),
+    ) -> Result<(), RegistryError> {
+        self.change(|all| {
+            let tunnel = all.tunnels.get_mut(name).ok_or_else(|| RegistryError::NoTunnel(name.clone()))?;
+            let created_at = tunnel.created_at;
+            let tunnel = Arc::make_mut(tunnel);
+            edit(tunnel);
+            tunnel.created_at = created_at;
+            Ok(())
+        })
+    }
+
     /// Creates a token with full access to one tunnel.
     ///
     /// # Errors

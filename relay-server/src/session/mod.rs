@@ -22,7 +22,7 @@ use tunnel_protocol::{
     Beat, Gap, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, Incoming, Outbox, Refusal, Refused, Start, ToAgent, ToRelay,
     VERSION_MAX, VERSION_MIN, Welcome, Window, choose_version,
 };
-use tunnel_spool::{DevicePlace, ReadLimit, Seq, Spool as _, SpoolError};
+use tunnel_spool::{DevicePlace, ReadLimit, Role, Seq, Spool as _, SpoolError};
 
 use crate::audit::{Entry, What, Who};
 use crate::flag::Flag;
@@ -30,6 +30,7 @@ use crate::hub::Seat;
 use crate::metrics::{Limit, SessionEnd};
 use crate::registry::{Access, AnswerMode, Pass};
 use crate::shared::Shared;
+use crate::traces;
 use ledger::{Ledger, Took};
 use pump::{Ended, Pump};
 
@@ -64,7 +65,7 @@ pub(crate) async fn serve<S>(stream: S, read: Vec<u8>, caller: Caller, shared: A
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut pump = Pump::server(stream, read).await;
+    let mut pump = Pump::server(stream, read, shared.config.limits.frame).await;
     let Some(hello) = hello(&mut pump, &shared).await else {
         return shared.metrics.session_ended(SessionEnd::Refused);
     };
@@ -97,9 +98,31 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, code: Ref
     let _ = tokio::time::timeout(HELLO_TIMEOUT, pump.drain(&mut outbox)).await;
 }
 
+/// The tunnel has as many agents as it may.
+async fn refuse_one_more<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, shared: &Shared, tunnel: &TunnelName) {
+    shared.metrics.limit_hit(Limit::Agents);
+    let agents = counted(shared.config.limits.agents_per_tunnel, "agent");
+    refuse(pump, Refusal::TooMany, format!("tunnel {tunnel} has {agents}, as many as this relay allows")).await;
+}
+
+/// So many of them, in words.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 async fn hello<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, shared: &Shared) -> Option<Hello> {
-    let frame = tokio::time::timeout(HELLO_TIMEOUT, pump.next(&mut Outbox::<ToAgent>::default())).await;
-    let frame = frame.inspect_err(|_| shared.metrics.limit_hit(Limit::HelloTime)).ok()?.ok()?;
+    let mut nothing = Outbox::<ToAgent>::default();
+    let frame = match tokio::time::timeout(shared.config.limits.hello_time, pump.next(&mut nothing)).await {
+        Ok(Ok(frame)) => frame,
+        Ok(Err(ended)) => {
+            ended.count(&shared.metrics);
+            return None;
+        }
+        Err(_) => {
+            shared.metrics.limit_hit(Limit::HelloTime);
+            return None;
+        }
+    };
     match ToRelay::decode(frame) {
         Ok(ToRelay::Hello(hello)) => Some(hello),
         Ok(_) => {
@@ -160,6 +183,25 @@ impl Session {
             Start::Beginning => tunnel_spool::Start::Beginning,
             Start::At(at) => tunnel_spool::Start::At(at),
         };
+        // Those that only look use up no place of the others.
+        let mut devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
+        devices.retain(|place| (place.role == Role::Watches) == (caller.pass.access == Access::ReadOnly));
+        let known = devices.iter().any(|place| place.device == hello.device);
+        if !known && devices.len() >= limits.devices_per_tunnel {
+            shared.metrics.limit_hit(Limit::Devices);
+            let message = format!(
+                "tunnel {} keeps deliveries for {}, as many as this relay allows; `healthie-relay tunnel forget` makes room where one is gone for good",
+                caller.tunnel,
+                counted(devices.len(), "device")
+            );
+            refuse(pump, Refusal::TooMany, message).await;
+            return None;
+        }
+        // Asked before it gets a place in the spool, which it would keep though it is refused.
+        if !shared.hub.has_room(&caller.tunnel, &hello.device, &caller.pass, limits.agents_per_tunnel) {
+            refuse_one_more(pump, &shared, &caller.tunnel).await;
+            return None;
+        }
         let joined = match caller.pass.access {
             Access::Full => shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await,
             Access::ReadOnly => shared.spool.watch(&caller.tunnel, &hello.device, start, shared.now()).await,
@@ -177,12 +219,11 @@ impl Session {
         };
         let known = !place.new;
         let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.pass, limits.agents_per_tunnel) else {
-            shared.metrics.limit_hit(Limit::Agents);
-            let message = format!(
-                "tunnel {} has {} agents, as many as this relay allows",
-                caller.tunnel, limits.agents_per_tunnel
-            );
-            refuse(pump, Refusal::TooMany, message).await;
+            // Another came between.
+            if !known {
+                let _ = shared.spool.forget(&caller.tunnel, &hello.device).await;
+            }
+            refuse_one_more(pump, &shared, &caller.tunnel).await;
             return None;
         };
         // Seated, it is told of every later change; a change between the upgrade and now has passed it by.
@@ -212,13 +253,14 @@ impl Session {
         }
         let waiting = shared.spool.last(&caller.tunnel).0.saturating_sub(after.0);
         let mut ledger = Ledger::new(window(&hello), after, hello.window_deliveries.min(WINDOW_MOST.0));
+        ledger.traces = shared.traces.clone();
         ledger.outbox.urgent(
             ToAgent::Welcome(Welcome {
                 version,
                 tunnel: caller.tunnel.clone(),
                 answer_mode: mode::on_the_wire(settings.answer),
                 public_urls: caller.public_urls.clone(),
-                max_body: limits.body,
+                max_body: settings.max_body.map_or(limits.body, |own| own.min(limits.body)),
                 heartbeat: limits.heartbeat,
                 dead_after: limits.dead_after,
                 stream: shared.stream.clone(),
@@ -280,7 +322,10 @@ impl Session {
                         }
                     }
                     Err(Ended::Closed) => return End::Agent(SessionEnd::Connection, "the connection ended".into()),
-                    Err(e) => return End::Agent(SessionEnd::Connection, e.to_string()),
+                    Err(e) => {
+                        e.count(&self.shared.metrics);
+                        return End::Agent(SessionEnd::Connection, e.to_string());
+                    }
                 },
                 read = async { match &mut self.reading { Some(reading) => reading.await, None => std::future::pending().await } } => {
                     self.reading = None;
@@ -412,8 +457,14 @@ impl Session {
                 debug!(tunnel = %self.tunnel, device = %self.device, "a frame of a newer agent was skipped");
             }
         }
-        for Took { sent, received_at, .. } in self.ledger.took() {
-            self.shared.metrics.taken(now.saturating_duration_since(sent), self.shared.now().since(received_at));
+        let wall = self.shared.now();
+        for Took { sent, received_at, trace } in self.ledger.took() {
+            let round_trip = now.saturating_duration_since(sent);
+            self.shared.metrics.taken(round_trip, wall.since(received_at));
+            if let Some(carried) = trace {
+                let to = (&self.tunnel, self.device.as_str());
+                traces::taken(&self.shared.traces, carried, to, wall, round_trip);
+            }
         }
         if let Some(upto) = self.ledger.newly_taken() {
             self.shared.spool.taken(&self.tunnel, &self.device, upto);

@@ -4,5 +4,6 @@ mod acme;
 mod figures;
 mod http2;
 mod proxies;
+mod raw_http2;
 mod tls;
 mod visitor;
