@@ -76,7 +76,8 @@ fn revoking_withdrawing_and_rotating_end_sessions_at_once_and_say_why() {
             assert!(!at_second.process().wait().success());
         }
     }
-    eprintln!("after the command the agents were told within {took:?}");
+    // Mostly before the command has ended: it asks the relay to look. Left to its own look at the file it would take half a second at most.
+    assert!(took.iter().all(|after| *after < Duration::from_secs(2)), "{took:?}");
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn who_has_several_tunnels_must_say_which_and_learns_of_no_others() {
     assert_eq!(strangers.status(), Some(401));
 }
 
-/// The means of several rounds over real connections; printed, and held to what no machine's moods explain.
+/// The medians of many rounds over real connections, held to what no machine's moods explain.
 #[test]
 fn a_refusal_s_time_does_not_tell_what_there_is() {
     let mut world = World::new(AnswerMode::Ack);
@@ -175,7 +176,6 @@ fn a_refusal_s_time_does_not_tell_what_there_is() {
         all[all.len() / 2].as_secs_f64() * 1e6
     });
     let shown: Vec<String> = cases.iter().zip(middle).map(|(case, us)| format!("{}: {us:.0} µs", case.0)).collect();
-    eprintln!("medians {shown:?}");
     let (least, most) = middle.iter().fold((f64::MAX, 0_f64), |(a, b), us| (a.min(*us), b.max(*us)));
     assert!(most < least * 2.0, "{shown:?}");
 }

@@ -28,7 +28,7 @@ pub(super) fn changed(data: &Path, entry: Entry) {
         Ok(None | Some(Told::Taken)) => {}
         Ok(Some(Told::No { why })) => tell(&format!("healthie-relay: it is noted, and not in force yet: {why}")),
         Ok(Some(_)) => {
-            tell("healthie-relay: it is noted; the running relay is of another version and takes it over soon")
+            tell("healthie-relay: it is noted; the running relay is of another version and takes it over soon");
         }
         Err(e) => tell(&format!("healthie-relay: it is noted, and in force once the relay looks: {e}")),
     }

@@ -22,7 +22,7 @@ use tunnel_protocol::{
     Beat, Gap, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, Incoming, Outbox, Refusal, Refused, Start, ToAgent, ToRelay,
     VERSION_MAX, VERSION_MIN, Welcome, Window, choose_version,
 };
-use tunnel_spool::{DevicePlace, ReadLimit, Seq, Spool as _, SpoolError};
+use tunnel_spool::{DevicePlace, ReadLimit, Role, Seq, Spool as _, SpoolError};
 
 use crate::audit::{Entry, What, Who};
 use crate::flag::Flag;
@@ -189,7 +189,9 @@ impl Session {
             Start::Beginning => tunnel_spool::Start::Beginning,
             Start::At(at) => tunnel_spool::Start::At(at),
         };
-        let devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
+        // Those that only look use up no place of the others.
+        let mut devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
+        devices.retain(|place| (place.role == Role::Watches) == (caller.pass.access == Access::ReadOnly));
         let known = devices.iter().any(|place| place.device == hello.device);
         if !known && devices.len() >= limits.devices_per_tunnel {
             shared.metrics.limit_hit(Limit::Devices);
