@@ -22,6 +22,7 @@ use crate::listen::Chance;
 use crate::pause::Pause;
 use crate::policy::Policy;
 use crate::summary;
+use crate::trail::Trail;
 
 /// The most deliveries held in memory, and the most bytes of their bodies.
 const MOST: usize = 256;
@@ -43,6 +44,8 @@ pub(crate) struct Job {
     pub(crate) command: Option<Exec>,
     /// As it stands before the attempt.
     pub(crate) summary: Summary,
+    /// Its trace, while it is in memory.
+    pub(crate) trail: Trail,
 }
 
 /// How many at once, and when.
@@ -295,6 +298,7 @@ impl One {
         let tried = tried.into_iter().filter_map(|(whom, attempt)| Some((whom, attempt?)));
         let mut tried: Vec<_> = tried
             .map(|(whom, attempt)| {
+                job.trail.attempt(&attempt);
                 let again = self.again(&attempt, id, made).map(|pause| (Instant::now(), pause));
                 (whom, attempt, again)
             })
@@ -340,7 +344,7 @@ impl One {
         let target = self.policy.target(event, signature).filter(|_| again.whom == Whom::Handler).cloned();
         let command = self.policy.command(event, signature).filter(|_| again.whom == Whom::Command).cloned();
         let matched = self.hand.signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;
-        Some(Job { delivery: Arc::new(stored.delivery), matched, target, command, summary })
+        Some(Job { delivery: Arc::new(stored.delivery), matched, target, command, summary, trail: Trail::default() })
     }
 
     /// A delivery from the archive, if it is still there.
@@ -413,7 +417,14 @@ async fn page(
             }
             let matched = signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;
             bytes += stored.delivery.body.len();
-            found.push(Job { delivery: Arc::new(stored.delivery), matched, target, command, summary });
+            found.push(Job {
+                delivery: Arc::new(stored.delivery),
+                matched,
+                target,
+                command,
+                summary,
+                trail: Trail::default(),
+            });
         }
         Ok(Part { found, next: page.next.map_or(Next::End, Next::At) })
     };

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tunnel_archive::{ArchiveError, Inserted};
 use tunnel_delivery::{Attempt, Cause, Delivery, DeliveryId, Stored, Summary};
 use tunnel_protocol::{Answer, AnswerFailure, Incoming};
 use tunnel_signature::Reading;
 use tunnel_signature::doctor::Note;
+use tunnel_telemetry::Traces;
 
 use crate::backlog::{Backlog, Job};
 use crate::exec::Exec;
@@ -26,6 +28,7 @@ use crate::notice::Notice;
 use crate::pause::Pause;
 use crate::policy::Policy;
 use crate::summary;
+use crate::trail::Trail;
 
 /// How many attempts may go on after their senders have given up: they are outside of the session's window.
 pub(crate) const MOST_LATE: usize = 256;
@@ -70,6 +73,8 @@ pub(crate) struct Intake {
     pub(crate) habits: Habits,
     /// What is being forwarded for a sender that waits.
     pub(crate) answering: Answering,
+    /// Where a collector is told of deliveries' ways, or nowhere.
+    pub(crate) traces: Traces,
 }
 
 /// The deliveries that are being forwarded for senders that wait. Where a tunnel has several devices, the one that answers gets a copy from the spool
@@ -124,11 +129,14 @@ impl Intake {
         (answering, answered_elsewhere): (Option<OneAnswering>, bool),
     ) {
         // Receive.
-        let Incoming { n, seq, answer_within, body_len: len, delivery } = incoming;
+        let Incoming { n, seq, answer_within, body_len: len, delivery, traceparent } = incoming;
         let receipt = Receipt { n, seq, len };
+        let trail = Trail::begin(&self.traces, &delivery, traceparent.as_deref(), crate::listen::clock);
 
         // Verify.
+        let from = Instant::now();
         let checked = self.hand.signing.check(&delivery);
+        trail.part("verify", from, None);
         let reading = checked.matched.as_ref().map(|m| m.reading);
         let event = tunnel_catalogue::read(&delivery.body);
         let name = event.as_ref().map(|e| e.event_type.as_str());
@@ -150,6 +158,7 @@ impl Intake {
             note: None,
             attempts: Vec::new(),
         });
+        let from = Instant::now();
         let insert = self.keep.insert(tunnel_archive::Intake {
             delivery: Arc::clone(&delivery),
             body_sha256: checked.body_sha256,
@@ -160,6 +169,9 @@ impl Intake {
 
         if answer_within.is_none() {
             let stored = insert.await;
+            let failed = stored.is_err().then_some("not_stored");
+            trail.part("store", from, failed);
+            trail.taken(failed);
             // Acknowledge.
             match &stored {
                 Ok(_) => drop(done.send(Done::Taken(receipt)).await),
@@ -174,7 +186,7 @@ impl Intake {
                 if due {
                     let (delivery, matched) = (Arc::clone(&delivery), checked.matched);
                     let (target, command) = (target.cloned(), command.cloned());
-                    self.backlog.push(Job { delivery, matched, target, command, summary: line });
+                    self.backlog.push(Job { delivery, matched, target, command, summary: line, trail: trail.clone() });
                 }
                 self.compare(&delivery, reading).await;
             }
@@ -182,7 +194,9 @@ impl Intake {
         }
 
         let store = async {
-            let stored = insert.await?;
+            let stored = insert.await;
+            trail.part("store", from, stored.is_err().then_some("not_stored"));
+            let stored = stored?;
             if let Inserted::New { duplicate_of } = stored {
                 line.duplicate_of = duplicate_of.map(|d| d.id);
                 self.announce(&line);
@@ -214,11 +228,17 @@ impl Intake {
             Ok(None) => (None, Err(AnswerFailure::NotForwarded)),
             Err(_) => (None, Err(AnswerFailure::Timeout)),
         };
+        trail.taken(match (&stored, &outcome) {
+            (Err(_), _) => Some("not_stored"),
+            (Ok(_), Err(_)) => Some("not_answered"),
+            (Ok(_), Ok(_)) => None,
+        });
         match stored {
             Ok(mut line) => {
                 drop(done.send(Done::Answered(receipt, Answer { n, outcome })).await);
                 let attempt = if is_late { self.late(&line, forward).await } else { attempt };
                 if let Some(attempt) = attempt {
+                    trail.attempt(&attempt);
                     let after = summary::after(line.clone(), &attempt);
                     // A failure is told as a warning; the sender has its answer.
                     drop(self.hand.record_with_next(&line, attempt, None).await);

@@ -7,6 +7,7 @@
 //! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `query` and `saved_filters` (the language of
 //! filters, and those that have a name) · `fixtures` (deliveries as files: to
 //! and from the store, and against a handler) · `compare` (what differs) · `stats` (figures) · `demo` (everything in one process).
+//! · `trail` (what a collector of traces is told).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
@@ -46,4 +47,5 @@ mod inflight;
 mod intake;
 mod saved_filters;
 mod summary;
+mod trail;
 mod tui;

@@ -158,6 +158,7 @@ async fn a_running_agent() {
         trust: Trust::default(),
         inspector_port: 0,
         last_attempts: std::time::Duration::ZERO,
+        traces: tunnel_telemetry::Traces::none(),
     };
     let (end, ended) = oneshot::channel::<()>();
     let (tx, mut connecting) = tokio::sync::mpsc::unbounded_channel();

@@ -194,6 +194,7 @@ fn agent(wires: Wires, token: &str, chance: f64) -> (mpsc::UnboundedReceiver<(In
         host_header: HostHeader::Sent,
         secrets: Vec::new(),
         last_attempts: S,
+        traces: tunnel_telemetry::Traces::none(),
         chance: Arc::new(move || chance),
     });
     tokio::spawn(works.run(std::future::pending()));
@@ -269,6 +270,7 @@ async fn an_agent_asks_a_silent_relay_and_gives_it_up() {
         waiting: 0,
         software: "test".into(),
         sets_answer: true,
+        read_only: false,
     };
     relay.send(Message::Binary(ToAgent::Welcome(welcome).encode())).await.unwrap();
     let began = Instant::now();

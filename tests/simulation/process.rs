@@ -144,6 +144,7 @@ impl AgentProcess {
             host_header: HostHeader::Sent,
             secrets: Vec::new(),
             last_attempts: Duration::from_secs(2),
+            traces: tunnel_telemetry::Traces::none(),
             chance: Arc::new(move || pauses.fraction()),
         });
         let ended = works.run(ending).await;

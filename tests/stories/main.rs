@@ -1,6 +1,7 @@
 //! The stories: what a developer and Healthie see of the two programs, told over real processes. One file, one theme.
 
 mod ack;
+mod audit_log;
 mod bad_links;
 mod big_and_small;
 mod check;
@@ -16,6 +17,7 @@ mod handlers;
 mod logs;
 mod lost_answers;
 mod passthrough;
+mod read_only;
 mod reconnect;
 mod refusals;
 mod replay;
@@ -26,5 +28,7 @@ mod signatures;
 mod steering;
 mod tenants;
 mod tls;
+mod tokens;
+mod told;
 mod trigger;
 mod verbatim;

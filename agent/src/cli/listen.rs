@@ -4,15 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tunnel_telemetry::{TraceSettings, Traces};
+
 use super::arguments::{self, Data, Gather, Secrets};
 use super::events::unknown;
 use super::inspect::{self, on_a_terminal};
 use super::ui::{Form, Ui};
 use super::{Context, Failure, Output, signals};
 use crate::control::{Control, Remote, has_store};
+use crate::dial::Trust;
 use crate::forward::{HostHeader, Routes};
 use crate::listen::{LAST_ATTEMPTS, ListenConfig, run as listen};
-use crate::settings::{Moment, RelayUrl, SettingsError};
+use crate::settings::{Environment, Moment, RelayUrl, Settings, SettingsError};
 use crate::tui::{Setup, Tui};
 
 /// Connect to the relay; store, verify and forward what comes
@@ -101,6 +104,9 @@ pub(crate) struct Args {
     /// Trust the certificates in this PEM file, besides the platform's
     #[arg(long, value_name = "FILE")]
     ca: Option<String>,
+    /// Send traces of deliveries to this OpenTelemetry collector, by OTLP over HTTP, such as http://127.0.0.1:4318; OTEL_EXPORTER_OTLP_ENDPOINT counts too
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
     /// How it reports: tui, log or json [default: tui on a terminal, else log]
     #[arg(long, value_name = "FORM")]
     ui: Option<String>,
@@ -136,6 +142,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         .one("device", &args.device)
         .one("since", &args.since)
         .one("ca", &args.ca)
+        .one("otlp_endpoint", &args.otlp_endpoint)
         .one("ui", &args.ui)
         .one("inspector_port", &args.inspector_port)
         .load(context)?;
@@ -144,7 +151,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     if form == Form::Tui && !terminal {
         return Err(Failure::usage("--ui tui needs a terminal").hint("use --ui log or --ui json"));
     }
+    let trust = arguments::trust(&settings)?;
     let config = ListenConfig {
+        traces: traces(&settings, &context.environment, &trust)?,
         relay: settings.value::<RelayUrl>("relay")?.ok_or(SettingsError::Missing { key: "relay" })?,
         token: settings.token()?.ok_or(SettingsError::Missing { key: "token" })?,
         tunnel: settings.value("tunnel")?,
@@ -156,7 +165,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         policy: arguments::policy(&settings)?,
         concurrency: settings.read("concurrency", concurrency)?.unwrap_or(16),
         host_header: settings.value::<HostHeader>("host_header")?.unwrap_or_default(),
-        trust: arguments::trust(&settings)?,
+        trust,
         inspector_port: settings.value("inspector_port")?.unwrap_or(0),
         last_attempts: LAST_ATTEMPTS,
     };
@@ -191,6 +200,25 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let ended = listen(config, Arc::new(ui.sink()), signals::end()).await;
     ui.finish();
     Ok(ended?)
+}
+
+/// Traces to the collector of the settings, or of the variables that are common to all programs.
+fn traces(settings: &Settings, environment: &Environment, trust: &Trust) -> Result<Traces, Failure> {
+    let common = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+    let common = || common.iter().find_map(|name| environment.get(name)).map(str::to_owned);
+    let endpoint = settings.value::<String>("otlp_endpoint")?.or_else(common);
+    let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) else { return Ok(Traces::none()) };
+    let https = endpoint.starts_with("https:");
+    let tls = https.then(|| trust.client_config()).transpose().map_err(|e| Failure::usage(e.to_string()))?;
+    let settings = TraceSettings {
+        endpoint,
+        service: "healthie-tunnel",
+        version: env!("CARGO_PKG_VERSION"),
+        ratio: 1.0,
+        trust_senders: false,
+        tls,
+    };
+    Traces::open(&settings, &tokio::runtime::Handle::current()).map_err(|e| Failure::usage(e.to_string()))
 }
 
 /// Whether an agent ran on the data folder before; the tunnel knows it unless it was forgotten.

@@ -36,6 +36,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use tunnel_telemetry::SafeLines;
 
 pub use failure::Failure;
 pub use output::Output;
@@ -133,16 +134,16 @@ fn negated(arg: OsString) -> OsString {
     }
 }
 
-/// What the rooms below have to say beside their results goes to stderr; `HEALTHIE_TUNNEL_LOG` is error, warn, info, debug or trace.
+/// What the rooms below have to say beside their results goes to stderr; `HEALTHIE_TUNNEL_LOG` is error, warn, info, debug or trace, and
+/// `HEALTHIE_TUNNEL_LOG_FORMAT` is text or json.
 fn diagnostics(environment: &Environment) {
     let level = environment.get("HEALTHIE_TUNNEL_LOG").and_then(|l| l.parse().ok()).unwrap_or(tracing::Level::WARN);
+    let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
     // Somebody else's subscriber, in a test, is as good.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(|| crate::tui::Aside)
-        .with_ansi(false)
-        .with_target(false)
-        .try_init();
+    let _ = match environment.get("HEALTHIE_TUNNEL_LOG_FORMAT") {
+        Some("json") => log.with_writer(|| crate::tui::Aside).json().flatten_event(true).try_init(),
+        _ => log.with_writer(SafeLines(|| crate::tui::Aside)).with_target(false).try_init(),
+    };
 }
 
 /// One thread: measured, the agent's work per delivery is less than what passing it between threads would cost.

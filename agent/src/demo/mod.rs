@@ -154,6 +154,7 @@ async fn with_agent<S: Future<Output = ()>>(
         trust: Trust::default(),
         inspector_port: 0,
         last_attempts: LAST_ATTEMPTS,
+        traces: tunnel_telemetry::Traces::none(),
     };
     let (notices, mut heard) = mpsc::channel(NOTICES);
     let sink = move |notice: Arc<Notice>| {

@@ -22,6 +22,7 @@ use tunnel_archive::{ArchiveError, Keep};
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{Start, Welcome};
 use tunnel_signature::Secret;
+use tunnel_telemetry::Traces;
 
 use crate::control::{AgentFile, Claim, Operations, Running, open_archive};
 use crate::dial::{Dialer, Trust};
@@ -75,6 +76,8 @@ pub struct ListenConfig {
     pub inspector_port: u16,
     /// How long attempts that are under way may go on when the agent is to end.
     pub last_attempts: Duration,
+    /// Where a collector is told of deliveries' ways, or nowhere.
+    pub traces: Traces,
 }
 
 /// Why the agent did not start or had to end.
@@ -164,6 +167,7 @@ async fn start(
         secrets: config.secrets,
         last_attempts: config.last_attempts,
         chance: Arc::new(driver::random),
+        traces: config.traces.clone(),
     });
     let (upkeep, upkept) = Upkeep::new(archive.clone(), config.keep, announcer.clone(), clock);
     tokio::spawn(upkeep.run(works.stopping()));
@@ -202,10 +206,12 @@ async fn start(
             tunnel: config.tunnel.unwrap_or_else(unnamed),
             public_urls: Vec::new(),
             answer: "",
+            read_only: false,
             waiting: 0,
         },
     ));
     let ended = works.run(shutdown).await;
+    config.traces.close().await;
     api.abort();
     // Before the store is let go: whoever opens it next writes a file of its own.
     drop(claim);
@@ -237,7 +243,8 @@ async fn interface(port: u16) -> Result<(TcpListener, SocketAddr, Option<String>
     Ok((listener, addr, said))
 }
 
-fn clock() -> Timestamp {
+/// The wall clock.
+pub(crate) fn clock() -> Timestamp {
     Timestamp::from_system(std::time::SystemTime::now())
 }
 
@@ -252,6 +259,7 @@ async fn tell_ready(announcer: Announcer, mut welcome: watch::Receiver<Option<We
             public_urls: w.public_urls,
             waiting: w.waiting,
             answer: w.answer_mode.as_str(),
+            read_only: w.read_only,
             ..ready
         }));
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tunnel_protocol::Welcome;
 use tunnel_signature::Secret;
+use tunnel_telemetry::Traces;
 
 use super::asking::{self, Asking, Question};
 use super::driver::{Chance, Connecting, DriveError, Driver};
@@ -52,6 +53,8 @@ pub struct Parts {
     pub last_attempts: Duration,
     /// Spreads the pauses between connections.
     pub chance: Chance,
+    /// Where a collector is told of deliveries' ways, or nowhere.
+    pub traces: Traces,
 }
 
 /// The works, ready to run.
@@ -164,6 +167,7 @@ impl Works {
                 late: Semaphore::new(MOST_LATE),
                 habits: Habits::default(),
                 answering: Answering::default(),
+                traces: parts.traces,
             }),
             announcer: parts.announcer,
             welcomed,

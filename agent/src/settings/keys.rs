@@ -59,6 +59,7 @@ keys! {
     "keep" "--keep" "HEALTHIE_TUNNEL_KEEP" = "30d": "how long deliveries are kept, or forever";
     "keep_count" "--keep-count" "HEALTHIE_TUNNEL_KEEP_COUNT" = "all": "how many deliveries are kept, or all";
     "keep_size" "--keep-size" "HEALTHIE_TUNNEL_KEEP_SIZE" = "4GiB": "how much is kept, or all";
+    "otlp_endpoint" "--otlp-endpoint" "HEALTHIE_TUNNEL_OTLP_ENDPOINT" = "": "an OpenTelemetry collector that traces are sent to, such as http://127.0.0.1:4318";
     "ui" "--ui" "HEALTHIE_TUNNEL_UI" = "tui on a terminal, else log": "tui, log or json";
     "inspector_port" "--inspector-port" "HEALTHIE_TUNNEL_INSPECTOR_PORT" = "any": "the port of the local interface";
 }

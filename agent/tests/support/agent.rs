@@ -66,6 +66,7 @@ impl Agent {
             trust: Trust::default(),
             inspector_port,
             last_attempts: std::time::Duration::ZERO,
+            traces: tunnel_telemetry::Traces::none(),
         };
         let (end, ended) = oneshot::channel();
         let (tx, mut told) = tokio::sync::mpsc::unbounded_channel();

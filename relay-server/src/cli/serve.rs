@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
 use super::door::Door;
+use super::limits::Bounds;
+use super::telling::{Telling, common_collector};
 use super::{Data, Failure};
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::relay::Relay;
 use tunnel_spool::Limits as SpoolLimits;
 
@@ -33,9 +34,8 @@ pub(super) struct Serve {
     public_url: Option<String>,
     #[command(flatten)]
     data: Data,
-    /// Longest body, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body)]
-    max_body: u64,
+    #[command(flatten)]
+    bounds: Bounds,
     /// Longest time a delivery waits for its agents, in hours
     #[arg(long, value_name = "HOURS", default_value_t = 72)]
     spool_hours: u32,
@@ -48,31 +48,13 @@ pub(super) struct Serve {
     /// Threads that serve connections; by default one for each processor
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
-    /// Form of the log, on standard error
-    #[arg(long, value_name = "FORM", default_value = "text")]
-    log: LogForm,
-    /// What to log, for example `debug` or `healthie_relay=debug`
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "HEALTHIE_RELAY_LOG")]
-    log_level: String,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogForm {
-    /// a line of text for each event
-    Text,
-    /// a JSON object for each event
-    Json,
+    #[command(flatten)]
+    telling: Telling,
 }
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log_level)
-            .map_err(|e| Failure::usage(format!("--log-level {:?}: {e}", self.log_level)))?;
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-        match self.log {
-            LogForm::Text => log.init(),
-            LogForm::Json => log.json().flatten_event(true).init(),
-        }
+        self.telling.begin_log()?;
         let workers = self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut runtime = if workers > 1 {
             tokio::runtime::Builder::new_multi_thread()
@@ -93,12 +75,16 @@ impl Serve {
         Ok(Config {
             data: self.data.data,
             http: self.http,
+            admin: self.door.admin,
+            metrics_from: self.door.metrics_from.clone(),
             https: self.door.https()?,
             proxies,
             domain: self.domain,
             hosts: self.host,
             public_url: self.public_url,
-            limits: Limits { body: self.max_body, ..Limits::default() },
+            log_requests: self.telling.log_requests,
+            traces: self.telling.traces(common_collector()),
+            limits: self.bounds.limits(),
             spool: SpoolLimits {
                 max_age: Duration::from_secs(u64::from(self.spool_hours) * 3600),
                 max_bytes_per_tunnel: self.spool_bytes,
@@ -129,6 +115,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
     }
     if let Some(addr) = relay.addresses().https {
         info!(%addr, "serving HTTPS");
+    }
+    if let Some(addr) = relay.addresses().admin {
+        info!(%addr, "serving health and figures to the operator");
     }
     tokio::select! {
         _ = terminate.recv() => {}

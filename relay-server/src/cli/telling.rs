@@ -1,0 +1,91 @@
+//! The settings of `serve` for what the relay tells its operator: the log, and traces.
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+use tunnel_telemetry::SafeLines;
+
+use super::Failure;
+use crate::config::TraceTo;
+
+#[derive(Args)]
+pub(super) struct Telling {
+    /// Form of the log, on standard error
+    #[arg(
+        long,
+        visible_alias = "log-format",
+        value_name = "FORM",
+        default_value = "text",
+        env = "HEALTHIE_RELAY_LOG_FORMAT"
+    )]
+    log: LogForm,
+    /// What to log, for example `debug` or `healthie_relay=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "HEALTHIE_RELAY_LOG")]
+    log_level: String,
+    /// Log a line for each request: its id, where from, what for, how answered, how long; never what is in it
+    #[arg(long, env = "HEALTHIE_RELAY_LOG_REQUESTS")]
+    pub(super) log_requests: bool,
+    /// Send traces of deliveries to this OpenTelemetry collector, by OTLP over HTTP, such as http://127.0.0.1:4318; OTEL_EXPORTER_OTLP_ENDPOINT counts
+    /// too, and headers for the collector come from OTEL_EXPORTER_OTLP_HEADERS
+    #[arg(long, value_name = "URL", env = "HEALTHIE_RELAY_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
+    /// Which part of the deliveries is traced, 0 to 1
+    #[arg(long, value_name = "PART", default_value_t = 1.0, value_parser = ratio, env = "HEALTHIE_RELAY_OTLP_RATIO")]
+    otlp_ratio: f64,
+    /// Carry on the traces of senders that send a traceparent line, and let them decide what is traced; without this the line is passed on and not heeded
+    #[arg(long, env = "HEALTHIE_RELAY_TRUST_TRACEPARENT")]
+    trust_traceparent: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogForm {
+    /// a line of text for each event
+    Text,
+    /// a JSON object for each event
+    Json,
+}
+
+impl Telling {
+    /// Begins the log.
+    pub(super) fn begin_log(&self) -> Result<(), Failure> {
+        let filter = EnvFilter::try_new(&self.log_level)
+            .map_err(|e| Failure::usage(format!("--log-level {:?}: {e}", self.log_level)))?;
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+        match self.log {
+            LogForm::Text => log.with_writer(SafeLines(std::io::stderr)).init(),
+            LogForm::Json => {
+                log.with_writer(std::io::stderr).json().flatten_event(true).with_span_list(false).init();
+            }
+        }
+        Ok(())
+    }
+
+    /// Where traces go. `common` is what the variables say that are common to all programs.
+    pub(super) fn traces(&self, common: Option<String>) -> Option<TraceTo> {
+        let endpoint = self.otlp_endpoint.clone().or(common).filter(|endpoint| !endpoint.is_empty())?;
+        Some(TraceTo { endpoint, ratio: self.otlp_ratio, trust_senders: self.trust_traceparent })
+    }
+}
+
+/// The collector that is set for all programs, the more special one first.
+pub(super) fn common_collector() -> Option<String> {
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"))
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let part = text.parse().ok().filter(|part| (0.0..=1.0).contains(part));
+    part.ok_or_else(|| "write a number from 0 to 1, such as 0.1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ratio;
+
+    #[test]
+    fn a_part_is_at_most_all() {
+        assert_eq!((ratio("0"), ratio("0.25"), ratio("1")), (Ok(0.0), Ok(0.25), Ok(1.0)));
+        for bad in ["", "1.1", "-0.1", "NaN", "inf", "10%"] {
+            assert!(ratio(bad).is_err(), "{bad}");
+        }
+    }
+}
