@@ -56,7 +56,7 @@ where
     let public_urls = shared.public_urls(&its_tunnel, host, origin.https);
     let caller = Caller { tunnel: its_tunnel, pass, from: origin.source, public_urls };
     let (shared, end, place) = (Arc::clone(shared), shared.end_sessions.clone(), Arc::clone(connection));
-    upgrade::grant::<S, _, _>(key, request, &connection.sessions, |stream, read| async move {
+    upgrade::grant::<Stream<S>, _, _>(key, request, &connection.sessions, |stream, read| async move {
         session::serve(stream, read, caller, shared, end).await;
         drop(place);
     })

@@ -17,7 +17,6 @@ use super::upgrade;
 use crate::accept::Tasks;
 use crate::respond::Problem;
 use crate::session::pump::socket;
-use crate::stream::Stream;
 
 /// The suite's longest message is 16 MiB; a session's are far shorter.
 const LONGEST: usize = 32 << 20;
@@ -25,7 +24,7 @@ const LONGEST: usize = 32 << 20;
 /// Which cases are played, separated by commas, as `kosoku` names them: `1.*`. All, unless it is set.
 const CASES: &str = "HEALTHIE_TUNNEL_AUTOBAHN";
 
-async fn echo(stream: Stream<TcpStream>, read: Vec<u8>) {
+async fn echo(stream: TcpStream, read: Vec<u8>) {
     let mut socket = socket(stream, read, LONGEST).await;
     while let Some(Ok(message)) = socket.next().await {
         if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
@@ -36,11 +35,7 @@ async fn echo(stream: Stream<TcpStream>, read: Vec<u8>) {
 
 async fn serve(stream: TcpStream, sessions: Tasks) {
     let heads = Heads::default();
-    let recorder = Recorder::new(
-        Stream::plain(stream, std::sync::Arc::new(crate::admission::Place::new()), std::time::Duration::from_secs(20)),
-        HeadLimits { bytes: 32 << 10, lines: 100 },
-        heads.clone(),
-    );
+    let recorder = Recorder::new(stream, HeadLimits { bytes: 32 << 10, lines: 100 }, heads.clone());
     let service = service_fn(|request: Request<Incoming>| {
         let (head, sessions) = (heads.next(), sessions.clone());
         async move {

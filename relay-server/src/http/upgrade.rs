@@ -13,7 +13,6 @@ use super::head::Head;
 use super::recorder::Recorder;
 use crate::accept::Tasks;
 use crate::respond::Answer;
-use crate::stream::Stream;
 
 /// The key of a request that asks for a WebSocket as it should be asked for.
 pub(crate) fn key(head: &Head) -> Option<&[u8]> {
@@ -35,18 +34,18 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24 && key[..22].iter().all(digit) && key.ends_with(b"==")
 }
 
-/// Grants it. `then` gets the socket, once the answer is out, and what had been read from it already.
-pub(crate) fn grant<S, F, T>(key: &[u8], request: Request<Incoming>, sessions: &Tasks, then: F) -> Answer
+/// Grants it, where hyper reads from a recorder over an `I`. `then` gets the socket, once the answer is out, and what had been read from it already.
+pub(crate) fn grant<I, F, T>(key: &[u8], request: Request<Incoming>, sessions: &Tasks, then: F) -> Answer
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: FnOnce(Stream<S>, Vec<u8>) -> T + Send + 'static,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: FnOnce(I, Vec<u8>) -> T + Send + 'static,
     T: Future<Output = ()> + Send,
 {
     let accept = derive_accept_key(key);
     let upgrade = hyper::upgrade::on(request);
     sessions.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<Recorder<Stream<S>>>() else { return };
+        let Ok(parts) = upgraded.downcast::<Recorder<I>>() else { return };
         let (stream, buffered) = parts.io.into_parts();
         then(stream, [&parts.read_buf[..], &buffered[..]].concat()).await;
     });

@@ -531,7 +531,7 @@ def starts():
         case(f, n, "another protocol", data, (400,), [])
 
 
-METHODS = [("GET", 200), ("HEAD", 200), ("PUT", 200), ("DELETE", 200), ("PATCH", 200), ("OPTIONS", 200), ("TRACE", 200), ("TRACK", 200), ("PROPFIND", 200), ("M-SEARCH", 200), ("post", 200), ("Post", 200), ("POSTX", 200), ("X", 200)]
+METHODS = [("GET", 405), ("HEAD", 405), ("PUT", 405), ("DELETE", 405), ("PATCH", 405), ("OPTIONS", 405), ("TRACE", 405), ("TRACK", 405), ("PROPFIND", 405), ("M-SEARCH", 405), ("post", 405), ("Post", 405), ("POSTX", 405), ("X", 405)]
 
 
 # ---------------------------------------------------------------- several requests
