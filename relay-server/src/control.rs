@@ -1,5 +1,5 @@
 //! What this program's commands ask of the relay that runs on their data folder: which devices a tunnel has, to forget one, and how
-//! certificates stand. They ask over
+//! certificates stand, and for a backup. They ask over
 //! a socket in the folder, because the spool belongs to the running relay alone. Whoever may open the folder may ask.
 //!
 //! One line of JSON each way, then the connection ends. Without a running relay the commands open the spool themselves ([`ask`]). Tunnels and
@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
-use tunnel_spool::{Limits, RedbSpool, Spool, SpoolError};
+use tunnel_spool::{Copied, CopySink, Limits, RedbSpool, Spool, SpoolError};
 
+use crate::backup::{self, BackupError};
+use crate::flag::Flag;
 use crate::hub::Hub;
 use crate::registry::{Registry, RegistryError};
 use crate::shared::Shared;
@@ -28,6 +30,9 @@ const LINE_MAX: u64 = 8 << 20;
 
 /// How long a question and its answer may take.
 const WITHIN: Duration = Duration::from_secs(10);
+
+/// How long whoever takes a backup may take nothing of it, and how long whoever gives it may give nothing.
+const BACKUP_STALLS: Duration = Duration::from_secs(60);
 
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +48,8 @@ pub(crate) enum Question {
     Reload,
     /// Get a new certificate from the ACME server now.
     Renew,
+    /// Write a backup behind the answer ([`crate::backup`], uncompressed).
+    Backup,
 }
 
 /// What is answered.
@@ -89,6 +96,9 @@ pub(crate) enum AskError {
     Spool(#[from] SpoolError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A backup cannot be made.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
 }
 
 fn path(data: &Path) -> PathBuf {
@@ -135,8 +145,13 @@ pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
 async fn answer(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
-    tokio::io::BufReader::new(read.take(LINE_MAX)).read_until(b'\n', &mut line).await?;
+    let mut reader = tokio::io::BufReader::new(read.take(LINE_MAX));
+    reader.read_until(b'\n', &mut line).await?;
     let told = match serde_json::from_slice(&line) {
+        Ok(Question::Backup) => {
+            let stream = reader.into_inner().into_inner().reunite(write).map_err(std::io::Error::other)?;
+            return begin_backup(stream, shared);
+        }
         Ok(question @ (Question::Certificates | Question::Reload | Question::Renew)) => {
             tell_of_certificates(&question, shared).await
         }
@@ -148,6 +163,87 @@ async fn answer(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
     let mut text = serde_json::to_vec(&told)?;
     text.push(b'\n');
     write.write_all(&text).await
+}
+
+/// Has a thread of its own write the backup to whoever asked: it takes as long as it takes.
+fn begin_backup(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
+    let mut stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    stream.set_write_timeout(Some(BACKUP_STALLS))?;
+    let (data, spool, now) = (shared.config.data.clone(), shared.spool.clone(), shared.now());
+    let stopping = shared.stopping.clone();
+    drop(shared.offload.run(move || {
+        let mut line = serde_json::to_vec(&Told::Begun).unwrap_or_default();
+        line.push(b'\n');
+        let mut to = UntilStop { stopping, to: std::io::BufWriter::with_capacity(1 << 20, &mut stream) };
+        let mut source = |sink: &mut dyn CopySink| spool.copy(sink);
+        let written = to.write_all(&line).map_err(|source| BackupError::Stream { doing: "written", source });
+        match written.and_then(|()| backup::write(&data, &mut source, now, &mut to)) {
+            Ok(held) => tracing::info!(deliveries = held.deliveries, bytes = held.bytes, "a backup was made"),
+            Err(error) => tracing::warn!(%error, "a backup broke off"),
+        }
+    }));
+    Ok(())
+}
+
+/// Writes until the relay stops: it must not wait for a backup, and the spool must be free for the next one.
+struct UntilStop<W> {
+    stopping: Flag,
+    to: W,
+}
+
+impl<W: std::io::Write> std::io::Write for UntilStop<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.stopping.is_up() {
+            return Err(std::io::Error::other("the relay stops"));
+        }
+        self.to.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Writes a backup, uncompressed: by the relay that runs on this data folder, or, if none does, from the folder itself.
+pub(crate) fn back_up(data: &Path, to: &mut dyn std::io::Write) -> Result<(), AskError> {
+    let path = path(data);
+    let Ok(mut stream) = Blocking::connect(&path) else {
+        let spool = data.join("spool");
+        let mut source = |sink: &mut dyn CopySink| {
+            if RedbSpool::is_in(&spool) {
+                return tunnel_spool::copy_closed(&spool, sink);
+            }
+            // Tunnels were added and no relay has run yet.
+            sink.begun()?;
+            Ok(Copied::default())
+        };
+        let now = Timestamp::from_system(std::time::SystemTime::now());
+        return backup::write(data, &mut source, now, to).map(drop).map_err(AskError::from);
+    };
+    let silent = |source| AskError::Silent { path: path.clone(), source };
+    let told = (|| {
+        stream.set_read_timeout(Some(BACKUP_STALLS))?;
+        stream.set_write_timeout(Some(WITHIN))?;
+        let mut text = serde_json::to_vec(&Question::Backup)?;
+        text.push(b'\n');
+        stream.write_all(&text)?;
+        let mut line = Vec::new();
+        // Byte by byte: what comes behind the line is the backup.
+        while !line.ends_with(b"\n") && line.len() < 1 << 16 {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            line.extend(byte);
+        }
+        Ok(serde_json::from_slice::<Told>(&line)?)
+    })();
+    match told.map_err(silent)? {
+        Told::Begun => {}
+        Told::No { why } => return Err(silent(std::io::Error::other(why))),
+        other => return Err(silent(std::io::Error::other(format!("it answered something else: {other:?}")))),
+    }
+    // Whether it is whole says its reading.
+    std::io::copy(&mut stream, to).map(drop).map_err(|source| BackupError::Stream { doing: "written", source }.into())
 }
 
 async fn tell_of_certificates(question: &Question, shared: &Shared) -> Told {
@@ -219,7 +315,7 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
             },
             Err(e) => Told::No { why: e.to_string() },
         },
-        Question::Certificates | Question::Reload | Question::Renew => {
+        Question::Certificates | Question::Reload | Question::Renew | Question::Backup => {
             Told::No { why: "no relay runs on this data folder".into() }
         }
     }

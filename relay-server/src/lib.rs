@@ -9,6 +9,8 @@
 
 mod accept;
 mod acme;
+mod backup;
+mod checkup;
 mod cli;
 mod config;
 mod control;

@@ -1,21 +1,28 @@
 //! `healthie-relay serve`
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, CommandFactory as _, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::door::Door;
-use super::{Data, Failure};
+use super::{Cli, Data, Failure, supervisor};
+use crate::checkup::{Look, Weight, checkup};
 use crate::config::{Config, Limits};
 use crate::relay::Relay;
+use crate::settings::{Settled, Shown, settle, shown, units};
 use tunnel_spool::Limits as SpoolLimits;
 
 #[derive(Args)]
 pub(super) struct Serve {
+    /// Settings file, TOML; flags and the environment go before it. Without this none is read
+    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_CONFIG")]
+    config: Option<PathBuf>,
     /// Serve plain HTTP here; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", env = "HEALTHIE_RELAY_HTTP")]
     http: Vec<SocketAddr>,
@@ -29,26 +36,33 @@ pub(super) struct Serve {
     public_url: Option<String>,
     #[command(flatten)]
     data: Data,
-    /// Longest body, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body)]
+    /// Longest body
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::size, help_heading = "Limits", env = "HEALTHIE_RELAY_MAX_BODY")]
     max_body: u64,
-    /// Longest time a delivery waits for its agents, in hours
-    #[arg(long, value_name = "HOURS", default_value_t = 72)]
-    spool_hours: u32,
-    /// Most bytes of one tunnel that wait for its agents; beyond it deliveries are answered 503
-    #[arg(long, value_name = "BYTES", default_value_t = SpoolLimits::default().max_bytes_per_tunnel)]
+    /// Longest time a delivery waits for its agents
+    #[arg(long, value_name = "TIME", default_value = "72h", value_parser = units::some_span, help_heading = "Spool", env = "HEALTHIE_RELAY_SPOOL_AGE")]
+    spool_age: Duration,
+    /// Most of one tunnel that waits for its agents; beyond it deliveries are answered 503
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::size, help_heading = "Spool", env = "HEALTHIE_RELAY_SPOOL_BYTES")]
     spool_bytes: u64,
-    /// Free bytes to leave on the disk; with less, deliveries are answered 503
-    #[arg(long, value_name = "BYTES", default_value_t = SpoolLimits::default().min_free_bytes)]
+    /// Room to leave free on the disk; with less, deliveries are answered 503
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = units::size, help_heading = "Spool", env = "HEALTHIE_RELAY_MIN_FREE")]
     min_free: u64,
     /// Threads that serve connections; by default one for each processor
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", env = "HEALTHIE_RELAY_WORKERS")]
     workers: Option<usize>,
     /// Form of the log, on standard error
-    #[arg(long, value_name = "FORM", default_value = "text")]
-    log: LogForm,
+    #[arg(
+        long,
+        visible_alias = "log",
+        value_name = "FORM",
+        default_value = "text",
+        help_heading = "Log",
+        env = "HEALTHIE_RELAY_LOG_FORMAT"
+    )]
+    log_format: LogForm,
     /// What to log, for example `debug` or `healthie_relay=debug`
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "HEALTHIE_RELAY_LOG")]
+    #[arg(long, value_name = "FILTER", default_value = "info", help_heading = "Log", env = "HEALTHIE_RELAY_LOG")]
     log_level: String,
 }
 
@@ -61,11 +75,10 @@ enum LogForm {
 }
 
 impl Serve {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log_level)
-            .map_err(|e| Failure::usage(format!("--log-level {:?}: {e}", self.log_level)))?;
+    pub(super) fn run(self, settled: &Settled, arguments: Vec<OsString>) -> Result<(), Failure> {
+        let filter = self.filter()?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-        match self.log {
+        match self.log_format {
             LogForm::Text => log.init(),
             LogForm::Json => log.json().flatten_event(true).init(),
         }
@@ -81,10 +94,20 @@ impl Serve {
             .enable_all()
             .build()
             .map_err(|e| Failure { code: 3, message: format!("cannot start: {e}") })?;
-        runtime.block_on(serve(self.config()?))
+        let settings = InForce::new(settled, arguments);
+        let config = self.config()?;
+        settings.check(&config)?;
+        runtime.block_on(serve(config, settings))
     }
 
-    fn config(self) -> Result<Config, Failure> {
+    /// What is logged.
+    pub(super) fn filter(&self) -> Result<EnvFilter, Failure> {
+        EnvFilter::try_new(&self.log_level)
+            .map_err(|e| Failure::usage(format!("--log-level {:?}: {e}", self.log_level)))
+    }
+
+    /// What the relay is told.
+    pub(super) fn config(self) -> Result<Config, Failure> {
         let proxies = self.door.proxies();
         Ok(Config {
             data: self.data.data,
@@ -95,7 +118,7 @@ impl Serve {
             public_url: self.public_url,
             limits: Limits { body: self.max_body, ..Limits::default() },
             spool: SpoolLimits {
-                max_age: Duration::from_secs(u64::from(self.spool_hours) * 3600),
+                max_age: self.spool_age,
                 max_bytes_per_tunnel: self.spool_bytes,
                 min_free_bytes: self.min_free,
             },
@@ -103,12 +126,60 @@ impl Serve {
     }
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+/// The settings that this process was started with.
+struct InForce {
+    arguments: Vec<OsString>,
+    file: Option<PathBuf>,
+    shown: Vec<Shown>,
+}
+
+impl InForce {
+    fn new(settled: &Settled, arguments: Vec<OsString>) -> InForce {
+        InForce { arguments, file: settled.file.clone(), shown: values(settled) }
+    }
+
+    /// What `check-config` would say, as far as starting does not say it by itself.
+    fn check(&self, config: &Config) -> Result<(), Failure> {
+        let mut wrong = Vec::new();
+        for finding in checkup(config, self.file.as_deref(), Look::BeforeStart) {
+            match finding.weight {
+                Weight::Doubtful => warn!("{}", finding.message),
+                Weight::Wrong => wrong.push(finding.message),
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(Failure::usage(wrong.join("\n"))) }
+    }
+
+    /// Tells which settings are others in the file by now. They are taken over by a restart only.
+    fn compare(&self) {
+        let now = match settle(&Cli::command(), self.arguments.clone(), "serve") {
+            Ok(settled) => values(&settled),
+            Err(e) => return error!("the settings file cannot be used; what was read before stays in force: {e}"),
+        };
+        let before = self.shown.iter();
+        let changed: Vec<&str> = before
+            .zip(&now)
+            .filter(|(before, now)| before.values != now.values)
+            .map(|(before, _)| before.setting.as_str())
+            .collect();
+        if !changed.is_empty() {
+            warn!(settings = changed.join(" "), "these settings have changed and take a restart to come into force");
+        }
+    }
+}
+
+fn values(settled: &Settled) -> Vec<Shown> {
+    let matches = settled.matches.subcommand().map_or(&settled.matches, |(_, matches)| matches);
+    shown(&Cli::command(), "serve", settled, matches)
+}
+
+async fn serve(config: Config, settings: InForce) -> Result<(), Failure> {
     raise_open_files();
     // Before anything else, so that no signal is missed between starting and being ready to stop.
     let no_signals = |e: std::io::Error| Failure { code: 3, message: format!("signals cannot be received: {e}") };
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
     let relay = Relay::start(config).await?;
     for addr in &relay.addresses().http {
         info!(%addr, "serving HTTP");
@@ -116,10 +187,30 @@ async fn serve(config: Config) -> Result<(), Failure> {
     if let Some(addr) = relay.addresses().https {
         info!(%addr, "serving HTTPS");
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    supervisor::tell(&[supervisor::ready()]);
+    let mut alive = supervisor::Watchdog::new();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                supervisor::tell(&supervisor::reloading());
+                info!("reloading: certificates, tunnels and tokens");
+                for problem in relay.reload().await {
+                    error!("{problem}; what was read before stays in force");
+                }
+                settings.compare();
+                supervisor::tell(&[supervisor::ready()]);
+            }
+            () = alive.due() => {
+                // Without a usable spool nothing is taken any more, and only a fresh process opens it again.
+                if relay.is_usable() {
+                    supervisor::tell(&[supervisor::alive()]);
+                }
+            }
+        }
     }
+    supervisor::tell(&[supervisor::stopping()]);
     info!("stopping: finishing what is in flight");
     tokio::select! {
         () = relay.stop() => {}
@@ -135,4 +226,20 @@ fn raise_open_files() {
     let now = getrlimit(Resource::Nofile);
     // Not being allowed to is no reason not to serve.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::FromArgMatches as _;
+
+    #[test]
+    fn what_the_help_calls_defaults_is_what_the_library_has() {
+        let command = Cli::command();
+        let matches = command.get_matches_from(["healthie-relay", "serve", "--data", "/nowhere"]);
+        let serve = Serve::from_arg_matches(matches.subcommand().unwrap().1).unwrap();
+        let config = serve.config().map_err(|e| e.message).unwrap();
+        assert_eq!(format!("{:?}", config.limits), format!("{:?}", Limits::default()));
+        assert_eq!(config.spool, SpoolLimits::default());
+    }
 }
