@@ -1,6 +1,8 @@
 //! The stories: what a developer and Healthie see of the two programs, told over real processes. One file, one theme.
 
 mod ack;
+mod audited;
+mod backups;
 mod bad_links;
 mod big_and_small;
 mod check;
@@ -15,6 +17,7 @@ mod full_disk;
 mod handlers;
 mod logs;
 mod lost_answers;
+mod operating;
 mod passthrough;
 mod reconnect;
 mod refusals;

@@ -23,6 +23,7 @@ use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{Start, Welcome};
 use tunnel_signature::Secret;
 
+use crate::audit::{Audit, By};
 use crate::control::{AgentFile, Claim, Operations, Running, open_archive};
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
@@ -180,6 +181,7 @@ async fn start(
         }),
         turn: Arc::default(),
         sender: works.sender(),
+        audit: Audit::new(&config.data, By::Agent),
     });
     let token = file.token.clone();
     let mut until = works.stopping();

@@ -23,7 +23,6 @@ pub(super) struct CheckConfig {
     json: bool,
     /// Print a settings file that shows every setting, and check nothing
     #[arg(long, exclusive = true)]
-    #[expect(dead_code, reason = "asked for without all the rest, so seen to before anything of it is read")]
     example: bool,
 }
 
