@@ -9,7 +9,7 @@ use tunnel_stories::{HOST, World};
 use tunnel_testkit::{AnswerMode, Load, Plan, eventually};
 
 fn ids(world: &World) -> Vec<String> {
-    world.agent.events(&["--limit", "100000"]).iter().map(|e| e["id"].as_str().unwrap_or_default().to_owned()).collect()
+    world.agent.events(&[]).iter().map(|e| e["id"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 #[test]
