@@ -1,38 +1,40 @@
 //! What this program's commands ask of the relay that runs on their data folder: which devices a tunnel has, to forget one, and how
-//! certificates stand, and for a backup. They ask over
+//! certificates stand;
+//! to take over at once what they changed in the registry, and for a backup. They ask over
 //! a socket in the folder, because the spool belongs to the running relay alone. Whoever may open the folder may ask.
 //!
 //! One line of JSON each way, then the connection ends. Without a running relay the commands open the spool themselves ([`ask`]). Tunnels and
 //! tokens are not asked for here: they are in the registry's file.
 
+use std::collections::BTreeMap;
+mod backup;
+
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
-use tunnel_spool::{Copied, CopySink, Limits, RedbSpool, Spool, SpoolError};
+use tunnel_spool::{Limits, RedbSpool, Role, Spool, SpoolError};
 
-use crate::backup::{self, BackupError};
-use crate::flag::Flag;
+use crate::audit::{Entry, What, Who};
+use crate::backup::BackupError;
 use crate::hub::Hub;
 use crate::registry::{Registry, RegistryError};
 use crate::shared::Shared;
 use crate::tls::certificates::Standing;
+use crate::tokens::TokenId;
 
 /// The longest question and the longest answer, in bytes. A tunnel has 64 devices at most, so the answer holds some hundreds of full tunnels.
 const LINE_MAX: u64 = 8 << 20;
 
 /// How long a question and its answer may take.
 const WITHIN: Duration = Duration::from_secs(10);
-
-/// How long whoever takes a backup may take nothing of it, and how long whoever gives it may give nothing.
-const BACKUP_STALLS: Duration = Duration::from_secs(60);
 
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +50,10 @@ pub(crate) enum Question {
     Reload,
     /// Get a new certificate from the ACME server now.
     Renew,
+    /// The registry was changed: take it over now.
+    Changed,
+    /// When each token last opened a session, as far as this process saw.
+    Used,
     /// Write a backup behind the answer ([`crate::backup`], uncompressed).
     Backup,
 }
@@ -63,6 +69,11 @@ pub(crate) enum Told {
     Certificates {
         certificates: Vec<Standing>,
     },
+    Used {
+        used: BTreeMap<TokenId, Timestamp>,
+    },
+    /// It is in force.
+    Taken,
     /// It is begun.
     Begun,
     /// It cannot be done, and why.
@@ -77,6 +88,9 @@ pub(crate) struct Device {
     pub(crate) tunnel: TunnelName,
     pub(crate) device: DeviceName,
     pub(crate) connected: bool,
+    /// Whether it only looks, with a read-only token.
+    #[serde(default)]
+    pub(crate) only_looks: bool,
     /// When it was last there, as far as is known.
     pub(crate) last_seen: Timestamp,
     /// How many deliveries are spooled that it has not taken.
@@ -100,6 +114,8 @@ pub(crate) enum AskError {
     #[error(transparent)]
     Backup(#[from] BackupError),
 }
+
+pub(crate) use backup::back_up;
 
 fn path(data: &Path) -> PathBuf {
     data.join("control.sock")
@@ -142,7 +158,11 @@ pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
     }
 }
 
-async fn answer(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
+async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()> {
+    let who = match stream.peer_cred() {
+        Ok(peer) => Who::Operator { uid: peer.uid() },
+        Err(_) => Who::Relay,
+    };
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
     let mut reader = tokio::io::BufReader::new(read.take(LINE_MAX));
@@ -150,12 +170,27 @@ async fn answer(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
     let told = match serde_json::from_slice(&line) {
         Ok(Question::Backup) => {
             let stream = reader.into_inner().into_inner().reunite(write).map_err(std::io::Error::other)?;
-            return begin_backup(stream, shared);
+            return backup::begin(stream, shared, who);
         }
+        Ok(Question::Changed) => {
+            if shared.read_again().await {
+                Told::Taken
+            } else {
+                Told::No { why: "the relay cannot take the change over yet; its log says why".into() }
+            }
+        }
+        Ok(Question::Used) => Told::Used { used: shared.used.lock().unwrap_or_else(PoisonError::into_inner).clone() },
         Ok(question @ (Question::Certificates | Question::Reload | Question::Renew)) => {
-            tell_of_certificates(&question, shared).await
+            let told = tell_of_certificates(&question, shared).await;
+            note(&question, &told, who, shared);
+            told
         }
-        Ok(question) => tell(question, &shared.spool, &shared.registry, Some(&shared.hub), shared.now()).await,
+        Ok(question) => {
+            let asked = question.clone();
+            let told = tell(question, &shared.spool, &shared.registry, Some(&shared.hub), shared.now()).await;
+            note(&asked, &told, who, shared);
+            told
+        }
         Err(e) => {
             Told::No { why: format!("the relay does not understand the question: {e}; is it of another version?") }
         }
@@ -165,85 +200,17 @@ async fn answer(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
     write.write_all(&text).await
 }
 
-/// Has a thread of its own write the backup to whoever asked: it takes as long as it takes.
-fn begin_backup(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
-    let mut stream = stream.into_std()?;
-    stream.set_nonblocking(false)?;
-    stream.set_write_timeout(Some(BACKUP_STALLS))?;
-    let (data, spool, now) = (shared.config.data.clone(), shared.spool.clone(), shared.now());
-    let stopping = shared.stopping.clone();
-    drop(shared.offload.run(move || {
-        let mut line = serde_json::to_vec(&Told::Begun).unwrap_or_default();
-        line.push(b'\n');
-        let mut to = UntilStop { stopping, to: std::io::BufWriter::with_capacity(1 << 20, &mut stream) };
-        let mut source = |sink: &mut dyn CopySink| spool.copy(sink);
-        let written = to.write_all(&line).map_err(|source| BackupError::Stream { doing: "written", source });
-        match written.and_then(|()| backup::write(&data, &mut source, now, &mut to)) {
-            Ok(held) => tracing::info!(deliveries = held.deliveries, bytes = held.bytes, "a backup was made"),
-            Err(error) => tracing::warn!(%error, "a backup broke off"),
+/// Writes into the audit log what was done; looking is not doing.
+fn note(question: &Question, told: &Told, who: Who, shared: &Shared) {
+    let entry = |what| Entry::new(shared.now(), what, who);
+    match (question, told) {
+        (Question::Forget { tunnel, device }, Told::Forgotten) => {
+            shared.audit.note(entry(What::DeviceForgotten).tunnel(tunnel).device(device));
         }
-    }));
-    Ok(())
-}
-
-/// Writes until the relay stops: it must not wait for a backup, and the spool must be free for the next one.
-struct UntilStop<W> {
-    stopping: Flag,
-    to: W,
-}
-
-impl<W: std::io::Write> std::io::Write for UntilStop<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.stopping.is_up() {
-            return Err(std::io::Error::other("the relay stops"));
-        }
-        self.to.write(bytes)
+        (Question::Reload, Told::Certificates { .. }) => shared.audit.note(entry(What::CertificatesReloaded)),
+        (Question::Renew, Told::Begun) => shared.audit.note(entry(What::CertificateRenewal)),
+        _ => {}
     }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.to.flush()
-    }
-}
-
-/// Writes a backup, uncompressed: by the relay that runs on this data folder, or, if none does, from the folder itself.
-pub(crate) fn back_up(data: &Path, to: &mut dyn std::io::Write) -> Result<(), AskError> {
-    let path = path(data);
-    let Ok(mut stream) = Blocking::connect(&path) else {
-        let spool = data.join("spool");
-        let mut source = |sink: &mut dyn CopySink| {
-            if RedbSpool::is_in(&spool) {
-                return tunnel_spool::copy_closed(&spool, sink);
-            }
-            // Tunnels were added and no relay has run yet.
-            sink.begun()?;
-            Ok(Copied::default())
-        };
-        let now = Timestamp::from_system(std::time::SystemTime::now());
-        return backup::write(data, &mut source, now, to).map(drop).map_err(AskError::from);
-    };
-    let silent = |source| AskError::Silent { path: path.clone(), source };
-    let told = (|| {
-        stream.set_read_timeout(Some(BACKUP_STALLS))?;
-        stream.set_write_timeout(Some(WITHIN))?;
-        let mut text = serde_json::to_vec(&Question::Backup)?;
-        text.push(b'\n');
-        stream.write_all(&text)?;
-        let mut line = Vec::new();
-        // Byte by byte: what comes behind the line is the backup.
-        while !line.ends_with(b"\n") && line.len() < 1 << 16 {
-            let mut byte = [0];
-            stream.read_exact(&mut byte)?;
-            line.extend(byte);
-        }
-        Ok(serde_json::from_slice::<Told>(&line)?)
-    })();
-    match told.map_err(silent)? {
-        Told::Begun => {}
-        Told::No { why } => return Err(silent(std::io::Error::other(why))),
-        other => return Err(silent(std::io::Error::other(format!("it answered something else: {other:?}")))),
-    }
-    // Whether it is whole says its reading.
-    std::io::copy(&mut stream, to).map(drop).map_err(|source| BackupError::Stream { doing: "written", source }.into())
 }
 
 async fn tell_of_certificates(question: &Question, shared: &Shared) -> Told {
@@ -286,6 +253,7 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
                 devices.extend(places.into_iter().map(|place| Device {
                     tunnel: name.clone(),
                     connected: connected(name, &place.device),
+                    only_looks: place.role == Role::Watches,
                     last_seen: hub.and_then(|hub| hub.last_seen(name, &place.device, now)).unwrap_or(place.joined),
                     waiting: place.waiting,
                     missed: place.gap.map_or(0, |gap| gap.count()),
@@ -315,9 +283,12 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
             },
             Err(e) => Told::No { why: e.to_string() },
         },
-        Question::Certificates | Question::Reload | Question::Renew | Question::Backup => {
-            Told::No { why: "no relay runs on this data folder".into() }
-        }
+        Question::Certificates
+        | Question::Reload
+        | Question::Renew
+        | Question::Changed
+        | Question::Used
+        | Question::Backup => Told::No { why: "no relay runs on this data folder".into() },
     }
 }
 
@@ -333,8 +304,24 @@ pub(crate) fn ask(data: &Path, question: &Question) -> Result<Told, AskError> {
             let now = Timestamp::from_system(std::time::SystemTime::now());
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             let runtime = runtime.map_err(|source| AskError::Silent { path, source })?;
-            Ok(runtime.block_on(tell(question.clone(), &spool, &registry, None, now)))
+            let told = runtime.block_on(tell(question.clone(), &spool, &registry, None, now));
+            if let (Question::Forget { tunnel, device }, Told::Forgotten) = (question, &told) {
+                let entry = Entry::new(now, What::DeviceForgotten, Who::operator()).tunnel(tunnel).device(device);
+                if let Err(error) = crate::audit::append(data, &[entry]) {
+                    tracing::error!(%error, "the audit log cannot be written");
+                }
+            }
+            Ok(told)
         }
+    }
+}
+
+/// Asks the relay that runs on this data folder, if one does.
+pub(crate) fn ask_running(data: &Path, question: &Question) -> Result<Option<Told>, AskError> {
+    let path = path(data);
+    match Blocking::connect(&path) {
+        Ok(stream) => exchange(stream, question).map(Some).map_err(|source| AskError::Silent { path, source }),
+        Err(_) => Ok(None),
     }
 }
 
@@ -352,8 +339,7 @@ fn exchange(mut stream: Blocking, question: &Question) -> std::io::Result<Told> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{AnswerMode, TunnelSettings};
-    use crate::tokens::TokenId;
+    use crate::registry::{Access, AnswerMode, Pass, TunnelSettings};
     use tunnel_spool::Start;
 
     const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -375,11 +361,12 @@ mod tests {
         let spool =
             RedbSpool::open(&dir.path().join("spool"), Limits { min_free_bytes: 0, ..Limits::default() }).unwrap();
         let hub = Hub::default();
+        let pass = Pass::made_up(&TokenId::parse("0123456789ab").unwrap(), Access::Full);
         let (here, away): (DeviceName, DeviceName) = ("here".parse().unwrap(), "away".parse().unwrap());
         for device in [&here, &away] {
             spool.join(&team, device, Start::Now, NOW).await.unwrap();
         }
-        let _seat = hub.seat(&team, &here, &TokenId::parse("0123456789ab").unwrap(), 9).unwrap();
+        let _seat = hub.seat(&team, &here, &pass, 9).unwrap();
         let ask = |question| tell(question, &spool, &registry, Some(&hub), NOW);
         let forget = |device: &DeviceName| Question::Forget { tunnel: team.clone(), device: device.clone() };
 

@@ -37,6 +37,13 @@ trait AnySpool: Send + Sync {
         start: Start,
         now: Timestamp,
     ) -> Later<'a, Place>;
+    fn watch<'a>(
+        &'a self,
+        tunnel: &'a TunnelName,
+        device: &'a DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> Later<'a, Place>;
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq);
     fn forget<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName) -> Later<'a, bool>;
     fn drop_tunnel<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, ()>;
@@ -73,6 +80,16 @@ impl<S: Spool> AnySpool for S {
         now: Timestamp,
     ) -> Later<'a, Place> {
         Box::pin(Spool::join(self, tunnel, device, start, now))
+    }
+
+    fn watch<'a>(
+        &'a self,
+        tunnel: &'a TunnelName,
+        device: &'a DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> Later<'a, Place> {
+        Box::pin(Spool::watch(self, tunnel, device, start, now))
     }
 
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {
@@ -137,6 +154,16 @@ impl Spool for Store {
         now: Timestamp,
     ) -> Result<Place, SpoolError> {
         self.0.join(tunnel, device, start, now).await
+    }
+
+    async fn watch(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Place, SpoolError> {
+        self.0.watch(tunnel, device, start, now).await
     }
 
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {

@@ -1,10 +1,12 @@
 //! The stories: what a developer and Healthie see of the two programs, told over real processes. One file, one theme.
 
 mod ack;
+mod audit_log;
 mod audited;
 mod backups;
 mod bad_links;
 mod big_and_small;
+mod bounds;
 mod check;
 mod crashes;
 mod crowd;
@@ -19,6 +21,7 @@ mod logs;
 mod lost_answers;
 mod operating;
 mod passthrough;
+mod read_only;
 mod reconnect;
 mod refusals;
 mod replay;
@@ -29,5 +32,6 @@ mod signatures;
 mod steering;
 mod tenants;
 mod tls;
+mod tokens;
 mod trigger;
 mod verbatim;

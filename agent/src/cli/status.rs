@@ -74,6 +74,10 @@ fn lines(s: &Status, now: tunnel_delivery::Timestamp, style: Style) -> Vec<(&'st
     if let Some(answer) = &s.answer {
         all.push(("answers", SafeText::new(answer).to_string()));
     }
+    if s.read_only {
+        let text = "read-only; this agent answers no sender and changes nothing";
+        all.push(("access", style.paint(Tone::Doubtful, text)));
+    }
     if s.paused {
         let text = "paused, deliveries wait; `healthie-tunnel resume` goes on";
         all.push(("forwarding", style.paint(Tone::Doubtful, text)));
@@ -179,6 +183,7 @@ mod tests {
             device: Some("agent-1".into()),
             public_urls: vec!["https://team.relay.example.com/\u{1b}".into()],
             answer: Some("ack".into()),
+            read_only: true,
             paused: true,
             connection: Some(ConnectionStatus {
                 round_trip_ms: Some(12.4),
@@ -217,6 +222,7 @@ mod tests {
         });
         s.waiting = Waiting { at_relay: Some(12), to_forward: 0, to_forward_more: false, to_retry: 0 };
         s.upkeep = Some(Upkept::default());
+        s.read_only = false;
         insta::assert_snapshot!("connected", text(&s));
         s = Status {
             running: false,

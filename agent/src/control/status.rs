@@ -45,6 +45,9 @@ pub struct Status {
     /// How the tunnel answers its senders, as far as is known: `ack` or `passthrough`.
     #[serde(default)]
     pub answer: Option<String>,
+    /// Whether the token only lets the agent look: it gets deliveries, answers no sender and changes nothing.
+    #[serde(default)]
+    pub read_only: bool,
     /// Whether forwarding is paused.
     #[serde(default)]
     pub paused: bool,
@@ -108,6 +111,7 @@ impl Operations {
             tunnel: welcome.as_ref().map(|w| w.tunnel.to_string()),
             device: self.agent.as_ref().map(|a| a.device.to_string()),
             answer: welcome.as_ref().map(|w| w.answer_mode.as_str().to_owned()),
+            read_only: welcome.as_ref().is_some_and(|w| w.read_only),
             public_urls: welcome.map(|w| w.public_urls).unwrap_or_default(),
             paused: self.agent.as_ref().is_some_and(|a| a.steering.pause.is_on()),
             connection,

@@ -79,6 +79,7 @@ pub fn welcome(after: u64) -> ToAgent {
         waiting: 0,
         software: "a test".into(),
         sets_answer: true,
+        read_only: false,
     })
 }
 
@@ -154,6 +155,7 @@ pub fn incoming(n: u64, delivery: Delivery, passthrough: bool) -> Incoming {
         seq: (!passthrough).then_some(n),
         answer_within: passthrough.then_some(Duration::from_secs(15)),
         body_len: delivery.body.len() as u64,
+        traceparent: None,
         delivery: Arc::new(delivery),
     }
 }

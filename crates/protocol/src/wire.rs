@@ -115,6 +115,8 @@ pub(crate) struct Welcome {
     pub(crate) software: String,
     #[prost(bool, tag = "12")]
     pub(crate) sets_answer: bool,
+    #[prost(bool, tag = "15")]
+    pub(crate) read_only: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -170,6 +172,9 @@ pub(crate) struct Delivery {
     /// 0: no answer is wanted.
     #[prost(uint32, tag = "15")]
     pub(crate) answer_within_ms: u32,
+    /// Empty: the relay traces nothing.
+    #[prost(string, tag = "16")]
+    pub(crate) traceparent: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

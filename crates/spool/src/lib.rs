@@ -26,10 +26,10 @@ use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 
 pub use copy::{Copied, CopyError, CopySink, MAX_COPY_PART, Restoring, copy_closed, count_part};
 pub use error::SpoolError;
-pub use place::{Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Seq, Start, Stats, Why};
+pub use place::{Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Role, Seq, Start, Stats, Why};
 pub use redb_spool::RedbSpool;
 
-/// Devices that a tunnel may have.
+/// Devices of each role that a tunnel may have.
 pub const MAX_DEVICES: usize = 64;
 
 /// The largest delivery, as stored, that can be spooled, in bytes. The relay's own limit on bodies is far lower.
@@ -69,6 +69,19 @@ pub trait Spool: Send + Sync + 'static {
     /// # Errors
     /// `TooManyDevices`, `Busy`, `Failed`.
     fn join(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Place, SpoolError>> + Send;
+
+    /// The place of a device that only watches ([`Role::Watches`]), likewise. A device that takes is never turned into one that watches; one that watches
+    /// makes room for one that takes and joins under its name.
+    ///
+    /// # Errors
+    /// `NotAWatcher` where a device that takes has that name; `TooManyDevices`, `Busy`, `Failed`.
+    fn watch(
         &self,
         tunnel: &TunnelName,
         device: &DeviceName,

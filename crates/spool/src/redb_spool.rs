@@ -11,7 +11,7 @@ use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 use crate::state::{Answer, Append, Order, Shared};
 use crate::writer::Writer;
 use crate::{
-    Copied, CopyError, CopySink, Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Seq, Spool, SpoolError,
+    Copied, CopyError, CopySink, Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Role, Seq, Spool, SpoolError,
     Start, Stats, copy, disk, format,
 };
 
@@ -89,6 +89,21 @@ impl RedbSpool {
                 Ok(()) => Err(SpoolError::Failed { reason: Arc::from("its writer ended") }),
             },
         }
+    }
+
+    async fn enter(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        role: Role,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Place, SpoolError> {
+        if let Some(place) = self.0.shared.rejoin(tunnel, device, role, now)? {
+            return Ok(place);
+        }
+        let (tunnel, device) = (tunnel.clone(), device.clone());
+        self.ask(|answer| Order::Join { tunnel, device, role, start, now, answer }).await
     }
 
     /// The number and bounds of a tunnel: (number, first there, next to come).
@@ -176,11 +191,17 @@ impl Spool for RedbSpool {
         start: Start,
         now: Timestamp,
     ) -> Result<Place, SpoolError> {
-        if let Some(place) = self.0.shared.rejoin(tunnel, device, now)? {
-            return Ok(place);
-        }
-        let (tunnel, device) = (tunnel.clone(), device.clone());
-        self.ask(|answer| Order::Join { tunnel, device, start, now, answer }).await
+        self.enter(tunnel, device, Role::Takes, start, now).await
+    }
+
+    async fn watch(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Place, SpoolError> {
+        self.enter(tunnel, device, Role::Watches, start, now).await
     }
 
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {

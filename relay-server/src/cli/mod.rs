@@ -2,14 +2,18 @@
 //!
 //! Exit codes: 0 done, 1 a negative answer (no such tunnel, it exists already), 2 wrong use, 3 something that is needed cannot be reached.
 
+mod audit;
 mod backup;
 mod certificates;
+mod changed;
 mod check_config;
 mod door;
+mod limits;
 mod manual;
 mod reload;
 mod restore;
 mod serve;
+mod shape;
 mod supervisor;
 mod token;
 mod tunnel;
@@ -41,12 +45,14 @@ enum Command {
     /// Add, list and remove tunnels
     #[command(subcommand)]
     Tunnel(tunnel::Tunnel),
-    /// Create, list and revoke the tokens that agents prove themselves with
+    /// Create, list, grant, rotate and revoke the tokens that agents prove themselves with
     #[command(subcommand)]
     Token(token::TokenCommand),
     /// Show, reload and renew the certificates of a running relay
     #[command(subcommand)]
     Certificates(certificates::Certificates),
+    /// Show who did what: tunnels, tokens, devices and certificates changed, agents come and gone
+    Audit(audit::AuditCommand),
     /// Say what is wrong with the settings, what is in force, and where each value came from
     CheckConfig(Box<check_config::CheckConfig>),
     /// Have a running relay look at certificates, tunnels, tokens and its settings file now, as SIGHUP does
@@ -103,7 +109,12 @@ impl Failure {
 impl From<RegistryError> for Failure {
     fn from(e: RegistryError) -> Failure {
         let code = match e {
-            RegistryError::TunnelExists(_) | RegistryError::NoTunnel(_) | RegistryError::NoToken(_) => 1,
+            RegistryError::TunnelExists(_)
+            | RegistryError::NoTunnel(_)
+            | RegistryError::NoToken(_)
+            | RegistryError::NotGranted { .. }
+            | RegistryError::Reserved { .. }
+            | RegistryError::Expired(_) => 1,
             _ => 3,
         };
         Failure { code, message: e.to_string() }
@@ -176,6 +187,7 @@ fn done(arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Tunnel(tunnel) => tunnel.run(),
         Command::Token(token) => token.run(),
         Command::Certificates(certificates) => certificates.run(),
+        Command::Audit(audit) => audit.run(),
         Command::CheckConfig(check) => check.run(&settled),
         Command::Reload(reload) => reload.run(),
         Command::Backup(backup) => backup.run(),

@@ -11,9 +11,10 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::door::Door;
+use super::limits::Bounds;
 use super::{Cli, Data, Failure, supervisor};
 use crate::checkup::{Look, Weight, checkup};
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::relay::Relay;
 use crate::settings::{Settled, Shown, settle, shown, units};
 use tunnel_spool::Limits as SpoolLimits;
@@ -31,14 +32,17 @@ pub(super) struct Serve {
     /// Domain below which each tunnel NAME is https://NAME.DOMAIN; without it tunnels are reached as /t/NAME
     #[arg(long, value_name = "DOMAIN", env = "HEALTHIE_RELAY_DOMAIN")]
     domain: Option<String>,
+    /// Another name or address by which requests may name this relay; may be given more than once. The domain, names below it and the addresses
+    /// listened on need not be given. Without this and --domain any name is taken
+    #[arg(long, value_name = "NAME", value_delimiter = ',', env = "HEALTHIE_RELAY_HOST", value_parser = host)]
+    host: Vec<String>,
     /// Where the world reaches this relay, if a proxy stands before it, such as https://relay.example.com; told to agents
     #[arg(long, value_name = "URL", env = "HEALTHIE_RELAY_PUBLIC_URL")]
     public_url: Option<String>,
     #[command(flatten)]
     data: Data,
-    /// Longest body
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::size, help_heading = "Limits", env = "HEALTHIE_RELAY_MAX_BODY")]
-    max_body: u64,
+    #[command(flatten, next_help_heading = "Limits")]
+    bounds: Bounds,
     /// Longest time a delivery waits for its agents
     #[arg(long, value_name = "TIME", default_value = "72h", value_parser = units::some_span, help_heading = "Spool", env = "HEALTHIE_RELAY_SPOOL_AGE")]
     spool_age: Duration,
@@ -64,6 +68,9 @@ pub(super) struct Serve {
     /// What to log, for example `debug` or `healthie_relay=debug`
     #[arg(long, value_name = "FILTER", default_value = "info", help_heading = "Log", env = "HEALTHIE_RELAY_LOG")]
     log_level: String,
+    /// Log a line for each request: its id, where from, what for, how answered, how long; never what is in it
+    #[arg(long, help_heading = "Log", env = "HEALTHIE_RELAY_LOG_REQUESTS")]
+    log_requests: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -112,17 +119,30 @@ impl Serve {
         Ok(Config {
             data: self.data.data,
             http: self.http,
+            admin: self.door.admin,
+            metrics_from: self.door.metrics_from.clone(),
             https: self.door.https()?,
             proxies,
             domain: self.domain,
+            hosts: self.host,
             public_url: self.public_url,
-            limits: Limits { body: self.max_body, ..Limits::default() },
+            log_requests: self.log_requests,
+            limits: self.bounds.limits(),
             spool: SpoolLimits {
                 max_age: self.spool_age,
                 max_bytes_per_tunnel: self.spool_bytes,
                 min_free_bytes: self.min_free,
             },
         })
+    }
+}
+
+/// A name or an address, without a port to it: ports are not compared.
+fn host(text: &str) -> Result<String, String> {
+    let plain = if text.starts_with('[') { !text.contains("]:") } else { !text.contains(':') };
+    match crate::http::host::Host::parse(text.as_bytes()) {
+        Some(_) if plain => Ok(text.to_owned()),
+        _ => Err("write a name or an address, such as relay.example.com or [2001:db8::1], without a port".into()),
     }
 }
 
@@ -187,6 +207,9 @@ async fn serve(config: Config, settings: InForce) -> Result<(), Failure> {
     if let Some(addr) = relay.addresses().https {
         info!(%addr, "serving HTTPS");
     }
+    if let Some(addr) = relay.addresses().admin {
+        info!(%addr, "serving health and figures to the operator");
+    }
     supervisor::tell(&[supervisor::ready()]);
     let mut alive = supervisor::Watchdog::new();
     loop {
@@ -231,6 +254,7 @@ fn raise_open_files() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
     use clap::FromArgMatches as _;
 
     #[test]

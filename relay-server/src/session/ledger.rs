@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tunnel_delivery::Delivery;
+use tunnel_delivery::{Delivery, Timestamp};
 use tunnel_protocol::{
     Answer, AnswerBody, AnswerFailure, Assembler, Chunk, ChunkError, INLINE_BODY, Incoming, Outbox, ToAgent, Window,
 };
@@ -19,6 +18,9 @@ type Reply = oneshot::Sender<Result<AnswerBody, AnswerFailure>>;
 
 /// The most offers that may wait for the window to open; an agent that is so far behind is busy.
 const OFFERS_WAITING: usize = 1024;
+
+/// The most bytes of answers that come in pieces at once. It bounds what an agent can make the relay hold, as the window does the other way.
+const ANSWERS_COMING: u64 = 64 << 20;
 
 /// The agent broke the protocol; the session ends.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +34,9 @@ pub(crate) enum Breach {
     /// An answer's body is longer than the relay takes.
     #[error("the agent sends an answer of {0} bytes")]
     AnswerTooLong(u64),
+    /// Too many answers come in pieces at once.
+    #[error("the agent sends answers of more than {ANSWERS_COMING} bytes at once")]
+    AnswersTooMany,
     /// Chunks out of order and the like.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
@@ -41,6 +46,16 @@ struct OnItsWay {
     len: u64,
     seq: Option<Seq>,
     reply: Option<Reply>,
+    took: Took,
+}
+
+/// A delivery that the agent durably has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Took {
+    /// When it was put into the outbox.
+    pub(crate) sent: Instant,
+    /// When the relay had received it.
+    pub(crate) received_at: Timestamp,
 }
 
 /// The books of one session.
@@ -58,7 +73,11 @@ pub(crate) struct Ledger {
     /// the gap; until then the agent may never have heard of it.
     untold: VecDeque<Seq>,
     waiting: VecDeque<Offer>,
+    /// What was taken since it was last asked for.
+    took: Vec<Took>,
     answers: Assembler<(u64, AnswerBody)>,
+    /// Bytes of answers that were announced and are not complete.
+    answers_coming: u64,
     /// What goes to the agent next.
     pub(crate) outbox: Outbox<ToAgent>,
 }
@@ -75,7 +94,9 @@ impl Ledger {
             reported: after,
             untold: VecDeque::new(),
             waiting: VecDeque::new(),
+            took: Vec::new(),
             answers: Assembler::new(most.clamp(1, 4096) as usize),
+            answers_coming: 0,
             outbox: Outbox::default(),
         }
     }
@@ -91,10 +112,10 @@ impl Ledger {
     }
 
     /// Puts a spooled delivery into the outbox. The caller has asked [`Ledger::has_room`].
-    pub(crate) fn send(&mut self, seq: Seq, delivery: &Arc<Delivery>) {
+    pub(crate) fn send(&mut self, seq: Seq, delivery: &Arc<Delivery>, now: Instant) {
         self.sent = seq;
         self.places.insert(seq);
-        self.post(delivery, Some(seq), None, None);
+        self.post(delivery, Some(seq), None, now);
     }
 
     /// Passes over what follows up to `upto`, with the frame that tells of it. It counts as taken once something behind it is.
@@ -128,23 +149,24 @@ impl Ledger {
                 return;
             }
             if let Some(offer) = self.waiting.pop_front() {
-                self.post(&offer.delivery, None, Some(offer.until.saturating_duration_since(now)), Some(offer.reply));
+                self.post(&offer.delivery, None, Some((offer.until, offer.reply)), now);
             }
         }
     }
 
-    fn post(
-        &mut self,
-        delivery: &Arc<Delivery>,
-        seq: Option<Seq>,
-        answer_within: Option<Duration>,
-        reply: Option<Reply>,
-    ) {
+    fn post(&mut self, delivery: &Arc<Delivery>, seq: Option<Seq>, waits: Option<(Instant, Reply)>, now: Instant) {
         let n = self.next_n;
         self.next_n += 1;
         let len = delivery.body.len() as u64;
-        let incoming =
-            Incoming { n, seq: seq.map(|s| s.0), answer_within, body_len: len, delivery: Arc::clone(delivery) };
+        let (answer_within, reply) = waits.map(|(until, reply)| (until.saturating_duration_since(now), reply)).unzip();
+        let incoming = Incoming {
+            n,
+            seq: seq.map(|s| s.0),
+            answer_within,
+            body_len: len,
+            traceparent: None,
+            delivery: Arc::clone(delivery),
+        };
         let frame = ToAgent::Delivery(incoming).encode();
         if delivery.body.len() <= INLINE_BODY {
             self.outbox.whole(frame);
@@ -152,12 +174,14 @@ impl Ledger {
             self.outbox.with_body(frame, n, delivery.body.clone());
         }
         self.window.sent(len);
-        self.on_their_way.insert(n, OnItsWay { len, seq, reply });
+        let took = Took { sent: now, received_at: delivery.received_at };
+        self.on_their_way.insert(n, OnItsWay { len, seq, reply, took });
     }
 
     fn take(&mut self, n: u64) -> Result<Option<Reply>, Breach> {
         let done = self.on_their_way.remove(&n).ok_or(Breach::NotOnItsWay(n))?;
         self.window.taken(done.len);
+        self.took.push(done.took);
         if let Some(seq) = done.seq {
             self.places.remove(&seq);
             while self.untold.front().is_some_and(|run| *run < seq) {
@@ -188,7 +212,12 @@ impl Ledger {
         match answer.outcome {
             Ok(body) if !body.fits() => return Err(Breach::AnswerTooLong(body.body_len)),
             Ok(body) if body.body_len != body.body.len() as u64 => {
+                let coming = self.answers_coming + body.body_len;
+                if coming > ANSWERS_COMING {
+                    return Err(Breach::AnswersTooMany);
+                }
                 self.answers.begin(n, body.body_len, (n, body))?;
+                self.answers_coming = coming;
                 return Ok(());
             }
             outcome => self.finish(n, outcome)?,
@@ -201,6 +230,7 @@ impl Ledger {
     pub(crate) fn chunk(&mut self, chunk: Chunk, now: Instant) -> Result<(), Breach> {
         if let Some(whole) = self.answers.chunk(chunk)? {
             let (n, head) = whole.head;
+            self.answers_coming = self.answers_coming.saturating_sub(head.body_len);
             self.finish(n, Ok(AnswerBody { body: whole.body, ..head }))?;
             self.send_waiting(now);
         }
@@ -213,6 +243,11 @@ impl Ledger {
             let _ = reply.send(outcome);
         }
         Ok(())
+    }
+
+    /// What was taken since this was last asked for.
+    pub(crate) fn took(&mut self) -> Vec<Took> {
+        std::mem::take(&mut self.took)
     }
 
     /// The place up to which everything is taken, if that has moved since it was last asked for.
@@ -234,7 +269,9 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion, Timestamp};
+    use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion};
+
+    use std::time::Duration;
 
     fn delivery(len: usize) -> Arc<Delivery> {
         Arc::new(Delivery {
@@ -273,7 +310,7 @@ mod tests {
     fn the_place_moves_only_over_what_is_taken_without_a_hole() {
         let mut l = Ledger::new(Window::new(9, 999), Seq(4), 9);
         for seq in 5..8 {
-            l.send(Seq(seq), &delivery(1));
+            l.send(Seq(seq), &delivery(1), Instant::now());
         }
         let now = Instant::now();
         assert_eq!(sent(&mut l), ["1:Some(5)", "2:Some(6)", "3:Some(7)"]);
@@ -282,6 +319,7 @@ mod tests {
         l.taken(&[1], now).unwrap();
         assert_eq!(l.newly_taken(), Some(Seq(7)));
         assert_eq!(l.newly_taken(), None);
+        assert_eq!((l.took().len(), l.took().len()), (3, 0));
         assert_eq!(l.taken(&[1], now), Err(Breach::NotOnItsWay(1)));
     }
 
@@ -289,14 +327,14 @@ mod tests {
     fn a_gap_counts_only_once_something_behind_it_is_taken() {
         let now = Instant::now();
         let mut l = Ledger::new(Window::new(9, 999), Seq(4), 9);
-        l.send(Seq(5), &delivery(1));
+        l.send(Seq(5), &delivery(1), Instant::now());
         l.pass_over(Seq(8), ToAgent::Ping(1).encode());
         l.pass_over(Seq(9), ToAgent::Ping(2).encode());
         l.taken(&[1], now).unwrap();
         assert_eq!(l.newly_taken(), Some(Seq(5)), "the agent may not have heard of the gap");
-        l.send(Seq(10), &delivery(1));
+        l.send(Seq(10), &delivery(1), Instant::now());
         l.pass_over(Seq(11), ToAgent::Ping(3).encode());
-        l.send(Seq(12), &delivery(1));
+        l.send(Seq(12), &delivery(1), Instant::now());
         assert_eq!((l.newly_taken(), l.sent()), (None, Seq(12)));
         assert_eq!(sent(&mut l), ["1:Some(5)", "Ping(1)", "Ping(2)", "2:Some(10)", "Ping(3)", "3:Some(12)"]);
         l.taken(&[2], now).unwrap();
@@ -310,7 +348,7 @@ mod tests {
         let now = Instant::now();
         let later = now + Duration::from_secs(9);
         let mut l = Ledger::new(Window::new(1, 999), Seq(0), 9);
-        l.send(Seq(1), &delivery(1));
+        l.send(Seq(1), &delivery(1), Instant::now());
         let (first, mut first_answer) = offer(1, later);
         let (late, _late_answer) = offer(1, now + Duration::from_secs(1));
         l.offer(first, now);
@@ -330,7 +368,7 @@ mod tests {
     fn answers_come_whole_or_in_chunks_but_only_where_wanted() {
         let now = Instant::now();
         let mut l = Ledger::new(Window::new(9, 9999), Seq(0), 10);
-        l.send(Seq(1), &delivery(1));
+        l.send(Seq(1), &delivery(1), Instant::now());
         let (o, mut answer) = offer(1, now + Duration::from_secs(1));
         l.offer(o, now);
         let head = AnswerBody { status: 200, headers: Headers::default(), body_len: 4, body: Bytes::new() };
@@ -349,10 +387,25 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_may_have_so_much_of_answers_on_its_way() {
+        let now = Instant::now();
+        let mut l = Ledger::new(Window::new(99, 9999), Seq(0), 99);
+        let most = ANSWERS_COMING / tunnel_protocol::MAX_ANSWER;
+        for n in 1..=most + 1 {
+            let (o, _answer) = offer(1, now + Duration::from_secs(1));
+            l.offer(o, now);
+            let body_len = tunnel_protocol::MAX_ANSWER;
+            let head = AnswerBody { status: 200, headers: Headers::default(), body_len, body: Bytes::new() };
+            let told = l.answer(Answer { n, outcome: Ok(head) }, now);
+            assert_eq!(told, if n <= most { Ok(()) } else { Err(Breach::AnswersTooMany) });
+        }
+    }
+
+    #[test]
     fn a_long_body_follows_its_head() {
         let mut l = Ledger::new(Window::new(9, 9 << 20), Seq(0), 10);
-        l.send(Seq(1), &delivery(INLINE_BODY + 1));
-        l.send(Seq(2), &delivery(INLINE_BODY));
+        l.send(Seq(1), &delivery(INLINE_BODY + 1), Instant::now());
+        l.send(Seq(2), &delivery(INLINE_BODY), Instant::now());
         assert_eq!(sent(&mut l), ["1:Some(1)", "chunk of 1", "2:Some(2)", "chunk of 1"]);
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod pump;
 mod tests;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,12 +24,13 @@ use tunnel_protocol::{
 };
 use tunnel_spool::{DevicePlace, ReadLimit, Seq, Spool as _, SpoolError};
 
+use crate::audit::{Entry, What, Who};
 use crate::flag::Flag;
 use crate::hub::Seat;
-use crate::registry::AnswerMode;
+use crate::metrics::{Limit, SessionEnd};
+use crate::registry::{Access, AnswerMode, Pass};
 use crate::shared::Shared;
-use crate::tokens::TokenId;
-use ledger::Ledger;
+use ledger::{Ledger, Took};
 use pump::{Ended, Pump};
 
 /// How much is taken from the spool at a time.
@@ -39,9 +41,12 @@ const READ: ReadLimit = ReadLimit { count: 128, bytes: 1 << 20 };
 const WINDOW_MOST: (u32, u64) = (1024, 16 << 20);
 
 /// Who wants a session; the token was checked.
+#[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) tunnel: TunnelName,
-    pub(crate) token: TokenId,
+    pub(crate) pass: Pass,
+    /// Where it comes from, as far as that is known.
+    pub(crate) from: IpAddr,
     pub(crate) public_urls: Vec<String>,
 }
 
@@ -49,9 +54,9 @@ pub(crate) struct Caller {
 #[derive(Debug)]
 enum End {
     /// The agent went.
-    Agent(String),
+    Agent(SessionEnd, String),
     /// The relay ends it, and tells the agent why.
-    Relay(String),
+    Relay(SessionEnd, String),
 }
 
 /// Serves one agent until it goes or has to.
@@ -59,21 +64,29 @@ pub(crate) async fn serve<S>(stream: S, read: Vec<u8>, caller: Caller, shared: A
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut pump = Pump::server(stream, read).await;
-    let Some(hello) = hello(&mut pump).await else { return };
-    let Some(mut session) = Session::open(&mut pump, hello, &caller, shared).await else { return };
-    info!(tunnel = %caller.tunnel, device = %session.device, after = %session.ledger.sent(), "agent connected");
+    let mut pump = Pump::server(stream, read, shared.config.limits.frame).await;
+    let Some(hello) = hello(&mut pump, &shared).await else {
+        return shared.metrics.session_ended(SessionEnd::Refused);
+    };
+    let Some(mut session) = Session::open(&mut pump, hello, &caller, Arc::clone(&shared)).await else {
+        return shared.metrics.session_ended(SessionEnd::Refused);
+    };
+    session.note(What::AgentConnected, caller.pass.access.as_str());
+    info!(tunnel = %caller.tunnel, device = %session.device, token = %caller.pass.token, access = caller.pass.access.as_str(), after = %session.ledger.sent(), "agent connected");
     let end = session.run(&mut pump, &stopping).await;
     let why = match &end {
-        End::Agent(why) => why.clone(),
-        End::Relay(why) => {
+        End::Agent(_, why) => why.clone(),
+        End::Relay(_, why) => {
             session.ledger.outbox.urgent(ToAgent::Goodbye(why.clone()).encode());
             let _ =
                 tokio::time::timeout(std::time::Duration::from_secs(2), pump.drain(&mut session.ledger.outbox)).await;
             why.clone()
         }
     };
+    let (End::Agent(kind, _) | End::Relay(kind, _)) = end;
+    session.shared.metrics.session_ended(kind);
     info!(tunnel = %caller.tunnel, device = %session.device, on_their_way = session.ledger.on_their_way(), why, "agent gone");
+    session.note(What::AgentDisconnected, &why);
     drop(session);
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), pump.close()).await;
 }
@@ -84,8 +97,31 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, code: Ref
     let _ = tokio::time::timeout(HELLO_TIMEOUT, pump.drain(&mut outbox)).await;
 }
 
-async fn hello<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>) -> Option<Hello> {
-    let frame = tokio::time::timeout(HELLO_TIMEOUT, pump.next(&mut Outbox::<ToAgent>::default())).await.ok()?.ok()?;
+/// The tunnel has as many agents as it may.
+async fn refuse_one_more<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, shared: &Shared, tunnel: &TunnelName) {
+    shared.metrics.limit_hit(Limit::Agents);
+    let agents = counted(shared.config.limits.agents_per_tunnel, "agent");
+    refuse(pump, Refusal::TooMany, format!("tunnel {tunnel} has {agents}, as many as this relay allows")).await;
+}
+
+/// So many of them, in words.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+async fn hello<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, shared: &Shared) -> Option<Hello> {
+    let mut nothing = Outbox::<ToAgent>::default();
+    let frame = match tokio::time::timeout(shared.config.limits.hello_time, pump.next(&mut nothing)).await {
+        Ok(Ok(frame)) => frame,
+        Ok(Err(ended)) => {
+            ended.count(&shared.metrics);
+            return None;
+        }
+        Err(_) => {
+            shared.metrics.limit_hit(Limit::HelloTime);
+            return None;
+        }
+    };
     match ToRelay::decode(frame) {
         Ok(ToRelay::Hello(hello)) => Some(hello),
         Ok(_) => {
@@ -112,7 +148,7 @@ struct Session {
     backlog: VecDeque<(Seq, Arc<Delivery>)>,
     /// A read of the spool that is under way.
     reading: Option<JoinHandle<Backlog>>,
-    token: TokenId,
+    caller: Caller,
     /// How the agent was told that the tunnel answers.
     told: AnswerMode,
     /// A change of that which the agent asked for and which is under way.
@@ -146,28 +182,56 @@ impl Session {
             Start::Beginning => tunnel_spool::Start::Beginning,
             Start::At(at) => tunnel_spool::Start::At(at),
         };
-        let place = match shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await {
+        let devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
+        let known = devices.iter().any(|place| place.device == hello.device);
+        if !known && devices.len() >= limits.devices_per_tunnel {
+            shared.metrics.limit_hit(Limit::Devices);
+            let message = format!(
+                "tunnel {} keeps deliveries for {}, as many as this relay allows; `healthie-relay tunnel forget` makes room where one is gone for good",
+                caller.tunnel,
+                counted(devices.len(), "device")
+            );
+            refuse(pump, Refusal::TooMany, message).await;
+            return None;
+        }
+        // Asked before it gets a place in the spool, which it would keep though it is refused.
+        if !shared.hub.has_room(&caller.tunnel, &hello.device, &caller.pass, limits.agents_per_tunnel) {
+            refuse_one_more(pump, &shared, &caller.tunnel).await;
+            return None;
+        }
+        let joined = match caller.pass.access {
+            Access::Full => shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await,
+            Access::ReadOnly => shared.spool.watch(&caller.tunnel, &hello.device, start, shared.now()).await,
+        };
+        let place = match joined {
             Ok(place) => place,
             Err(e) => {
+                if matches!(e, SpoolError::TooManyDevices { .. }) {
+                    shared.metrics.limit_hit(Limit::Devices);
+                }
                 warn!(tunnel = %caller.tunnel, device = %hello.device, error = %e, "an agent could not be seated");
-                refuse(pump, Refusal::Unavailable, e.to_string()).await;
+                refuse(pump, Refusal::Unavailable, for_agents(&e)).await;
                 return None;
             }
         };
-        let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.token, limits.agents_per_tunnel) else {
-            let message = format!(
-                "tunnel {} has {} agents, as many as this relay allows",
-                caller.tunnel, limits.agents_per_tunnel
-            );
-            refuse(pump, Refusal::TooMany, message).await;
+        let known = !place.new;
+        let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.pass, limits.agents_per_tunnel) else {
+            // Another came between.
+            if !known {
+                let _ = shared.spool.forget(&caller.tunnel, &hello.device).await;
+            }
+            refuse_one_more(pump, &shared, &caller.tunnel).await;
             return None;
         };
         // Seated, it is told of every later change; a change between the upgrade and now has passed it by.
         let all = shared.registry.snapshot();
-        let settings = all.tunnels.get(&caller.tunnel).filter(|_| all.tokens.contains_key(&caller.token));
-        let Some(settings) = settings else {
-            refuse(pump, Refusal::Unavailable, "the token was revoked".into()).await;
-            return None;
+        let ended = all.ends(&caller.pass, &caller.tunnel, shared.now());
+        let settings = match (all.tunnels.get(&caller.tunnel), ended) {
+            (Some(settings), None) => settings,
+            (_, why) => {
+                refuse(pump, Refusal::Unavailable, why.unwrap_or_default()).await;
+                return None;
+            }
         };
         let places = shared.spool.devices(&caller.tunnel).unwrap_or_default();
         if places.iter().all(|place| place.device != hello.device) {
@@ -192,7 +256,7 @@ impl Session {
                 tunnel: caller.tunnel.clone(),
                 answer_mode: mode::on_the_wire(settings.answer),
                 public_urls: caller.public_urls.clone(),
-                max_body: limits.body,
+                max_body: settings.max_body.map_or(limits.body, |own| own.min(limits.body)),
                 heartbeat: limits.heartbeat,
                 dead_after: limits.dead_after,
                 stream: shared.stream.clone(),
@@ -200,6 +264,7 @@ impl Session {
                 waiting,
                 software: concat!("healthie-relay ", env!("CARGO_PKG_VERSION")).into(),
                 sets_answer: true,
+                read_only: caller.pass.access == Access::ReadOnly,
             })
             .encode(),
         );
@@ -207,6 +272,8 @@ impl Session {
             warn!(tunnel = %caller.tunnel, device = %hello.device, from = %missing.from, upto = %missing.upto, "an agent is told of a gap");
             ledger.outbox.whole(gap(missing.from, missing.upto, Some(missing.why)));
         }
+        shared.note_use(&caller.pass.token);
+        shared.metrics.session_opened(known);
         Some(Session {
             tunnel: caller.tunnel.clone(),
             device: hello.device,
@@ -216,7 +283,7 @@ impl Session {
             ledger,
             backlog: VecDeque::new(),
             reading: None,
-            token: caller.token.clone(),
+            caller: caller.clone(),
             told: settings.answer,
             changing: None,
             change_after: Instant::now(),
@@ -234,10 +301,13 @@ impl Session {
             // from being read and frames from being sent. What an agent may send at once is bounded by its window.
             tokio::select! {
                 biased;
-                why = self.seat.leave.told() => return End::Relay(why),
-                () = stopping.raised() => return End::Relay("the relay is stopping".into()),
+                why = self.seat.leave.told() => return End::Relay(SessionEnd::Dismissed, why),
+                () = stopping.raised() => return End::Relay(SessionEnd::Stopping, "the relay is stopping".into()),
                 () = &mut beat => match self.heartbeat.look(Instant::now().into_std()) {
-                    Beat::Dead => return End::Agent("nothing was heard for too long".into()),
+                    Beat::Dead => {
+                        self.shared.metrics.limit_hit(Limit::Silence);
+                        return End::Agent(SessionEnd::Silence, "nothing was heard for too long".into());
+                    }
                     Beat::Ping(n) => self.ledger.outbox.urgent(ToAgent::Ping(n).encode()),
                     Beat::Wait(at) => beat.as_mut().reset(at.into()),
                 },
@@ -247,8 +317,11 @@ impl Session {
                             return end;
                         }
                     }
-                    Err(Ended::Closed) => return End::Agent("the connection ended".into()),
-                    Err(e) => return End::Agent(e.to_string()),
+                    Err(Ended::Closed) => return End::Agent(SessionEnd::Connection, "the connection ended".into()),
+                    Err(e) => {
+                        e.count(&self.shared.metrics);
+                        return End::Agent(SessionEnd::Connection, e.to_string());
+                    }
                 },
                 read = async { match &mut self.reading { Some(reading) => reading.await, None => std::future::pending().await } } => {
                     self.reading = None;
@@ -285,7 +358,7 @@ impl Session {
                 let (seq, delivery) = (*seq, Arc::clone(delivery));
                 self.tell_dropped(seq);
                 if Incoming::fits(&delivery) {
-                    self.ledger.send(seq, &delivery);
+                    self.ledger.send(seq, &delivery, Instant::now());
                 } else {
                     // The agent would end the session over it, and get it again, for ever.
                     warn!(tunnel = %self.tunnel, %seq, "a spooled delivery is over the protocol's caps and is passed over");
@@ -324,10 +397,26 @@ impl Session {
                 self.tell_dropped(seq);
                 self.ledger.pass_over(seq, gap(seq, seq, None));
             }
-            Ok(Err(e)) => return Err(End::Relay(e.to_string())),
-            Err(e) => return Err(End::Relay(format!("reading the spool failed: {e}"))),
+            Ok(Err(e)) => {
+                warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "the spool cannot be read for an agent");
+                return Err(End::Relay(SessionEnd::Spool, for_agents(&e)));
+            }
+            Err(e) => {
+                warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "reading the spool failed");
+                return Err(End::Relay(
+                    SessionEnd::Spool,
+                    "the relay cannot read what it has spooled; its operator must look at its log".into(),
+                ));
+            }
         }
         Ok(())
+    }
+
+    /// Writes into the audit log what this agent did.
+    fn note(&self, what: What, note: &str) {
+        let who = Who::Agent { with_token: self.caller.pass.token.clone() };
+        let entry = Entry::new(self.shared.now(), what, who).tunnel(&self.tunnel).device(&self.device);
+        self.shared.audit.note(entry.from(self.caller.from).note(note));
     }
 
     /// Where the spool has this device.
@@ -350,24 +439,35 @@ impl Session {
     fn frame(&mut self, frame: Bytes) -> Result<(), End> {
         let now = Instant::now();
         self.heartbeat.heard(now.into_std());
-        let breach = |e: ledger::Breach| End::Relay(e.to_string());
-        match ToRelay::decode(frame).map_err(|e| End::Relay(e.to_string()))? {
+        let breach = |e: ledger::Breach| End::Relay(SessionEnd::Protocol, e.to_string());
+        match ToRelay::decode(frame).map_err(|e| End::Relay(SessionEnd::Protocol, e.to_string()))? {
             ToRelay::Taken(numbers) => self.ledger.taken(&numbers, now).map_err(breach)?,
             ToRelay::Answer(answer) => self.ledger.answer(answer, now).map_err(breach)?,
             ToRelay::Chunk(chunk) => self.ledger.chunk(chunk, now).map_err(breach)?,
             ToRelay::Ping(n) => self.ledger.outbox.urgent(ToAgent::Pong(n).encode()),
             ToRelay::Pong(_) => {}
             ToRelay::SetAnswer(set) => self.set_answer(set),
-            ToRelay::Goodbye(why) => return Err(End::Agent(why)),
-            ToRelay::Hello(_) => return Err(End::Relay("a second hello".into())),
+            ToRelay::Goodbye(why) => return Err(End::Agent(SessionEnd::Goodbye, why)),
+            ToRelay::Hello(_) => return Err(End::Relay(SessionEnd::Protocol, "a second hello".into())),
             ToRelay::Unknown => {
                 debug!(tunnel = %self.tunnel, device = %self.device, "a frame of a newer agent was skipped");
             }
+        }
+        for Took { sent, received_at, .. } in self.ledger.took() {
+            self.shared.metrics.taken(now.saturating_duration_since(sent), self.shared.now().since(received_at));
         }
         if let Some(upto) = self.ledger.newly_taken() {
             self.shared.spool.taken(&self.tunnel, &self.device, upto);
         }
         Ok(())
+    }
+}
+
+/// What an agent is told of an error of the spool: what concerns its own tunnel. Paths, disks and shares are the operator's business.
+fn for_agents(e: &SpoolError) -> String {
+    match e {
+        SpoolError::TooManyDevices { .. } | SpoolError::NotAWatcher { .. } | SpoolError::Busy => e.to_string(),
+        _ => "the relay's spool cannot be used just now; its operator must look at its log".into(),
     }
 }
 
