@@ -1,6 +1,7 @@
 //! Whether a relay with this configuration would start and be sound, without starting it: files that can be read, certificates and keys that go
 //! together, addresses that are free, a hook that can be run, a data folder that is nobody else's. It changes nothing.
 
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -42,9 +43,9 @@ pub(crate) enum Look {
     BeforeStart,
 }
 
-/// Looks at everything that the configuration names.
-pub(crate) fn checkup(config: &Config, settings: Option<&Path>, look: Look) -> Vec<Finding> {
-    let mut found = Found(Vec::new());
+/// Looks at everything that the configuration names. `path` is where programs are found.
+pub(crate) fn checkup(config: &Config, settings: Option<&Path>, path: Option<&OsStr>, look: Look) -> Vec<Finding> {
+    let mut found = Found { all: Vec::new(), path };
     if let Some(file) = settings {
         found.safe_from_others("the settings file", file);
     }
@@ -61,7 +62,7 @@ pub(crate) fn checkup(config: &Config, settings: Option<&Path>, look: Look) -> V
             found.address(*addr, running);
         }
     }
-    found.0
+    found.all
 }
 
 /// Whether a relay runs on this data folder.
@@ -69,15 +70,18 @@ pub(crate) fn is_running(data: &Path) -> bool {
     UnixStream::connect(data.join("control.sock")).is_ok()
 }
 
-struct Found(Vec<Finding>);
+struct Found<'a> {
+    all: Vec<Finding>,
+    path: Option<&'a OsStr>,
+}
 
-impl Found {
+impl Found<'_> {
     fn wrong(&mut self, message: impl Into<String>) {
-        self.0.push(Finding { weight: Weight::Wrong, message: message.into() });
+        self.all.push(Finding { weight: Weight::Wrong, message: message.into() });
     }
 
     fn doubtful(&mut self, message: impl Into<String>) {
-        self.0.push(Finding { weight: Weight::Doubtful, message: message.into() });
+        self.all.push(Finding { weight: Weight::Doubtful, message: message.into() });
     }
 
     fn folder(&mut self, config: &Config, look: Look) {
@@ -152,10 +156,14 @@ impl Found {
         }
     }
 
+    fn in_path(&self, name: &Path) -> Option<PathBuf> {
+        std::env::split_paths(self.path?).map(|dir| dir.join(name)).find(|path| path.exists())
+    }
+
     fn hook(&mut self, hook: &Path) {
         let shown = hook.display();
         // A bare name is looked for in PATH, as a shell does.
-        let found = if hook.components().count() == 1 { in_path(hook) } else { Some(hook.to_owned()) };
+        let found = if hook.components().count() == 1 { self.in_path(hook) } else { Some(hook.to_owned()) };
         let Some(path) = found else {
             return self.wrong(format!("--acme-dns-hook {shown} is nowhere in PATH; write its whole path"));
         };
@@ -196,11 +204,6 @@ fn is_program(file: &Metadata) -> bool {
     file.is_file() && file.permissions().mode() & 0o111 != 0
 }
 
-fn in_path(name: &Path) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.exists())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +215,7 @@ mod tests {
     }
 
     fn found(config: &Config) -> Vec<(Weight, String)> {
-        checkup(config, None, Look::Everything).into_iter().map(|f| (f.weight, f.message)).collect()
+        checkup(config, None, None, Look::Everything).into_iter().map(|f| (f.weight, f.message)).collect()
     }
 
     #[test]

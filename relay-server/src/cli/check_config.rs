@@ -37,7 +37,8 @@ impl CheckConfig {
         let shown = shown(&Cli::command(), "serve", settled, matches);
         self.serve.filter()?;
         let config = self.serve.config()?;
-        let found = checkup(&config, settled.file.as_deref(), Look::Everything);
+        let path = std::env::var_os("PATH");
+        let found = checkup(&config, settled.file.as_deref(), path.as_deref(), Look::Everything);
         let wrong = found.iter().filter(|f| f.weight == Weight::Wrong).count();
         if self.json {
             let all = serde_json::json!({ "ok": wrong == 0, "settings": shown, "found": found });

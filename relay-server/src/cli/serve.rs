@@ -161,7 +161,8 @@ impl InForce {
     /// What `check-config` would say, as far as starting does not say it by itself.
     fn check(&self, config: &Config) -> Result<(), Failure> {
         let mut wrong = Vec::new();
-        for finding in checkup(config, self.file.as_deref(), Look::BeforeStart) {
+        let path = std::env::var_os("PATH");
+        for finding in checkup(config, self.file.as_deref(), path.as_deref(), Look::BeforeStart) {
             match finding.weight {
                 Weight::Doubtful => warn!("{}", finding.message),
                 Weight::Wrong => wrong.push(finding.message),

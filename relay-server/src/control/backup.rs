@@ -1,10 +1,10 @@
 //! A backup from the relay that runs: it writes it to the socket behind its answer, for as long as it takes. Without a relay the folder is copied by
 //! the command itself. What is in a backup is `backup`'s.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 use tunnel_delivery::Timestamp;
@@ -19,18 +19,21 @@ use crate::shared::Shared;
 /// How long whoever takes a backup may take nothing of it, and how long whoever gives it may give nothing.
 const STALLS: Duration = Duration::from_secs(60);
 
+/// How often whoever waits for the other end looks whether the relay stops.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// Has a thread of its own write the backup to whoever asked: it takes as long as it takes.
 pub(super) fn begin(stream: UnixStream, shared: &Shared, who: Who) -> std::io::Result<()> {
     let mut stream = stream.into_std()?;
     stream.set_nonblocking(false)?;
-    stream.set_write_timeout(Some(STALLS))?;
+    stream.set_write_timeout(Some(LOOK))?;
     let (data, spool, now) = (shared.config.data.clone(), shared.spool.clone(), shared.now());
     let stopping = shared.stopping.clone();
     shared.audit.note(Entry::new(now, What::BackedUp, who));
     drop(shared.offload.run(move || {
         let mut line = serde_json::to_vec(&Told::Begun).unwrap_or_default();
         line.push(b'\n');
-        let mut to = UntilStop { stopping, to: std::io::BufWriter::with_capacity(1 << 20, &mut stream) };
+        let mut to = std::io::BufWriter::with_capacity(1 << 20, UntilStop { stopping, to: &mut stream });
         let mut source = |sink: &mut dyn CopySink| spool.copy(sink);
         let written = to.write_all(&line).map_err(|source| BackupError::Stream { doing: "written", source });
         match written.and_then(|()| backup::write(&data, &mut source, now, &mut to)) {
@@ -49,10 +52,17 @@ struct UntilStop<W> {
 
 impl<W: std::io::Write> std::io::Write for UntilStop<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.stopping.is_up() {
-            return Err(std::io::Error::other("the relay stops"));
+        let began = Instant::now();
+        loop {
+            if self.stopping.is_up() {
+                return Err(std::io::Error::other("the relay stops"));
+            }
+            match self.to.write(bytes) {
+                Err(e)
+                    if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) && began.elapsed() < STALLS => {}
+                done => return done,
+            }
         }
-        self.to.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
