@@ -5,13 +5,14 @@
 //! client) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) ·
 //! `trigger` (synthetic deliveries: which, when, and what is wrong about them) · `check` (a handler under a battery of deliveries) ·
 //! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `query` and `saved_filters` (the language of
-//! filters, and those that have a name) · `fixtures` (deliveries as files: to
+//! filters, and those that have a name) · `audit` (who did what with stored deliveries) · `fixtures` (deliveries as files: to
 //! and from the store, and against a handler) · `compare` (what differs) · `stats` (figures) · `demo` (everything in one process).
 //! · `trail` (what a collector of traces is told).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
 pub mod arrivals;
+pub mod audit;
 pub mod check;
 pub mod cli;
 pub mod compare;

@@ -1,12 +1,14 @@
 //! What this program's commands ask of the relay that runs on their data folder: which devices a tunnel has, to forget one, and how
 //! certificates stand;
-//! and to take over at once what they changed in the registry. They ask over
+//! to take over at once what they changed in the registry, and for a backup. They ask over
 //! a socket in the folder, because the spool belongs to the running relay alone. Whoever may open the folder may ask.
 //!
 //! One line of JSON each way, then the connection ends. Without a running relay the commands open the spool themselves ([`ask`]). Tunnels and
 //! tokens are not asked for here: they are in the registry's file.
 
 use std::collections::BTreeMap;
+mod backup;
+
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as Blocking;
@@ -21,6 +23,7 @@ use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 use tunnel_spool::{Limits, RedbSpool, Role, Spool, SpoolError};
 
 use crate::audit::{Entry, What, Who};
+use crate::backup::BackupError;
 use crate::hub::Hub;
 use crate::registry::{Registry, RegistryError};
 use crate::shared::Shared;
@@ -51,6 +54,8 @@ pub(crate) enum Question {
     Changed,
     /// When each token last opened a session, as far as this process saw.
     Used,
+    /// Write a backup behind the answer ([`crate::backup`], uncompressed).
+    Backup,
 }
 
 /// What is answered.
@@ -105,7 +110,12 @@ pub(crate) enum AskError {
     Spool(#[from] SpoolError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A backup cannot be made.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
 }
+
+pub(crate) use backup::back_up;
 
 fn path(data: &Path) -> PathBuf {
     data.join("control.sock")
@@ -155,8 +165,13 @@ async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()>
     };
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
-    tokio::io::BufReader::new(read.take(LINE_MAX)).read_until(b'\n', &mut line).await?;
+    let mut reader = tokio::io::BufReader::new(read.take(LINE_MAX));
+    reader.read_until(b'\n', &mut line).await?;
     let told = match serde_json::from_slice(&line) {
+        Ok(Question::Backup) => {
+            let stream = reader.into_inner().into_inner().reunite(write).map_err(std::io::Error::other)?;
+            return backup::begin(stream, shared, who);
+        }
         Ok(Question::Changed) => {
             if shared.read_again().await {
                 Told::Taken
@@ -268,9 +283,12 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
             },
             Err(e) => Told::No { why: e.to_string() },
         },
-        Question::Certificates | Question::Reload | Question::Renew | Question::Changed | Question::Used => {
-            Told::No { why: "no relay runs on this data folder".into() }
-        }
+        Question::Certificates
+        | Question::Reload
+        | Question::Renew
+        | Question::Changed
+        | Question::Used
+        | Question::Backup => Told::No { why: "no relay runs on this data folder".into() },
     }
 }
 

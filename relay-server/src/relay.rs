@@ -298,6 +298,20 @@ impl Relay {
         &self.shared.registry
     }
 
+    /// Whether deliveries can be taken at all, as far as the spool is concerned.
+    pub fn is_usable(&self) -> bool {
+        self.shared.spool.usable().is_ok()
+    }
+
+    /// Looks at tunnels, tokens and certificate files now. What cannot be used changes nothing and is given back as sentences.
+    pub async fn reload(&self) -> Vec<String> {
+        self.shared.reload().await;
+        match &self.shared.tls {
+            Some(tls) => tls.look(self.shared.offload).await,
+            None => Vec::new(),
+        }
+    }
+
     /// Stops: no new connections, requests in hand are answered, agents are told, the spool is flushed.
     pub async fn stop(self) {
         let Relay { shared, drain, listeners, upkeep, keepers, control, connections, sessions, .. } = self;
@@ -371,6 +385,11 @@ struct Opened {
 
 /// Blocks on the disk.
 fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<Opened, StartError> {
+    let unfinished = config.data.join(crate::backup::UNFINISHED);
+    if unfinished.exists() {
+        let what = format!("a restore broke off and left {}", unfinished.display());
+        return Err(StartError::Config(format!("{what}: empty the data folder and restore the backup again")));
+    }
     let tls = config.https.as_ref().map(Tls::open).transpose()?.map(Arc::new);
     let registry = Registry::open(&config.data)?;
     let audit = Audit::open(&config.data, clock.clone())

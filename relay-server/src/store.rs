@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
-use tunnel_spool::{DevicePlace, Dropped, Place, ReadLimit, Seq, Spool, SpoolError, Start, Stats};
+use tunnel_spool::{
+    Copied, CopyError, CopySink, DevicePlace, Dropped, Place, ReadLimit, Seq, Spool, SpoolError, Start, Stats,
+};
 
 type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, SpoolError>> + Send + 'a>>;
 
@@ -50,6 +52,7 @@ trait AnySpool: Send + Sync {
     fn stats(&self, tunnel: &TunnelName) -> Result<Stats, SpoolError>;
     fn expire(&self, now: Timestamp) -> Later<'_, Vec<Dropped>>;
     fn flush(&self) -> Later<'_, ()>;
+    fn copy(&self, to: &mut dyn CopySink) -> Result<Copied, CopyError>;
 }
 
 impl<S: Spool> AnySpool for S {
@@ -120,6 +123,10 @@ impl<S: Spool> AnySpool for S {
     fn flush(&self) -> Later<'_, ()> {
         Box::pin(Spool::flush(self))
     }
+
+    fn copy(&self, to: &mut dyn CopySink) -> Result<Copied, CopyError> {
+        Spool::copy(self, to)
+    }
 }
 
 impl Spool for Store {
@@ -189,5 +196,9 @@ impl Spool for Store {
 
     fn flush(&self) -> impl Future<Output = Result<(), SpoolError>> + Send {
         self.0.flush()
+    }
+
+    fn copy(&self, to: &mut dyn CopySink) -> Result<Copied, CopyError> {
+        self.0.copy(to)
     }
 }

@@ -2,6 +2,8 @@
 
 mod ack;
 mod audit_log;
+mod audited;
+mod backups;
 mod bad_links;
 mod big_and_small;
 mod bounds;
@@ -17,6 +19,7 @@ mod full_disk;
 mod handlers;
 mod logs;
 mod lost_answers;
+mod operating;
 mod passthrough;
 mod read_only;
 mod reconnect;

@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
+use crate::audit::{asked_by, program, still_asked_by};
 use crate::control::{ControlError, Kind, Operations};
 use admit::Door;
 pub(crate) use deliveries::MOST_LINES;
@@ -55,7 +56,7 @@ impl Shared {
         {
             let mut all = self.work.lock().unwrap_or_else(PoisonError::into_inner);
             while all.try_join_next().is_some() {}
-            all.spawn(async move { drop(done.send(work.await)) });
+            all.spawn(still_asked_by(async move { drop(done.send(work.await)) }));
         }
         doing.await.unwrap_or_else(|_| Err(ControlError::new(Kind::Unreachable, "the agent ends")))
     }
@@ -134,7 +135,10 @@ pub async fn serve(
 async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     let mut response = match shared.door.admit(&head) {
-        Ok(()) => next.run(Request::from_parts(head, body)).await,
+        Ok(()) => {
+            let who = head.headers.get(header::USER_AGENT).and_then(|who| who.to_str().ok()).unwrap_or_default();
+            asked_by(program(who), next.run(Request::from_parts(head, body))).await
+        }
         Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();

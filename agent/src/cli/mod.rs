@@ -17,6 +17,7 @@ mod fixtures;
 mod inspect;
 mod listen;
 mod log;
+mod manual;
 mod out_file;
 mod output;
 mod panics;
@@ -78,6 +79,8 @@ enum Command {
     #[command(subcommand)]
     Store(store::Command),
     Config(config::Args),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 /// What every command gets.
@@ -176,6 +179,8 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Answer(args) => answer::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Config(args) => config::run(args, context),
+        Command::Completions(args) => manual::completions(&args, context),
+        Command::Man(args) => manual::man(args, context),
     }
 }
 

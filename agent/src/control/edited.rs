@@ -9,6 +9,7 @@ use tunnel_signature::{Profile, Reading, Request};
 
 use super::remote::delivery;
 use super::{Control, ControlError, Kind, Operations, Replayed};
+use crate::audit::{Line, What};
 use crate::forward::{How, Outgoing, TargetUrl, attempt};
 use crate::hand::Try;
 
@@ -84,6 +85,8 @@ impl Operations {
         };
         let out =
             self.hand.marked(out, line.id, Try { cause: Cause::Replay, number: line.attempts + 1, for_sender: false });
+        let noted = Line::new(What::EditedReplayed).of(&line).target(&to.url(&out.target));
+        self.audit.note(noted.with("signed", edited.sign)).await?;
         let how = How { cause: Cause::Replay, limit: self.hand.limit, for_sender: false };
         let made = attempt(&hand.client, &to, &out, how).await.attempt;
         let attempt = Attempt { edited: true, ..made };

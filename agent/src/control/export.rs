@@ -11,6 +11,7 @@ use tunnel_delivery::DeliveryId;
 use super::meant::Meant;
 use super::store::{Saved, Watch};
 use super::{Control, ControlError, Filter, Kind, Local, Operations};
+use crate::audit::{Line, What, still_asked_by};
 use crate::summary;
 
 /// Deliveries read at once for an export, and the bytes of bodies after which no more are.
@@ -50,9 +51,13 @@ impl Operations {
     /// Everything that is meant, oldest first.
     pub(crate) fn export(&self, export: Export) -> mpsc::Receiver<Exported> {
         let (tx, rx) = mpsc::channel(LINES);
-        let archive = self.archive.clone();
-        tokio::spawn(async move {
-            let done = match Meant::read(&export.filter) {
+        let (archive, audit) = (self.archive.clone(), self.audit.clone());
+        tokio::spawn(still_asked_by(async move {
+            let noted = match serde_json::to_string(&export.filter) {
+                Ok(filter) => Line::new(What::Exported).with("filter", filter),
+                Err(_) => Line::new(What::Exported),
+            };
+            let done = match audit.note(noted).await.and_then(|()| Meant::read(&export.filter)) {
                 Ok(meant) => everything(&archive, &meant.oldest_first(true), &tx).await.map_err(ControlError::from),
                 Err(e) => Err(e),
             };
@@ -63,7 +68,7 @@ impl Operations {
             };
             // Fails where nobody waits for it any more.
             let _ = tx.send(last).await;
-        });
+        }));
         rx
     }
 }

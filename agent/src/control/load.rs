@@ -14,6 +14,7 @@ use tunnel_protocol::MAX_BODY;
 
 use super::operations::secrets;
 use super::{ControlError, Kind, Operations};
+use crate::audit::{Line, What};
 use crate::fixtures::refused;
 use crate::notice::Notice;
 use crate::summary;
@@ -66,6 +67,7 @@ impl Operations {
         if note.as_ref().is_some_and(|note| note.len() > MOST_NOTE) {
             return Err(usage(format!("a note of more than {MOST_NOTE} bytes is not kept; shorten it")));
         }
+        self.audit.note(Line::new(What::Loaded).delivery(delivery.id)).await?;
         let checked = self.hand.signing.with(&secrets(&given)?).check(&delivery);
         let event = tunnel_catalogue::read(&delivery.body);
         let mut line = summary::of_new(&delivery, event.as_ref(), &checked.verdict, None, false);

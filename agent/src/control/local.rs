@@ -16,6 +16,7 @@ use super::meant::Meant;
 use super::remote::Asked;
 use super::{AgentFile, Control, ControlError, Filter, Operations, Remote, has_store, nothing_there, open_archive};
 use crate::arrivals::Place;
+use crate::audit::{Audit, By};
 use crate::dial::{Dialer, Trust};
 use crate::forward::{Client, HostHeader, Interrupt};
 use crate::hand::Hand;
@@ -109,6 +110,7 @@ impl Local {
             agent: None,
             turn: Arc::default(),
             sender: client(HostHeader::Sent),
+            audit: Audit::new(&self.data, By::Command),
         }
     }
 

@@ -52,6 +52,8 @@ pub use store::{Checked, Finding, Ids, Saved, Shrunk, Watch};
 pub use trigger::{Trigger, Triggered, payload};
 pub use verify::{Copied, CopyOf, Examine, Verify, examine_alone};
 
+use crate::audit::{Audit, By};
+
 pub use crate::examine::Explained;
 
 pub(crate) use verify::own_url;
@@ -326,6 +328,14 @@ impl Control {
         match self {
             Control::Local(ops) => ops.status().await,
             Control::Remote(agent) => agent.get("/v1/status", &[]).await,
+        }
+    }
+
+    /// Where is noted what is done with deliveries, for what is not done through this.
+    pub(crate) fn audit(&self) -> Audit {
+        match self {
+            Control::Local(ops) => ops.audit.clone(),
+            Control::Remote(agent) => Audit::new(&agent.data, By::Command),
         }
     }
 

@@ -11,6 +11,7 @@ use tunnel_signature::Secret;
 
 use super::meant::Meant;
 use super::{ControlError, Edited, Filter, Found, Kind, Steering};
+use crate::audit::{Audit, Line, What};
 use crate::forward::{Client, TargetUrl};
 use crate::hand::{Hand, Try};
 use crate::policy::Policy;
@@ -37,6 +38,8 @@ pub struct Operations {
     pub turn: Arc<Mutex<()>>,
     /// For synthetic deliveries: sends a Host line as it is given.
     pub sender: Client,
+    /// Where is noted what is done with deliveries.
+    pub audit: Audit,
 }
 
 /// What the operations know of the agent whose they are.
@@ -167,6 +170,8 @@ impl Operations {
         }
         let to = self.target(&line, replay.to.as_ref())?;
         let hand = self.hand_for(&line, &to, replay.allow_production).await?;
+        let noted = Line::new(What::Replayed).of(&line).target(&to.url(&to.map(&stored.delivery.handler_target())));
+        self.audit.note(noted).await?;
         let matched = self.hand.signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;
         let forward_as = replay.forward_as.or(self.policy.forward_as);
         let how = Try { cause: Cause::Replay, number: line.attempts + 1, for_sender: false };

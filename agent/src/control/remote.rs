@@ -40,6 +40,8 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A running agent.
 #[derive(Debug)]
 pub struct Remote {
+    /// Where it keeps what it stores.
+    pub(super) data: std::path::PathBuf,
     file: AgentFile,
     /// Why it cannot be asked, if it is of another version.
     stranger: Option<ControlError>,
@@ -130,7 +132,7 @@ fn order(oldest_first: bool) -> &'static str {
 impl Remote {
     /// The agent that holds the data folder, if it answers.
     pub async fn find(data: &Path) -> Option<Remote> {
-        let mut remote = Remote { file: AgentFile::read(data)?, stranger: None };
+        let mut remote = Remote { file: AgentFile::read(data)?, data: data.to_owned(), stranger: None };
         let hello: Hello = tokio::time::timeout(PATIENCE, remote.get("/v1/hello", &[])).await.ok()?.ok()?;
         remote.stranger = stranger(&hello);
         // Another process may have got the port, and another agent may have got the process's number.
@@ -159,7 +161,8 @@ impl Remote {
             .method(method)
             .uri(path)
             .header("Host", self.file.addr.to_string())
-            .header("Authorization", format!("Bearer {}", self.file.token));
+            .header("Authorization", format!("Bearer {}", self.file.token))
+            .header("User-Agent", concat!("healthie-tunnel/", env!("CARGO_PKG_VERSION")));
         if let Some((name, value)) = more {
             request = request.header(name, value);
         }

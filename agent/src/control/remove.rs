@@ -9,6 +9,7 @@ use tunnel_delivery::{AnswerClass, DeliveryId, Summary, Timestamp};
 
 use super::meant::Meant;
 use super::{Control, ControlError, Filter, Kind, Operations};
+use crate::audit::{Line, What};
 use crate::summary;
 
 /// What was received within this time stays: a relay that crashed may send it again, and then it must be known. Retention waits as long.
@@ -92,6 +93,14 @@ impl Operations {
             if lines.iter().all(|l| l.id != line.id) {
                 lines.push(line);
             }
+        }
+        if !remove.dry_run {
+            let ids: Vec<String> = lines.iter().take(20).map(|line| line.id.to_string()).collect();
+            let noted = Line::new(What::Removed).with("deliveries", ids).with("ids", lines.len());
+            let filter = remove.filter.as_ref().and_then(|filter| serde_json::to_string(filter).ok());
+            let noted = filter.into_iter().fold(noted, |noted, filter| noted.with("filter", filter));
+            // Removing makes room on a disk that is full.
+            self.audit.note_if_possible(noted).await;
         }
         let mut done = RemoveDone::default();
         self.some(&lines, remove.dry_run, spare, &mut done).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tunnel_protocol::AnswerMode;
 
 use super::{Control, ControlError, Kind, Operations, Running};
+use crate::audit::{Line, What};
 use crate::backlog::Backlog;
 use crate::listen::{Asking, NotSet};
 use crate::notice::Notice;
@@ -47,6 +48,7 @@ impl Operations {
             )
             .hint("`healthie-tunnel status` says how the connection is"));
         }
+        self.audit.note(Line::new(What::AnswerChanged).with("mode", format!("{mode:?}").to_lowercase())).await?;
         running.steering.asking.set_answer(mode).await.map_err(|e| match e {
             NotSet::Refused(why) => ControlError::new(Kind::Negative, why),
             NotSet::Unanswered(why) => ControlError::new(Kind::Unreachable, why),

@@ -24,6 +24,7 @@ use tunnel_protocol::{Start, Welcome};
 use tunnel_signature::Secret;
 use tunnel_telemetry::Traces;
 
+use crate::audit::{Audit, By};
 use crate::control::{AgentFile, Claim, Operations, Running, open_archive};
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
@@ -184,6 +185,7 @@ async fn start(
         }),
         turn: Arc::default(),
         sender: works.sender(),
+        audit: Audit::new(&config.data, By::Agent),
     });
     let token = file.token.clone();
     let mut until = works.stopping();

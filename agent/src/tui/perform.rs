@@ -117,6 +117,11 @@ async fn one(control: &Control, effect: Effect) -> Option<Message> {
             Message::Saved(saved.unwrap_or_else(|e| Err(e.to_string())))
         }
         Effect::Fixture(stored, scrub, to) => {
+            if let (Scrub::AsItIs, FixtureTo::File(path)) = (scrub, &to)
+                && let Err(e) = fixtures::note_unscrubbed(&control.audit(), std::slice::from_ref(&stored), path).await
+            {
+                return Some(Message::Saved(Err(e.message)));
+            }
             let made = tokio::task::spawn_blocking(move || match to {
                 FixtureTo::Clipboard => Message::FixtureText(fixture(&stored, scrub).map(|(_, text)| text)),
                 FixtureTo::File(path) => Message::Saved(save_fixture(&stored, scrub, &path)),

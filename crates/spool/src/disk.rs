@@ -22,7 +22,7 @@ pub(crate) const DELIVERIES: TableDefinition<(u32, u64), &[u8]> = TableDefinitio
 /// A tunnel's name to its record as format.rs writes it.
 pub(crate) const TUNNELS: TableDefinition<&str, &[u8]> = TableDefinition::new("tunnels");
 /// One entry, `format`.
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
 const FILE: &str = "spool.redb";
 /// The layout of the tables. A change that older versions cannot read gets a new number.
@@ -119,6 +119,32 @@ fn create(dir: &Path, path: &Path) -> Result<(), SpoolError> {
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
     }
     Ok(())
+}
+
+/// Opens a spool that must be there, and nothing more: whoever has it holds its lock.
+pub(crate) fn hold(dir: &Path) -> Result<Database, SpoolError> {
+    let path = file(dir);
+    let db = open_file(&path)?;
+    check_format(&db, &path)?;
+    Ok(db)
+}
+
+/// Makes an empty spool in `dir`, which must have none, and opens it.
+pub(crate) fn make(dir: &Path) -> Result<Database, SpoolError> {
+    let path = file(dir);
+    let io = |e: io::Error| SpoolError::Open { path: path.clone(), reason: e.to_string() };
+    if path.try_exists().map_err(io)? {
+        return Err(io(io::ErrorKind::AlreadyExists.into()));
+    }
+    fs::create_dir_all(dir).and_then(|()| only_ours(dir, 0o700)).map_err(io)?;
+    create(dir, &path)?;
+    only_ours(&path, 0o600).map_err(io)?;
+    open_file(&path)
+}
+
+/// Reads all records of a spool that nobody has open, and compares them with the deliveries.
+pub(crate) fn read_whole(dir: &Path) -> Result<(), SpoolError> {
+    read_tunnels(&hold(dir)?, &file(dir)).map(drop)
 }
 
 fn open_file(path: &Path) -> Result<Database, SpoolError> {

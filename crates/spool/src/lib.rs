@@ -8,6 +8,7 @@
 //! time come in as arguments; the only clock here decides when lazy work is written.
 
 mod batch;
+mod copy;
 mod disk;
 mod error;
 mod format;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 
+pub use copy::{Copied, CopyError, CopySink, MAX_COPY_PART, Restoring, copy_closed, count_part};
 pub use error::SpoolError;
 pub use place::{Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Role, Seq, Start, Stats, Why};
 pub use redb_spool::RedbSpool;
@@ -132,4 +134,14 @@ pub trait Spool: Send + Sync + 'static {
     /// # Errors
     /// `Busy`, `Failed`.
     fn flush(&self) -> impl Future<Output = Result<(), SpoolError>> + Send;
+
+    /// Copies the spool as it is at one moment, while it goes on working. Blocks for as long as the taker takes. A spool that is not on a disk cannot be
+    /// copied.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    fn copy(&self, to: &mut dyn CopySink) -> Result<Copied, CopyError> {
+        let _ = to;
+        Err(SpoolError::Failed { reason: Arc::from("it cannot be copied") }.into())
+    }
 }

@@ -11,7 +11,8 @@ use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 use crate::state::{Answer, Append, Order, Shared};
 use crate::writer::Writer;
 use crate::{
-    Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Role, Seq, Spool, SpoolError, Start, Stats, disk, format,
+    Copied, CopyError, CopySink, Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Role, Seq, Spool, SpoolError,
+    Start, Stats, copy, disk, format,
 };
 
 /// A spool in one redb file with one writer thread. Cheap to clone; the last clone to go commits what is lazy and closes the file.
@@ -56,6 +57,11 @@ impl RedbSpool {
         let thread = std::thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|e| SpoolError::Open { path: dir.to_owned(), reason: e.to_string() })?;
         Ok(RedbSpool(Arc::new(Handle { shared, db, dir: dir.to_owned(), writer: Some(thread) })))
+    }
+
+    /// Whether there is a spool in the folder `dir`.
+    pub fn is_in(dir: &Path) -> bool {
+        disk::file(dir).exists()
     }
 
     /// What was appended and committed since it was opened.
@@ -260,6 +266,14 @@ impl Spool for RedbSpool {
                 return Ok(all);
             }
         }
+    }
+
+    fn copy(&self, to: &mut dyn CopySink) -> Result<Copied, CopyError> {
+        // The writer does not compact meanwhile, which it can only do alone; it asks without waiting.
+        let _whole = self.0.shared.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |e: redb::Error| SpoolError::Failed { reason: Arc::from(e.to_string()) };
+        let txn = self.0.db.read().unwrap_or_else(PoisonError::into_inner).begin_read();
+        copy::copy_moment(&txn.map_err(|e| failed(e.into()))?, to)
     }
 
     async fn flush(&self) -> Result<(), SpoolError> {

@@ -116,6 +116,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) appended: AtomicU64,
     pub(crate) commits: AtomicU64,
+    /// Held while the file must stay as it is laid out: by who copies it, and by the writer while it compacts.
+    pub(crate) whole: Mutex<()>,
 }
 
 impl Shared {
@@ -142,6 +144,7 @@ impl Shared {
             limits,
             appended: AtomicU64::new(0),
             commits: AtomicU64::new(0),
+            whole: Mutex::new(()),
         }
     }
 

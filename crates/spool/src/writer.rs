@@ -78,6 +78,7 @@ impl Writer {
                 && deletes
                 && rested
                 && disk::is_mostly_empty(&self.dir, shared.live_bytes(), full.is_some())
+                && let Ok(_whole) = shared.whole.try_lock()
             {
                 compacted = Some(Instant::now());
                 done = disk::compact(&mut self.db.write().unwrap_or_else(PoisonError::into_inner), &self.dir);

@@ -60,6 +60,8 @@ pub(crate) enum What {
     CertificateRenewal,
     /// A certificate from an ACME server is in force.
     CertificateRenewed,
+    /// Everything in the data folder was copied.
+    BackedUp,
     /// Lines before this one could not be written.
     LinesLost,
 }

@@ -12,54 +12,86 @@ use ipnet::{IpNet, Ipv4Net};
 use super::Failure;
 use crate::config::{Acme, AcmeBinding, AcmeChallenge, Https, PairFiles};
 use crate::proxy::Proxies;
+use crate::settings::units;
 
 #[derive(Args)]
 pub(super) struct Door {
     /// Serve HTTPS here, with certificates from --cert and --key or from --acme-name
-    #[arg(long, value_name = "ADDR:PORT", env = "HEALTHIE_RELAY_HTTPS")]
+    #[arg(long, value_name = "ADDR:PORT", env = "HEALTHIE_RELAY_HTTPS", help_heading = "TLS")]
     https: Option<SocketAddr>,
     /// Certificate chain for HTTPS, PEM; looked at each second, and a new one is taken over without a restart. More than one may be given, each
     /// with a --key; a visitor gets the one with the name he asks for, or the first
-    #[arg(long, value_name = "FILE", requires = "https", env = "HEALTHIE_RELAY_CERT")]
+    #[arg(long, value_name = "FILE", requires = "https", env = "HEALTHIE_RELAY_CERT", help_heading = "TLS")]
     cert: Vec<PathBuf>,
     /// Private key for HTTPS, PEM; one for each --cert, in the same order
-    #[arg(long, value_name = "FILE", requires = "https", env = "HEALTHIE_RELAY_KEY")]
+    #[arg(long, value_name = "FILE", requires = "https", env = "HEALTHIE_RELAY_KEY", help_heading = "TLS")]
     key: Vec<PathBuf>,
     /// Get a certificate for this name by ACME, and renew it; more than one name may be given, and *.DOMAIN with --acme-dns-hook
-    #[arg(long, value_name = "NAME", requires = "https", value_delimiter = ',', env = "HEALTHIE_RELAY_ACME_NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "https",
+        value_delimiter = ',',
+        env = "HEALTHIE_RELAY_ACME_NAME",
+        help_heading = "ACME"
+    )]
     acme_name: Vec<String>,
     /// You agree to the terms of service of the ACME server
-    #[arg(long, env = "HEALTHIE_RELAY_ACME_AGREE")]
+    #[arg(long, env = "HEALTHIE_RELAY_ACME_AGREE", help_heading = "ACME")]
     acme_agree: bool,
     /// A mail address that the ACME server may write to
-    #[arg(long, value_name = "MAIL", value_delimiter = ',', env = "HEALTHIE_RELAY_ACME_CONTACT")]
+    #[arg(
+        long,
+        value_name = "MAIL",
+        value_delimiter = ',',
+        env = "HEALTHIE_RELAY_ACME_CONTACT",
+        help_heading = "ACME"
+    )]
     acme_contact: Vec<String>,
     /// How the ACME server is shown that a name is yours; wildcards always by DNS
-    #[arg(long, value_name = "WAY", default_value = "tls-alpn", env = "HEALTHIE_RELAY_ACME_CHALLENGE")]
+    #[arg(
+        long,
+        value_name = "WAY",
+        default_value = "tls-alpn",
+        env = "HEALTHIE_RELAY_ACME_CHALLENGE",
+        help_heading = "ACME"
+    )]
     acme_challenge: AcmeChallenge,
     /// The ACME server's directory
-    #[arg(long, value_name = "URL", default_value = Acme::LETS_ENCRYPT, env = "HEALTHIE_RELAY_ACME_DIRECTORY")]
+    #[arg(long, value_name = "URL", default_value = Acme::LETS_ENCRYPT, env = "HEALTHIE_RELAY_ACME_DIRECTORY", help_heading = "ACME")]
     acme_directory: String,
     /// Trust the ACME server by the authorities in this PEM file instead of the system's
-    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_ACME_ROOT")]
+    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_ACME_ROOT", help_heading = "ACME")]
     acme_root: Option<PathBuf>,
     /// Program that proves names by DNS: called as PROGRAM set|clear RECORD VALUE, for TXT records; must leave other values of a record alone
-    #[arg(long, value_name = "PROGRAM", env = "HEALTHIE_RELAY_ACME_DNS_HOOK")]
+    #[arg(long, value_name = "PROGRAM", env = "HEALTHIE_RELAY_ACME_DNS_HOOK", help_heading = "ACME")]
     acme_dns_hook: Option<PathBuf>,
-    /// Longest time that one call of that program may take, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    acme_dns_hook_time: u64,
-    /// How long to wait until new DNS records are seen everywhere, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
-    acme_dns_wait: u64,
+    /// Longest time that one call of that program may take
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = units::some_span, help_heading = "ACME", env = "HEALTHIE_RELAY_ACME_DNS_HOOK_TIME")]
+    acme_dns_hook_time: Duration,
+    /// How long to wait until new DNS records are seen everywhere
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::span, help_heading = "ACME", env = "HEALTHIE_RELAY_ACME_DNS_WAIT")]
+    acme_dns_wait: Duration,
     /// Your account with the owner of the ACME server, where that wants one (external account binding)
-    #[arg(long, value_name = "ID", requires = "acme_eab_key_file", env = "HEALTHIE_RELAY_ACME_EAB_ID")]
+    #[arg(
+        long,
+        value_name = "ID",
+        requires = "acme_eab_key_file",
+        env = "HEALTHIE_RELAY_ACME_EAB_ID",
+        help_heading = "ACME"
+    )]
     acme_eab_id: Option<String>,
     /// File with the key of that account, in base64url
-    #[arg(long, value_name = "FILE", requires = "acme_eab_id", env = "HEALTHIE_RELAY_ACME_EAB_KEY_FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "acme_eab_id",
+        env = "HEALTHIE_RELAY_ACME_EAB_KEY_FILE",
+        help_heading = "ACME"
+    )]
     acme_eab_key_file: Option<PathBuf>,
     /// Addresses of proxies of yours, as ADDR/BITS: believe their X-Forwarded-For and X-Forwarded-Proto, and nobody else's
-    #[arg(long, value_name = "CIDR", value_parser = network, value_delimiter = ',', env = "HEALTHIE_RELAY_TRUSTED_PROXY")]
+    #[arg(long, value_name = "CIDR", value_parser = network, value_delimiter = ',', env = "HEALTHIE_RELAY_TRUSTED_PROXY", help_heading = "Proxies")]
     trusted_proxy: Vec<IpNet>,
     /// Serve /healthz, /readyz and /metrics here, by plain HTTP, and nothing else: for you and your Prometheus, not for the world
     #[arg(long, value_name = "ADDR:PORT", env = "HEALTHIE_RELAY_ADMIN")]
@@ -69,7 +101,13 @@ pub(super) struct Door {
     #[arg(long, value_name = "CIDR", value_parser = network, value_delimiter = ',', env = "HEALTHIE_RELAY_METRICS_FROM")]
     pub(super) metrics_from: Vec<IpNet>,
     /// These listeners are reached from trusted proxies by the PROXY protocol, version 1 or 2
-    #[arg(long, value_name = "LISTENER", value_delimiter = ',', env = "HEALTHIE_RELAY_PROXY_PROTOCOL")]
+    #[arg(
+        long,
+        value_name = "LISTENER",
+        value_delimiter = ',',
+        env = "HEALTHIE_RELAY_PROXY_PROTOCOL",
+        help_heading = "Proxies"
+    )]
     proxy_protocol: Vec<Listener>,
 }
 
@@ -121,8 +159,8 @@ impl Door {
             root: self.acme_root,
             binding,
             dns_hook: self.acme_dns_hook,
-            dns_hook_time: Duration::from_secs(self.acme_dns_hook_time),
-            dns_wait: Duration::from_secs(self.acme_dns_wait),
+            dns_hook_time: self.acme_dns_hook_time,
+            dns_wait: self.acme_dns_wait,
         });
         let pairs = self.cert.into_iter().zip(self.key).map(|(cert, key)| PairFiles { cert, key }).collect();
         Ok(Some(Https { addr, pairs, acme, look_every: Https::LOOK_EVERY }))

@@ -3,25 +3,33 @@
 //! Exit codes: 0 done, 1 a negative answer (no such tunnel, it exists already), 2 wrong use, 3 something that is needed cannot be reached.
 
 mod audit;
+mod backup;
 mod certificates;
 mod changed;
+mod check_config;
 mod door;
 mod limits;
+mod manual;
+mod reload;
+mod restore;
 mod serve;
 mod shape;
+mod supervisor;
 mod telling;
 mod token;
 mod tunnel;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::control::AskError;
 use crate::registry::{Registry, RegistryError};
 use crate::relay::StartError;
+use crate::settings::{SettingsError, settle};
 
 /// Takes webhook deliveries from the internet and sends them to the machines of developers.
 #[derive(Parser)]
@@ -46,6 +54,18 @@ enum Command {
     Certificates(certificates::Certificates),
     /// Show who did what: tunnels, tokens, devices and certificates changed, agents come and gone
     Audit(audit::AuditCommand),
+    /// Say what is wrong with the settings, what is in force, and where each value came from
+    CheckConfig(Box<check_config::CheckConfig>),
+    /// Have a running relay look at certificates, tunnels, tokens and its settings file now, as SIGHUP does
+    Reload(reload::Reload),
+    /// Copy everything in the data folder to a file, while the relay runs
+    Backup(backup::Backup),
+    /// Make a data folder from a backup
+    Restore(restore::Restore),
+    /// Print completions for a shell
+    Completions(manual::Completions),
+    /// Print the manual page
+    Man(manual::Man),
 }
 
 /// The folder that everything is kept in.
@@ -102,6 +122,22 @@ impl From<RegistryError> for Failure {
     }
 }
 
+impl From<SettingsError> for Failure {
+    fn from(e: SettingsError) -> Failure {
+        match e {
+            SettingsError::Arguments { error, lines } => {
+                // In colour where there is any, and help to where it belongs.
+                let _ = error.print();
+                if !lines.is_empty() {
+                    tell(&format!("\nfrom the settings file:\n  {}", lines.join("\n  ")));
+                }
+                Failure { code: u8::try_from(error.exit_code()).unwrap_or(2), message: String::new() }
+            }
+            other => Failure::usage(format!("the settings cannot be used\n{other}")),
+        }
+    }
+}
+
 impl From<AskError> for Failure {
     fn from(e: AskError) -> Failure {
         Failure { code: 3, message: e.to_string() }
@@ -127,18 +163,40 @@ fn tell(text: &str) {
 
 /// Runs the program with the process's arguments.
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Serve(serve) => serve.run(),
+    match done(std::env::args_os().collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                tell(&format!("healthie-relay: {}", failure.message));
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn done(arguments: Vec<OsString>) -> Result<(), Failure> {
+    let settled = settle(&Cli::command(), arguments.clone(), "serve")?;
+    if let Some(("check-config", matches)) = settled.matches.subcommand()
+        && matches.get_flag("example")
+    {
+        print(&check_config::example_file());
+        return Ok(());
+    }
+    let cli = Cli::from_arg_matches(&settled.matches).map_err(SettingsError::from)?;
+    match cli.command {
+        Command::Serve(serve) => serve.run(&settled, arguments),
         Command::Tunnel(tunnel) => tunnel.run(),
         Command::Token(token) => token.run(),
         Command::Certificates(certificates) => certificates.run(),
         Command::Audit(audit) => audit.run(),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let _ = writeln!(std::io::stderr().lock(), "healthie-relay: {}", failure.message);
-            ExitCode::from(failure.code)
+        Command::CheckConfig(check) => check.run(&settled),
+        Command::Reload(reload) => reload.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
+        Command::Completions(completions) => {
+            completions.run();
+            Ok(())
         }
+        Command::Man(man) => man.run(),
     }
 }

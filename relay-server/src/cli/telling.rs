@@ -12,12 +12,12 @@ pub(super) struct Telling {
     /// Form of the log, on standard error
     #[arg(
         long,
-        visible_alias = "log-format",
+        visible_alias = "log",
         value_name = "FORM",
         default_value = "text",
         env = "HEALTHIE_RELAY_LOG_FORMAT"
     )]
-    log: LogForm,
+    log_format: LogForm,
     /// What to log, for example `debug` or `healthie_relay=debug`
     #[arg(long, value_name = "FILTER", default_value = "info", env = "HEALTHIE_RELAY_LOG")]
     log_level: String,
@@ -47,16 +47,21 @@ enum LogForm {
 impl Telling {
     /// Begins the log.
     pub(super) fn begin_log(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log_level)
-            .map_err(|e| Failure::usage(format!("--log-level {:?}: {e}", self.log_level)))?;
+        let filter = self.filter()?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-        match self.log {
+        match self.log_format {
             LogForm::Text => log.with_writer(SafeLines(std::io::stderr)).init(),
             LogForm::Json => {
                 log.with_writer(std::io::stderr).json().flatten_event(true).with_span_list(false).init();
             }
         }
         Ok(())
+    }
+
+    /// What is logged.
+    pub(super) fn filter(&self) -> Result<EnvFilter, Failure> {
+        EnvFilter::try_new(&self.log_level)
+            .map_err(|e| Failure::usage(format!("--log-level {:?}: {e}", self.log_level)))
     }
 
     /// Where traces go. `common` is what the variables say that are common to all programs.

@@ -4,4 +4,16 @@
 //! parser as if it had been written as flags, so that every flag is a key and each value is read and refused in one way only. Nothing here
 //! knows any particular setting, nor what becomes of it.
 
+mod example;
+mod file;
+mod keys;
+mod merge;
+mod place;
+mod show;
+#[cfg(test)]
+mod tests;
 pub(crate) mod units;
+
+pub(crate) use example::example;
+pub(crate) use merge::{SettingsError, Settled, settle};
+pub(crate) use show::{Shown, shown};

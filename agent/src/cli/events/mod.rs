@@ -1,5 +1,6 @@
 //! `events`: what is stored.
 
+mod audit;
 mod export;
 pub(crate) mod filters;
 mod list;
@@ -30,6 +31,7 @@ pub(crate) enum Command {
     /// Keep deliveries no longer than others
     Unpin(marks::PinArgs),
     Remove(remove::Args),
+    Audit(audit::Args),
 }
 
 pub(crate) async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
@@ -45,5 +47,6 @@ pub(crate) async fn run(command: Command, context: &mut Context) -> Result<(), F
         Command::Pin(args) => marks::pin(args, true, context).await,
         Command::Unpin(args) => marks::pin(args, false, context).await,
         Command::Remove(args) => remove::run(args, context).await,
+        Command::Audit(args) => audit::run(&args, context),
     }
 }

@@ -1,0 +1,321 @@
+//! The agent's audit log: what was done with stored deliveries, by whom, beyond receiving and forwarding them. One JSON object a line, in `audit.jsonl`
+//! of the data folder, readable by its user only: `at`, `what`, `by` (`command`, `agent`, or `api` for whoever asked a running agent), `uid`, and what
+//! belongs to it. The relay's own log has the same form.
+//!
+//! It names deliveries, targets and files; never a body, a header, a secret, or the query of a target. A line is written before the thing is done, and a thing that
+//! cannot be noted is not done, but for what makes room on the disk. Several processes write to it: a lock stands before each write. A file that would grow
+//! over [`FILE_MAX`] is put aside; of [`FILES`] the oldest goes. Lines are not synced one by one: a power cut may cost the last seconds.
+
+use std::fs::{self, File};
+use std::future::Future;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tunnel_delivery::{DeliveryId, Environment, Summary, Timestamp};
+
+use crate::control::{ControlError, Kind};
+
+/// The length at which a file is put aside, in bytes: some 20,000 lines.
+const FILE_MAX: u64 = 4 << 20;
+/// How many files are kept, the one that is written included.
+const FILES: usize = 5;
+/// The longest line that is read, in bytes.
+const LINE_MAX: u64 = 64 << 10;
+/// The most of one text that is noted, in characters.
+const TEXT_MAX: usize = 300;
+
+tokio::task_local! {
+    /// Who asked the local interface, as he calls himself.
+    static ASKED_BY: String;
+}
+
+/// Does what somebody asked the local interface for, with `who` in the lines that it writes.
+pub(crate) async fn asked_by<T>(who: String, work: impl Future<Output = T>) -> T {
+    ASKED_BY.scope(who, work).await
+}
+
+/// The same for work that goes on in a task of its own.
+pub(crate) fn still_asked_by<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    let who = ASKED_BY.try_with(Clone::clone).ok();
+    async move {
+        match who {
+            Some(who) => ASKED_BY.scope(who, work).await,
+            None => work.await,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// A stored delivery is sent again.
+    Replayed,
+    /// A changed copy of one is sent.
+    EditedReplayed,
+    /// Deliveries are written out.
+    Exported,
+    /// Deliveries are saved as fixtures with everything that is in them.
+    SavedUnscrubbed,
+    /// Deliveries are removed.
+    Removed,
+    /// A delivery that did not come from the relay is stored.
+    Loaded,
+    /// The tunnel is to answer its senders otherwise.
+    AnswerChanged,
+    /// Forwarding is paused, or goes on.
+    ForwardingSteered,
+}
+
+/// One line, before it is written.
+#[derive(Clone, Debug)]
+pub struct Line {
+    what: What,
+    more: Map<String, Value>,
+}
+
+impl Line {
+    /// That this is done.
+    pub fn new(what: What) -> Line {
+        Line { what, more: Map::new() }
+    }
+
+    /// With which delivery; and whether it is from production, which is when it is about patients.
+    #[must_use]
+    pub fn of(self, line: &Summary) -> Line {
+        self.delivery(line.id).with("production", line.environment == Environment::Production)
+    }
+
+    /// With which delivery.
+    #[must_use]
+    pub fn delivery(self, id: DeliveryId) -> Line {
+        self.with("delivery", id.to_string())
+    }
+
+    /// Where it goes to. Its query stays out: there may be secrets in it.
+    #[must_use]
+    pub fn target(self, url: &str) -> Line {
+        let bare = url.split(['?', '#']).next().unwrap_or_default();
+        // A name and a password may stand before the host.
+        let bare = match bare.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?.1))) {
+            Some((scheme, rest)) => format!("{scheme}://{rest}"),
+            None => bare.to_owned(),
+        };
+        self.with("target", bare)
+    }
+
+    /// With one more thing that is worth knowing.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Line {
+        let value = match value.into() {
+            Value::String(text) if text.chars().count() > TEXT_MAX => {
+                Value::String(text.chars().take(TEXT_MAX).chain(['…']).collect())
+            }
+            other => other,
+        };
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+}
+
+/// Who writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A command that has the store open itself.
+    Command,
+    /// The running agent, unless somebody asked it.
+    Agent,
+}
+
+/// The audit log of a data folder.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    data: PathBuf,
+    by: By,
+}
+
+impl Audit {
+    /// The log in this folder.
+    pub fn new(data: &Path, by: By) -> Audit {
+        Audit { data: data.to_owned(), by }
+    }
+
+    /// Notes what is about to be done.
+    ///
+    /// # Errors
+    /// It cannot be noted: then it must not be done.
+    pub async fn note(&self, line: Line) -> Result<(), ControlError> {
+        let text = self.text(&line);
+        let data = self.data.clone();
+        let written = tokio::task::spawn_blocking(move || append(&data, &text, FILE_MAX)).await;
+        written.unwrap_or_else(|e| Err(io::Error::other(e))).map_err(|e| {
+            let what =
+                format!("the audit log {} cannot be written: {e}; nothing was done", path(&self.data, 0).display());
+            ControlError::new(Kind::Unreachable, what).hint("make room on that disk, or see to the folder's rights")
+        })
+    }
+
+    /// Notes what makes room on the disk: it is done all the same where that does not work.
+    pub async fn note_if_possible(&self, line: Line) {
+        if let Err(e) = self.note(line).await {
+            tracing::warn!("{}", e.message.replace("; nothing was done", ""));
+        }
+    }
+
+    fn text(&self, line: &Line) -> String {
+        let asked = ASKED_BY.try_with(Clone::clone).ok();
+        let by = match (&asked, self.by) {
+            (Some(_), _) => "api",
+            (None, By::Agent) => "agent",
+            (None, By::Command) => "command",
+        };
+        let mut all = Map::new();
+        all.insert("at".to_owned(), Timestamp::from_system(SystemTime::now()).to_string().into());
+        all.insert("what".to_owned(), serde_json::to_value(line.what).unwrap_or_default());
+        all.insert("by".to_owned(), by.into());
+        if let Some(program) = asked.filter(|program| !program.is_empty()) {
+            all.insert("program".to_owned(), program.into());
+        }
+        all.insert("uid".to_owned(), rustix::process::getuid().as_raw().into());
+        all.insert("pid".to_owned(), std::process::id().into());
+        all.extend(line.more.clone());
+        let mut text = Value::Object(all).to_string();
+        text.push('\n');
+        text
+    }
+}
+
+/// Who asks, from what a request says of itself: short, and nothing in it that could be taken for something else.
+pub(crate) fn program(user_agent: &str) -> String {
+    user_agent.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(80).collect()
+}
+
+fn path(data: &Path, number: usize) -> PathBuf {
+    data.join(if number == 0 { "audit.jsonl".to_owned() } else { format!("audit.{number}.jsonl") })
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn append(data: &Path, text: &str, file_max: u64) -> io::Result<()> {
+    // Not the log itself: it is renamed, and a lock on a renamed file excludes nobody.
+    let lock = open(&data.join("audit.lock"))?;
+    lock.lock()?;
+    let mut file = open(&path(data, 0))?;
+    let len = file.metadata()?.len();
+    if len > 0 && len + text.len() as u64 > file_max {
+        for number in (0..FILES - 1).rev() {
+            match fs::rename(path(data, number), path(data, number + 1)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        file = open(&path(data, 0))?;
+    }
+    file.write_all(text.as_bytes())
+}
+
+/// What was read of the log.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// The lines, oldest first.
+    pub lines: Vec<Value>,
+    /// How many lines could not be read.
+    pub unreadable: u64,
+}
+
+/// Reads the log of a data folder: what was done at `since` or later.
+///
+/// # Errors
+/// A file cannot be read. One that is not there is no error: nothing was done yet.
+pub fn read(data: &Path, since: Option<Timestamp>) -> io::Result<Read> {
+    let mut found = Read::default();
+    for number in (0..FILES).rev() {
+        let file = match File::open(path(data, number)) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(e),
+        };
+        let mut reader = BufReader::new(file);
+        loop {
+            let mut line = Vec::new();
+            if reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            match serde_json::from_slice::<Value>(&line) {
+                Ok(value) if value.is_object() => {
+                    let at = value["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+                    if since.is_none_or(|since| at.is_some_and(|at| at >= since)) {
+                        found.lines.push(value);
+                    }
+                }
+                _ if line.trim_ascii().is_empty() => {}
+                _ => found.unreadable += 1,
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_say_who_did_what_and_nothing_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let audit = Audit::new(dir.path(), By::Agent);
+        let line = Line::new(What::Replayed).target("https://user:pass@host.test/hook?token=secret#x");
+        audit.note(line).await.unwrap();
+        let asked = async {
+            tokio::spawn(still_asked_by(async move {
+                audit.note(Line::new(What::Removed).with("note", "x".repeat(999))).await
+            }))
+            .await
+        };
+        asked_by(program("curl/8\n\u{1b}[2J"), asked).await.unwrap().unwrap();
+        let read = read(dir.path(), None).unwrap();
+        let [one, two] = &read.lines[..] else { panic!("{read:?}") };
+        assert_eq!((one["what"].as_str(), one["by"].as_str()), (Some("replayed"), Some("agent")));
+        assert_eq!(one["target"], "https://host.test/hook");
+        assert_eq!((two["by"].as_str(), two["program"].as_str()), (Some("api"), Some("curl/8[2J")));
+        assert!(two["note"].as_str().unwrap().chars().count() <= TEXT_MAX + 1);
+        let later = Timestamp::from_system(SystemTime::now() + std::time::Duration::from_secs(9));
+        assert!(super::read(dir.path(), Some(later)).unwrap().lines.is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_files_are_private_and_the_oldest_goes() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..100 {
+            append(dir.path(), &format!("{{\"n\":{n}}}\n"), 30).unwrap();
+        }
+        let read = read(dir.path(), None).unwrap();
+        let numbers: Vec<_> = read.lines.iter().map(|l| l["n"].as_u64().unwrap()).collect();
+        assert!(
+            numbers.is_sorted() && numbers.last() == Some(&99) && (FILES..40).contains(&numbers.len()),
+            "{numbers:?}"
+        );
+        for entry in fs::read_dir(dir.path()).unwrap() {
+            assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_noted_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("audit.jsonl")).unwrap();
+        let refused = Audit::new(dir.path(), By::Command).note(Line::new(What::Exported)).await.unwrap_err();
+        assert!(refused.message.contains("nothing was done"), "{refused}");
+    }
+}

@@ -1,0 +1,88 @@
+//! `healthie-relay check-config`
+
+use clap::Args;
+
+use super::serve::Serve;
+use super::{Cli, Failure, print, tell};
+use crate::checkup::{Look, Weight, checkup};
+use crate::settings::{Settled, example, shown};
+
+use clap::CommandFactory as _;
+
+/// What the example begins with.
+const HEAD: &str = "Settings of healthie-relay. Every flag of `healthie-relay serve` is a key here; a flag or a variable of the environment goes before \
+the file. Lengths of time are written like 30s, 2m, 72h, 3d, sizes like 64KiB, 1GiB. `healthie-relay check-config --config FILE` says what is wrong with \
+it and what is in force. What is a comment here is at its default, or not set.";
+
+#[derive(Args)]
+pub(super) struct CheckConfig {
+    #[command(flatten)]
+    serve: Serve,
+    /// Print JSON: the settings in force and what was found
+    #[arg(long)]
+    json: bool,
+    /// Print a settings file that shows every setting, and check nothing
+    #[arg(long, exclusive = true)]
+    example: bool,
+}
+
+/// The text of the documented settings file.
+pub(super) fn example_file() -> String {
+    example(&Cli::command(), "serve", HEAD, &[("data", "\"/var/lib/healthie-relay\"")])
+}
+
+impl CheckConfig {
+    pub(super) fn run(self, settled: &Settled) -> Result<(), Failure> {
+        let matches = settled.matches.subcommand().map_or(&settled.matches, |(_, matches)| matches);
+        let shown = shown(&Cli::command(), "serve", settled, matches);
+        self.serve.filter()?;
+        let config = self.serve.config()?;
+        let path = std::env::var_os("PATH");
+        let found = checkup(&config, settled.file.as_deref(), path.as_deref(), Look::Everything);
+        let wrong = found.iter().filter(|f| f.weight == Weight::Wrong).count();
+        if self.json {
+            let all = serde_json::json!({ "ok": wrong == 0, "settings": shown, "found": found });
+            print(&format!("{all}\n"));
+        } else {
+            let widest = shown.iter().map(|s| s.setting.len()).max().unwrap_or(0);
+            for one in shown.iter().filter(|s| s.from != "unset") {
+                print(&format!("{:widest$}  {}  ({})\n", one.setting, one.values.join(", "), one.from));
+            }
+        }
+        for finding in &found {
+            let word = if finding.weight == Weight::Wrong { "wrong" } else { "look" };
+            tell(&format!("{word}: {}", finding.message));
+        }
+        if wrong > 0 {
+            let things = if wrong == 1 { "thing is" } else { "things are" };
+            return Err(Failure { code: 1, message: format!("{wrong} {things} wrong; serve would not start so") });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packaged_settings_file_shows_what_the_program_knows() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/relay.toml");
+        let packaged = std::fs::read_to_string(path).unwrap();
+        assert!(
+            packaged == example_file(),
+            "packaging/relay.toml is not what the settings are; write it anew by `healthie-relay check-config --example > packaging/relay.toml`"
+        );
+    }
+
+    #[test]
+    fn every_setting_has_a_variable_and_a_help() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for flag in serve.get_arguments() {
+            let id = flag.get_id();
+            assert!(flag.get_env().is_some(), "{id} has no variable");
+            assert!(flag.get_help().is_some(), "{id} has no help");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Puts a settings file below the command line: what neither a flag nor the environment gives is handed to clap as if it had been written as a
+//! flag. Lists are not joined: one that a flag gives stands for the file's.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::file::{self, Entry, Value};
+use super::keys::{Key, Keys};
+use super::place::{Mistake, position};
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// The command line is wrong, or asks for help; and which lines of the file have to do with it.
+    #[error("{error}{}", told(lines))]
+    Arguments {
+        /// What clap says.
+        error: clap::Error,
+        /// `file:line: key` of what it mentions.
+        lines: Vec<String>,
+    },
+    /// The settings file cannot be read.
+    #[error("cannot read the settings file {}: {problem}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The settings file has mistakes.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Wrong(Vec<Mistake>),
+}
+
+fn told(lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { format!("\nfrom the settings file:\n  {}", lines.join("\n  ")) }
+}
+
+impl From<clap::Error> for SettingsError {
+    fn from(error: clap::Error) -> SettingsError {
+        SettingsError::Arguments { error, lines: Vec::new() }
+    }
+}
+
+/// What is in force, and which of it came from the file.
+pub(crate) struct Settled {
+    /// As clap gives it.
+    pub(crate) matches: ArgMatches,
+    /// The settings file, if there is one.
+    pub(crate) file: Option<PathBuf>,
+    /// The lines of the file by the argument's id.
+    pub(crate) lines: BTreeMap<String, usize>,
+}
+
+/// Reads the command line and, where its command takes `--config` and one is named, the settings file. The keys are the flags of the command
+/// named `of`.
+///
+/// # Errors
+/// Everything that is wrong with either, with its place.
+pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> Result<Settled, SettingsError> {
+    // What is required may be in the file, so the first look overlooks what is wrong; the second does not.
+    let first = command.clone().ignore_errors(true).try_get_matches_from(&arguments)?;
+    let named = first.subcommand().and_then(|(name, matches)| {
+        let path = matches.try_get_one::<PathBuf>("config").ok().flatten()?;
+        Some((name, matches, path.clone()))
+    });
+    let Some((name, matches, path)) = named else {
+        let matches = command.clone().try_get_matches_from(arguments)?;
+        return Ok(Settled { matches, file: None, lines: BTreeMap::new() });
+    };
+    let text = text(&path)?;
+    let shown = path.display().to_string();
+    let entries = file::read(&shown, &text).map_err(SettingsError::Wrong)?;
+    let keys = Keys::of(command, of);
+    let mut reader = Reader { command, of, file: &shown, text: &text, mistakes: Vec::new() };
+    let mut set: Vec<(&Key<'_>, &Entry, Vec<OsString>)> = Vec::new();
+    for entry in &entries {
+        let Some(key) = reader.key(&keys, entry) else { continue };
+        if let Some((_, before, _)) = set.iter().find(|(other, ..)| other.id() == key.id()) {
+            let line = position(&text, before.key_at.start).0;
+            let message = format!("{} is set twice: in line {line} and here; keep one", key.name());
+            reader.wrong(entry.key_at.clone(), message);
+            continue;
+        }
+        if let Some(flags) = reader.flags(key, entry) {
+            set.push((key, entry, flags));
+        }
+    }
+    if !reader.mistakes.is_empty() {
+        return Err(SettingsError::Wrong(reader.mistakes));
+    }
+    set.retain(|(key, ..)| {
+        !matches!(matches.value_source(key.id()), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+    });
+    let mut all = arguments;
+    // Right behind the command's name: what follows it may end with `--`.
+    let at = all.iter().skip(1).position(|a| a == name).map_or(all.len(), |at| at + 2);
+    all.splice(at..at, set.iter().flat_map(|(.., flags)| flags.clone()));
+    let lines: BTreeMap<_, _> =
+        set.iter().map(|(key, entry, _)| (key.id().to_owned(), position(&text, entry.key_at.start).0)).collect();
+    match command.clone().try_get_matches_from(all) {
+        Ok(matches) => Ok(Settled { matches, file: Some(path), lines }),
+        Err(error) => {
+            let said = error.to_string();
+            let told = |said: &str| -> Vec<String> {
+                let words: Vec<&str> = said.split([' ', '\'', '\n', '<', ',']).collect();
+                set.iter()
+                    .filter(|(key, ..)| words.iter().any(|word| word.strip_prefix("--") == Some(key.long())))
+                    .map(|(key, ..)| format!("{shown}:{}: {}", lines[key.id()], key.name()))
+                    .collect()
+            };
+            // Where something is missing, what it is missing for stands only in the usage.
+            let lines = said.split_once("Usage:").map(|(before, _)| told(before)).filter(|lines| !lines.is_empty());
+            Err(SettingsError::Arguments { lines: lines.unwrap_or_else(|| told(&said)), error })
+        }
+    }
+}
+
+fn text(path: &Path) -> Result<String, SettingsError> {
+    use std::io::Read as _;
+    let problem = |problem: String| SettingsError::Read { path: path.to_owned(), problem };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|e| problem(e.to_string()))?;
+    let read = file.take(file::LONGEST + 1).read_to_string(&mut text).map_err(|e| problem(e.to_string()))?;
+    if read as u64 > file::LONGEST {
+        return Err(problem(format!("it is longer than {} bytes", file::LONGEST)));
+    }
+    Ok(text)
+}
+
+struct Reader<'a> {
+    command: &'a Command,
+    of: &'a str,
+    file: &'a str,
+    text: &'a str,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    fn wrong(&mut self, at: std::ops::Range<usize>, message: impl Into<String>) {
+        self.mistakes.push(Mistake::at(self.file, self.text, &at, message));
+    }
+
+    fn key<'k, 'c>(&mut self, keys: &'k Keys<'c>, entry: &Entry) -> Option<&'k Key<'c>> {
+        let found = keys.find(entry.table.as_deref(), &entry.key);
+        found.map_err(|message| self.wrong(entry.key_at.clone(), message)).ok()
+    }
+
+    /// The value as flags of the command line; nothing if it is no value for this key.
+    fn flags(&mut self, key: &Key<'_>, entry: &Entry) -> Option<Vec<OsString>> {
+        let flag = format!("--{}", key.long());
+        let before = self.mistakes.len();
+        let flags = match (&entry.value, key.arg.get_action()) {
+            (Value::Bool(on), ArgAction::SetTrue) => on.then(|| flag.into()).into_iter().collect(),
+            (_, ArgAction::SetTrue) => {
+                self.wrong(entry.value_at.clone(), format!("{} is true or false, without quotes", key.name()));
+                return None;
+            }
+            // A flag that takes `true` or `false` as its value.
+            (Value::Bool(on), _) => self.value(key, &on.to_string(), &entry.value_at).into_iter().collect(),
+            (Value::One(text), _) => self.value(key, text, &entry.value_at).into_iter().collect(),
+            (Value::Many(list), ArgAction::Append) => {
+                list.iter().filter_map(|(text, at)| self.value(key, text, at)).collect()
+            }
+            (Value::Many(_), _) => {
+                self.wrong(entry.value_at.clone(), format!("{} takes one value, not a list", key.name()));
+                return None;
+            }
+        };
+        (self.mistakes.len() == before).then_some(flags)
+    }
+
+    /// One value, if the flag's own parser takes it.
+    fn value(&mut self, key: &Key<'_>, text: &str, at: &std::ops::Range<usize>) -> Option<OsString> {
+        let flag: OsString = format!("--{}={text}", key.long()).into();
+        let alone = [self.command.get_name().into(), self.of.into(), flag.clone()];
+        let problem = match self.command.clone().try_get_matches_from(alone) {
+            Ok(_) => None,
+            Err(error) => refusal(&error, key.arg),
+        };
+        let Some(problem) = problem else { return Some(flag) };
+        let secret = key.arg.is_hide_env_values_set();
+        let value = if secret { "this".to_owned() } else { format!("{text:?}") };
+        let mistake =
+            Mistake::at(self.file, self.text, at, format!("{value} is no value for {}: {problem}", key.name()));
+        self.mistakes.push(if secret { mistake.unseen() } else { mistake });
+        None
+    }
+}
+
+/// What clap has against this argument's value; nothing where it has something against something else, which may be set elsewhere.
+fn refusal(error: &clap::Error, arg: &Arg) -> Option<String> {
+    let meant = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(shown)) => arg.get_long().is_some_and(|long| {
+            shown.split([' ', '=']).next().is_some_and(|flag| flag.strip_prefix("--") == Some(long))
+        }),
+        _ => false,
+    };
+    if !meant {
+        return None;
+    }
+    match error.kind() {
+        ErrorKind::ValueValidation => {
+            Some(std::error::Error::source(error).map_or_else(|| "it cannot be read".to_owned(), ToString::to_string))
+        }
+        ErrorKind::InvalidValue => match error.get(ContextKind::ValidValue) {
+            Some(ContextValue::Strings(valid)) if !valid.is_empty() => Some(format!("write {}", valid.join(", "))),
+            _ => Some("it is empty".to_owned()),
+        },
+        ErrorKind::InvalidUtf8 | ErrorKind::TooManyValues | ErrorKind::TooFewValues => {
+            Some("it cannot be read".to_owned())
+        }
+        _ => None,
+    }
+}
