@@ -11,10 +11,11 @@ use hyper::body::{Body as _, Incoming};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
-use tunnel_delivery::{Delivery, Environment, Headers, HttpVersion, Lost, Method, Target, TunnelName};
+use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, Lost, Method, Target, TunnelName};
 use tunnel_spool::{Spool as _, SpoolError};
 
 use crate::hub::{NoTaker, Offer};
+use crate::metrics::{Limit, Outcome};
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
 use crate::respond::{self, Answer, Problem};
 use crate::shared::Shared;
@@ -33,38 +34,78 @@ pub(crate) struct Request {
 
 /// Takes a delivery and says what to answer its sender.
 pub(crate) async fn take(request: Request, body: Incoming, shared: &Arc<Shared>) -> Answer {
-    let started = Instant::now();
     let tunnel = request.tunnel.clone();
-    let Some(settings) = shared.tunnel(&tunnel).await else { return Problem::NotFound.answer(None) };
-    if shared.is_stopping() {
-        return Problem::Stopping.answer(None);
-    }
-    let delivery = match read(request, body, shared).await {
-        Ok(delivery) => Arc::new(delivery),
-        Err(problem) => {
-            debug!(%tunnel, outcome = problem.code(), "delivery refused");
-            return problem.answer(None);
+    let counting = Counting { shared, tunnel: &tunnel, began: Instant::now(), outcome: Outcome::SenderGone };
+    let mut id = None;
+    match try_take(request, body, shared, &mut id).await {
+        Ok(taken) => {
+            counting.ended(taken.outcome);
+            taken.answer
         }
-    };
+        Err(problem) => {
+            counting.ended(problem.outcome());
+            problem.answer(id)
+        }
+    }
+}
+
+/// A delivery that is answered as it should be.
+struct Taken {
+    answer: Answer,
+    outcome: Outcome,
+}
+
+impl Taken {
+    /// It is durably spooled.
+    fn spooled(id: DeliveryId) -> Taken {
+        Taken { answer: respond::accepted(id), outcome: Outcome::Accepted }
+    }
+}
+
+/// Counts and tells what came of a delivery: also where its sender went away, and all that was under way for it was dropped.
+struct Counting<'a> {
+    shared: &'a Shared,
+    tunnel: &'a TunnelName,
+    began: Instant,
+    outcome: Outcome,
+}
+
+impl Counting<'_> {
+    fn ended(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        debug!(tunnel = %self.tunnel, outcome = self.outcome.as_str(), us = took.as_micros(), "delivery");
+        self.shared.metrics.delivery(self.tunnel, self.outcome, took);
+    }
+}
+
+/// `id` is set as soon as the delivery has one.
+async fn try_take(
+    request: Request,
+    body: Incoming,
+    shared: &Arc<Shared>,
+    id: &mut Option<DeliveryId>,
+) -> Result<Taken, Problem> {
+    let tunnel = request.tunnel.clone();
+    let Some(settings) = shared.tunnel(&tunnel).await else { return Err(Problem::NotFound) };
+    if shared.is_stopping() {
+        return Err(Problem::Stopping);
+    }
+    let delivery = Arc::new(read(request, body, shared).await?);
     // While the body came in, the tunnel may have become another one of the same name, with another owner.
     let same = |now: &TunnelSettings| now.created_at == settings.created_at;
     if !shared.registry.snapshot().tunnels.get(&tunnel).is_some_and(|now| same(now)) {
-        return Problem::NotFound.answer(None);
+        return Err(Problem::NotFound);
     }
-    let id = delivery.id;
-    let outcome = match settings.answer {
-        AnswerMode::Ack => spool(&delivery, shared).await.map(|()| respond::accepted(id)),
+    *id = Some(delivery.id);
+    match settings.answer {
+        AnswerMode::Ack => spool(&delivery, shared).await.map(|()| Taken::spooled(delivery.id)),
         AnswerMode::Passthrough => pass_through(&delivery, &settings, shared).await,
-    };
-    match outcome {
-        Ok(answer) => {
-            debug!(%tunnel, %id, status = answer.status().as_u16(), us = started.elapsed().as_micros(), "delivery answered");
-            answer
-        }
-        Err(problem) => {
-            debug!(%tunnel, %id, outcome = problem.code(), us = started.elapsed().as_micros(), "delivery not taken");
-            problem.answer(Some(id))
-        }
     }
 }
 
@@ -77,9 +118,11 @@ async fn read(mut request: Request, body: Incoming, shared: &Shared) -> Result<D
     let body = if body.is_end_stream() {
         Bytes::new()
     } else {
-        let (body, trailers) = tokio::time::timeout(limits.body_time, collect(body, limits.body))
-            .await
-            .map_err(|_| Problem::BodyTimeout)??;
+        let (body, trailers) =
+            tokio::time::timeout(limits.body_time, collect(body, limits.body)).await.map_err(|_| {
+                shared.metrics.limit_hit(Limit::BodyTime);
+                Problem::BodyTimeout
+            })??;
         if trailers {
             request.lost.push(Lost::Trailers);
         }
@@ -146,13 +189,13 @@ async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem>
 }
 
 /// The handler's own answer. Where other devices wait for the delivery too, a 2xx goes out only once it is spooled for them.
-async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, shared: &Shared) -> Result<Answer, Problem> {
+async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, shared: &Shared) -> Result<Taken, Problem> {
     let until = Instant::now() + settings.answer_within();
     let (reply, answer) = oneshot::channel();
     match shared.hub.offer(&delivery.tunnel, Offer { delivery: Arc::clone(delivery), until, reply }) {
         Ok(()) => {}
         Err(NoTaker::Away) if settings.when_away == WhenAway::Spool => {
-            return spool(delivery, shared).await.map(|()| respond::accepted(delivery.id));
+            return spool(delivery, shared).await.map(|()| Taken::spooled(delivery.id));
         }
         Err(NoTaker::Away) => return Err(Problem::NoAgent),
         Err(NoTaker::Busy) => return Err(Problem::AgentBusy),
@@ -177,5 +220,5 @@ async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, share
     } else {
         answer.await?
     };
-    Ok(respond::handlers(answer, delivery.id))
+    Ok(Taken { answer: respond::handlers(answer, delivery.id), outcome: Outcome::Answered })
 }

@@ -22,6 +22,7 @@ use crate::ground::{Bound, Clock, Ground, Offload};
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
+use crate::metrics::Metrics;
 use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
 use crate::shared::{Ports, Shared};
@@ -173,6 +174,7 @@ impl Relay {
             spool,
             hub: Hub::new(clock.clone()),
             ids: Ids::default(),
+            metrics: Metrics::new(),
             incarnations,
             reloading: tokio::sync::Mutex::new(()),
             started: clock.now(),
@@ -187,6 +189,7 @@ impl Relay {
         });
         // Tunnels that were removed, or removed and added again, while no relay ran.
         let all = shared.registry.snapshot();
+        shared.metrics.tunnels(all.tunnels.keys());
         if !shared.drop_spooled(&shared.incarnations.stale(&all)).await {
             return Err(StartError::Config("what removed tunnels had spooled cannot be dropped; see the log".into()));
         }

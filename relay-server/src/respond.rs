@@ -11,6 +11,7 @@ use tunnel_protocol::{AnswerBody, AnswerFailure};
 use tunnel_spool::SpoolError;
 
 use crate::http::head::Refusal;
+use crate::metrics::Outcome;
 
 /// The body type of every answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -68,9 +69,30 @@ impl Problem {
         }
     }
 
-    /// A short name for logs and metrics; it is also the code in the answer's body.
-    pub(crate) fn code(&self) -> &'static str {
-        self.said().code
+    /// What a delivery that is answered so is counted as.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Problem::Head(_) | Problem::UpgradeRequired => Outcome::BadHead,
+            Problem::NotFound | Problem::Unauthorized => Outcome::NotFound,
+            Problem::TooLarge { .. } => Outcome::BodyTooLarge,
+            Problem::BodyTimeout => Outcome::BodyTimeout,
+            Problem::BadBody => Outcome::BadBody,
+            Problem::Method(_) => Outcome::Method,
+            Problem::Spool { temporary: true } => Outcome::SpoolFull,
+            Problem::Spool { temporary: false } => Outcome::SpoolFailed,
+            Problem::NoAgent => Outcome::NoAgent,
+            Problem::AgentBusy => Outcome::AgentBusy,
+            Problem::Timeout | Problem::Handler(AnswerFailure::Timeout) => Outcome::HandlerTimeout,
+            Problem::AgentGone => Outcome::AgentGone,
+            Problem::Handler(AnswerFailure::Unreachable) => Outcome::HandlerUnreachable,
+            Problem::Handler(AnswerFailure::Broken) => Outcome::HandlerBroken,
+            Problem::Handler(AnswerFailure::NotStored) => Outcome::AgentNotStored,
+            Problem::Handler(AnswerFailure::NotForwarded) => Outcome::NotForwarded,
+            Problem::Handler(AnswerFailure::Paused) => Outcome::AgentPaused,
+            Problem::Handler(AnswerFailure::TooLarge) => Outcome::AnswerTooLarge,
+            Problem::Handler(AnswerFailure::Other(_)) => Outcome::AgentError,
+            Problem::Stopping => Outcome::Stopping,
+        }
     }
 
     fn said(&self) -> Said {

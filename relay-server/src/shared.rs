@@ -12,6 +12,7 @@ use crate::ground::{Clock, Offload};
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
+use crate::metrics::Metrics;
 use crate::registry::{AnswerMode, Registry, RegistryError, TunnelSettings};
 use crate::route::Domain;
 use crate::store::Store;
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) ids: Ids,
     pub(crate) clock: Clock,
     pub(crate) offload: Offload,
+    /// What is counted, for the operator.
+    pub(crate) metrics: Metrics,
     /// Which tunnels the spool holds deliveries of.
     pub(crate) incarnations: Incarnations,
     /// One reload at a time.
@@ -98,6 +101,7 @@ impl Shared {
             // First without the tunnels of those names, so that nothing new comes in under them.
             let mut without = all.clone();
             without.tunnels.retain(|name, _| !stale.contains(name));
+            self.metrics.tunnels(without.tunnels.keys());
             self.registry.publish(Arc::new(without), self.registry.last_seen());
             self.dismiss();
             if !self.drop_spooled(&stale).await {
@@ -108,6 +112,7 @@ impl Shared {
             tracing::error!(error = %e, "which tunnels there are cannot be noted beside the spool; changes wait until it can");
             return;
         }
+        self.metrics.tunnels(all.tunnels.keys());
         self.registry.publish(Arc::new(all), seen);
         self.dismiss();
         for (name, tunnel) in &self.registry.snapshot().tunnels {
