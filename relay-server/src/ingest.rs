@@ -18,6 +18,7 @@ use crate::hub::{NoTaker, Offer};
 use crate::metrics::{Limit, Outcome};
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
 use crate::respond::{self, Answer, Problem};
+use crate::sealing;
 use crate::shared::Shared;
 
 /// A request that is addressed to a tunnel, without its body.
@@ -96,13 +97,14 @@ async fn try_take(
     if shared.is_stopping() {
         return Err(Problem::Stopping);
     }
-    let delivery = Arc::new(read(request, body, shared).await?);
+    let delivery = read(request, body, shared).await?;
     // While the body came in, the tunnel may have become another one of the same name, with another owner.
     let same = |now: &TunnelSettings| now.created_at == settings.created_at;
-    if !shared.registry.snapshot().tunnels.get(&tunnel).is_some_and(|now| same(now)) {
-        return Err(Problem::NotFound);
-    }
+    let snapshot = shared.registry.snapshot();
+    let Some(now) = snapshot.tunnels.get(&tunnel).filter(|now| same(now)) else { return Err(Problem::NotFound) };
     *id = Some(delivery.id);
+    // From here on a sealed tunnel's delivery is an envelope.
+    let delivery = Arc::new(if now.seal { sealing::seal(delivery, shared).await? } else { delivery });
     match settings.answer {
         AnswerMode::Ack => spool(&delivery, shared).await.map(|()| Taken::spooled(delivery.id)),
         AnswerMode::Passthrough => pass_through(&delivery, &settings, shared).await,

@@ -27,6 +27,7 @@ mod registry;
 mod relay;
 mod respond;
 mod route;
+mod sealing;
 mod session;
 mod shared;
 mod store;

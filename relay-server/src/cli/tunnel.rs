@@ -23,6 +23,9 @@ pub(super) enum Tunnel {
         /// How long a sender waits for the handler in passthrough: 15, 15s, 2m; up to 10 minutes
         #[arg(long, value_name = "TIME", default_value = "15s", value_parser = seconds)]
         answer_within: u64,
+        /// Seal deliveries to the keys of the tunnel's agents before they are stored: only the agents can open them
+        #[arg(long)]
+        seal: bool,
         #[command(flatten)]
         data: Data,
     },
@@ -65,10 +68,11 @@ pub(super) enum Tunnel {
 impl Tunnel {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Tunnel::Add { name, answer, when_away, answer_within, data } => {
+            Tunnel::Add { name, answer, when_away, answer_within, seal, data } => {
                 let settings = TunnelSettings {
                     when_away,
                     answer_within_ms: answer_within * 1000,
+                    seal,
                     ..TunnelSettings::new(answer, wall_clock())
                 };
                 Registry::open(&data.data)?.add_tunnel(name, settings)?;
@@ -82,6 +86,7 @@ impl Tunnel {
                         .map(|(name, t)| {
                             serde_json::json!({
                                 "name": name, "answer": t.answer, "when_away": t.when_away, "answer_within_ms": t.answer_within_ms,
+                                "seal": t.seal,
                                 "created_at": t.created_at,
                             })
                         })
@@ -93,7 +98,8 @@ impl Tunnel {
                             AnswerMode::Ack => "ack",
                             AnswerMode::Passthrough => "passthrough",
                         };
-                        print(&format!("{name}\t{answer}\t{}\n", t.created_at));
+                        let sealed = if t.seal { "\tsealed" } else { "" };
+                        print(&format!("{name}\t{answer}\t{}{sealed}\n", t.created_at));
                     }
                 }
             }

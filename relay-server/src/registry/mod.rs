@@ -50,6 +50,9 @@ pub struct TunnelSettings {
     /// How long a sender waits for the handler's answer in passthrough, in milliseconds.
     #[serde(default = "default_answer_within_ms")]
     pub answer_within_ms: u64,
+    /// Whether deliveries are sealed to the keys of the tunnel's devices before anything else is done with them.
+    #[serde(default)]
+    pub seal: bool,
     /// When the tunnel was added.
     pub created_at: Timestamp,
 }
@@ -66,6 +69,7 @@ impl TunnelSettings {
             answer,
             when_away: WhenAway::default(),
             answer_within_ms: default_answer_within_ms(),
+            seal: false,
             created_at: now,
         }
     }

@@ -75,6 +75,8 @@ async fn session(shared: &Arc<Shared>, device: &str) -> Session {
         backlog: VecDeque::new(),
         reading: None,
         token: TokenId::parse("0123456789ab").unwrap(),
+        sealed: false,
+        has_key: false,
         told: AnswerMode::Ack,
         changing: None,
         change_after: Instant::now(),
