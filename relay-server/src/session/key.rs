@@ -48,7 +48,7 @@ pub(super) async fn noted(
         let waiting = find(&devices, &hello.device).map_or(0, |device| device.waiting);
         warn!(%tunnel, device = %hello.device, %before, now = %key, waiting, "a device came with another key");
         let notice = format!(
-            "this device came with another key ({key}) than before ({before}); {waiting} deliveries wait for it, and of those only such can be opened as were sealed to a key in its data folder (`healthie-tunnel key import` adds the old one)"
+            "this device came with another key ({key}) than before ({before}): of what waits for it ({waiting}) only such deliveries can be opened as were sealed to a key in its data folder (`healthie-tunnel key import` adds the old one)"
         );
         return Ok(Noted { place, notice: Some(notice) });
     }
