@@ -9,8 +9,9 @@ use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 use super::door::Door;
+use super::limits::Bounds;
 use super::{Data, Failure};
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::relay::Relay;
 use tunnel_spool::Limits as SpoolLimits;
 
@@ -24,14 +25,17 @@ pub(super) struct Serve {
     /// Domain below which each tunnel NAME is https://NAME.DOMAIN; without it tunnels are reached as /t/NAME
     #[arg(long, value_name = "DOMAIN", env = "HEALTHIE_RELAY_DOMAIN")]
     domain: Option<String>,
+    /// Another name or address by which requests may name this relay; may be given more than once. The domain, names below it and the addresses
+    /// listened on need not be given. Without this and --domain any name is taken
+    #[arg(long, value_name = "NAME", value_delimiter = ',', env = "HEALTHIE_RELAY_HOST", value_parser = host)]
+    host: Vec<String>,
     /// Where the world reaches this relay, if a proxy stands before it, such as https://relay.example.com; told to agents
     #[arg(long, value_name = "URL", env = "HEALTHIE_RELAY_PUBLIC_URL")]
     public_url: Option<String>,
     #[command(flatten)]
     data: Data,
-    /// Longest body, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body)]
-    max_body: u64,
+    #[command(flatten)]
+    bounds: Bounds,
     /// Longest time a delivery waits for its agents, in hours
     #[arg(long, value_name = "HOURS", default_value_t = 72)]
     spool_hours: u32,
@@ -92,14 +96,24 @@ impl Serve {
             https: self.door.https()?,
             proxies,
             domain: self.domain,
+            hosts: self.host,
             public_url: self.public_url,
-            limits: Limits { body: self.max_body, ..Limits::default() },
+            limits: self.bounds.limits(),
             spool: SpoolLimits {
                 max_age: Duration::from_secs(u64::from(self.spool_hours) * 3600),
                 max_bytes_per_tunnel: self.spool_bytes,
                 min_free_bytes: self.min_free,
             },
         })
+    }
+}
+
+/// A name or an address, without a port to it: ports are not compared.
+fn host(text: &str) -> Result<String, String> {
+    let plain = if text.starts_with('[') { !text.contains("]:") } else { !text.contains(':') };
+    match crate::http::host::Host::parse(text.as_bytes()) {
+        Some(_) if plain => Ok(text.to_owned()),
+        _ => Err("write a name or an address, such as relay.example.com or [2001:db8::1], without a port".into()),
     }
 }
 

@@ -12,6 +12,7 @@ use tunnel_delivery::TunnelName;
 use super::connection::Connection;
 use super::head::Head;
 use super::recorder::Recorder;
+use crate::metrics::Limit;
 use crate::proxy::Origin;
 use crate::respond::{Answer, Problem};
 use crate::session::{self, Caller};
@@ -49,6 +50,10 @@ where
     let (Some(key), Some(b"13"), true, "GET") = (key, version, head.upgrade, head.method.as_str()) else {
         return Problem::UpgradeRequired.answer(None);
     };
+    if !connection.held.become_agent(&its_tunnel) {
+        shared.metrics.limit_hit(Limit::Agents);
+        return Problem::TooManyAgents.answer(None);
+    }
     let accept = derive_accept_key(key);
     let host = head.headers.get("host").and_then(|h| std::str::from_utf8(h).ok());
     let caller = Caller { public_urls: shared.public_urls(&its_tunnel, host, origin.https), tunnel: its_tunnel, token };

@@ -7,20 +7,25 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, watch};
 use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Lost};
 use tunnel_spool::Spool as _;
 
 use super::agents;
-use super::head::{Framing, Head, HeadLimits, Refusal};
+use super::carried::{Carried, carry};
+use super::head::{self, Framing, Head, HeadLimits, Refusal};
+use super::host::Host;
 use super::recorder::{Heads, Recorder};
 use crate::accept::Tasks;
+use crate::admission::{Held, InHand, Patience, neighbourhood};
+use crate::config::Limits;
 use crate::flag::Flag;
 use crate::ingest;
-use crate::respond::{self, Answer, Problem};
+use crate::metrics::Limit;
+use crate::page;
+use crate::respond::{self, Answer, Many, Problem};
 use crate::route::{Route, route};
 use crate::shared::Shared;
 use crate::stream::Stream;
@@ -32,9 +37,58 @@ pub(crate) struct Connection {
     /// Who is at its other end; through a trusted proxy, each request may be somebody else's.
     pub(crate) source_ip: IpAddr,
     /// Its place among the connections that are allowed; a session keeps it.
-    pub(crate) _permit: OwnedSemaphorePermit,
+    pub(crate) held: Held,
     /// Where sessions are counted, so that a stop can wait for them.
     pub(crate) sessions: Tasks,
+}
+
+/// How long a connection that nobody uses may take to end in order.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Of HTTP/2: what one request, and all of a connection, may send before we have read it; and what is kept of an answer that the sender opens no window for.
+/// Deliveries are small. A body at the limit of 1 MiB over a line of 100 ms takes some two seconds.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 512 << 10;
+const SEND_BUFFER: usize = 64 << 10;
+
+/// Serves until the connection ends, or hits a limit, or until the requests in hand are answered once draining has begun.
+macro_rules! serve {
+    ($serving:expr, $connection:expr, $patience:expr, $draining:expr) => {{
+        let (serving, connection, patience, draining): (_, &Connection, Patience, Flag) =
+            ($serving, $connection, $patience, $draining);
+        let (place, metrics) = (connection.held.place(), &connection.shared.metrics);
+        tokio::pin!(serving);
+        let mut last = false;
+        loop {
+            tokio::select! {
+                biased;
+                // How a stranger's connection ends is nobody's concern: it was answered, or it went away.
+                _ = &mut serving => break,
+                limit = place.over(patience) => {
+                    // Whose place is needed was counted where it was.
+                    if limit != Limit::Connections {
+                        metrics.limit_hit(limit);
+                    }
+                    if matches!(limit, Limit::ConnectionUse | Limit::HeadTime) {
+                        serving.as_mut().graceful_shutdown();
+                        let _ = tokio::time::timeout(GOODBYE, &mut serving).await;
+                    }
+                    break;
+                }
+                () = draining.raised(), if !last => {
+                    serving.as_mut().graceful_shutdown();
+                    last = true;
+                }
+            }
+        }
+        if place.was_too_slow_a_reader() {
+            metrics.limit_hit(Limit::ReadTime);
+        }
+    }};
+}
+
+fn patience(limits: &Limits, head: Option<Duration>) -> Patience {
+    Patience { idle: limits.idle_time, head, answer: limits.write_time, given_up: limits.resets }
 }
 
 /// Serves HTTP/1 until the connection ends, or until the request in hand is answered once `draining` is set.
@@ -47,23 +101,16 @@ where
     let recorder =
         Recorder::new(stream, HeadLimits { bytes: limits.head_bytes, lines: limits.head_lines }, heads.clone());
     let mut http = hyper::server::conn::http1::Builder::new();
+    // hyper knows one time for waiting and for a head; ours are shorter, and this one holds where they should not.
+    let at_last = limits.idle_time.saturating_add(limits.head_time).saturating_add(GOODBYE);
     // A sender that closes its writing side once the request is out still waits for the answer.
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(16 << 10).half_close(true);
+    http.timer(TokioTimer::new()).header_read_timeout(at_last).max_buf_size(16 << 10).half_close(true);
     let service = service_fn(|request: Request<Incoming>| {
         let (head, connection) = (heads.next(), Arc::clone(&connection));
-        async move { Ok::<_, Infallible>(answer::<S>(head, request, &connection).await) }
+        async move { Ok::<_, Infallible>(serve_request::<S>(head, request, &connection).await) }
     });
-    let serving = http.serve_connection(recorder, service).with_upgrades();
-    tokio::pin!(serving);
-    tokio::select! {
-        biased;
-        // How a stranger's connection ends is nobody's concern: it was answered, or it went away.
-        _ = &mut serving => {}
-        () = draining.raised() => {
-            serving.as_mut().graceful_shutdown();
-            let _ = serving.await;
-        }
-    }
+    let patience = patience(limits, Some(limits.head_time));
+    serve!(http.serve_connection(recorder, service).with_upgrades(), &connection, patience, draining);
 }
 
 /// Serves HTTP/2 likewise. It has no lines to record: names come in lower case, and the library groups those of one name; both is said in the record.
@@ -75,84 +122,45 @@ where
     let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .max_concurrent_streams(100)
-        .keep_alive_interval(limits.head_time)
-        .keep_alive_timeout(limits.head_time);
-    let (busy, head_time) = (Busy::default(), limits.head_time);
-    let limits = HeadLimits { bytes: limits.head_bytes, lines: limits.head_lines };
+        .max_concurrent_streams(limits.streams)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        // Streams that are reset before we have looked at them (CVE-2023-44487), and those that we have to reset (CVE-2025-8671).
+        .max_pending_accept_reset_streams(usize::try_from(limits.resets).unwrap_or(usize::MAX))
+        .max_local_error_reset_streams(usize::try_from(limits.resets).ok())
+        .keep_alive_interval(limits.idle_time)
+        .keep_alive_timeout(limits.write_time);
+    let head_limits = HeadLimits { bytes: limits.head_bytes, lines: limits.head_lines };
     let service = service_fn(|request: Request<Incoming>| {
-        let (connection, under_way) = (Arc::clone(&connection), busy.begin());
+        let connection = Arc::clone(&connection);
         async move {
-            let answer = answer::<S>(Some(head_of_http2(&request, limits)), request, &connection).await;
-            drop(under_way);
-            Ok::<_, Infallible>(answer)
+            let head = head_of_http2(&request, head_limits);
+            Ok::<_, Infallible>(serve_request::<S>(Some(head), request, &connection).await)
         }
     });
-    let serving = http.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    tokio::select! {
-        biased;
-        _ = &mut serving => {}
-        // Pings keep a connection open that nobody sends a request on; here it may not stay.
-        () = busy.idle_for(head_time) => {}
-        () = draining.raised() => {
-            serving.as_mut().graceful_shutdown();
-            let _ = serving.await;
-        }
-    }
-}
-
-/// Whether requests are under way on a connection, and since when not.
-#[derive(Clone)]
-struct Busy(Arc<watch::Sender<usize>>);
-
-/// One request under way.
-struct UnderWay(Busy);
-
-impl Default for Busy {
-    fn default() -> Self {
-        Busy(Arc::new(watch::Sender::new(0)))
-    }
-}
-
-impl Busy {
-    fn begin(&self) -> UnderWay {
-        self.0.send_modify(|n| *n += 1);
-        UnderWay(self.clone())
-    }
-
-    /// Returns once no request has been under way for so long.
-    async fn idle_for(&self, time: Duration) {
-        let mut seen = self.0.subscribe();
-        loop {
-            let idle = *seen.borrow_and_update() == 0;
-            let changed = tokio::time::timeout(time, seen.changed()).await;
-            if idle && changed.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.0.send_modify(|n| *n -= 1);
-    }
+    // Pings keep a connection open that nobody sends a request on; the time for waiting ends it all the same.
+    let patience = patience(limits, None);
+    serve!(http.serve_connection(TokioIo::new(stream), service), &connection, patience, draining);
 }
 
 fn head_of_http2(request: &Request<Incoming>, limits: HeadLimits) -> Result<Head, Refusal> {
     let malformed = |why| move |_| Refusal::Malformed(why);
     let target = request.uri().path_and_query().map_or("/", |t| t.as_str());
     let mut headers = Headers::default();
-    if let Some(authority) = request.uri().authority() {
-        headers.push("host", authority.as_str().to_owned());
+    let authority = request.uri().authority().map(|a| a.as_str());
+    if let Some(authority) = authority {
+        headers.push("host", authority.to_owned());
     }
-    headers.0.extend(
-        request
-            .headers()
-            .iter()
-            .map(|(name, value)| HeaderLine::new(name.as_str().to_owned(), value.as_bytes().to_vec())),
-    );
+    for (name, value) in request.headers() {
+        // Who says it twice must say the same (RFC 9113, section 8.3.1); it is recorded once.
+        let again = name == hyper::header::HOST
+            && authority.is_some_and(|a| value.as_bytes().eq_ignore_ascii_case(a.as_bytes()));
+        if !again {
+            headers.0.push(HeaderLine::new(name.as_str().to_owned(), value.as_bytes().to_vec()));
+        }
+    }
+    head::check_host(&headers)?;
     let bytes: usize = headers.iter().map(|l| l.name.len() + l.value.len() + 4).sum();
     if headers.0.len() > limits.lines || bytes + target.len() > limits.bytes {
         return Err(Refusal::TooLarge);
@@ -174,29 +182,62 @@ fn head_of_http2(request: &Request<Incoming>, limits: HeadLimits) -> Result<Head
     })
 }
 
-/// Answers one request of a connection that came over an `S`.
+/// Answers one request of a connection that came over an `S`, and has it under way until the answer has gone out.
+async fn serve_request<S>(
+    head: Option<Result<Head, Refusal>>,
+    request: Request<Incoming>,
+    connection: &Arc<Connection>,
+) -> Response<Carried>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut in_hand = connection.held.place().request();
+    let answer = answer::<S>(head, request, &mut in_hand, connection).await;
+    carry(respond::sealed(answer), in_hand)
+}
+
 async fn answer<S>(
     head: Option<Result<Head, Refusal>>,
     request: Request<Incoming>,
+    in_hand: &mut InHand,
     connection: &Arc<Connection>,
 ) -> Answer
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let shared = &connection.shared;
     let head = match head {
         Some(Ok(head)) => head,
-        Some(Err(refusal)) => return Problem::Head(refusal).answer(None),
+        Some(Err(refusal)) => {
+            if refusal == Refusal::TooLarge {
+                shared.metrics.limit_hit(Limit::HeadBytes);
+            }
+            return Problem::Head(refusal).answer(None);
+        }
         // hyper answers only what the recorder made; without a record there is no request.
         None => return Problem::Head(Refusal::Malformed("The request could not be read.")).answer(None),
     };
-    let shared = &connection.shared;
     let origin = shared.config.proxies.origin(connection.source_ip, &head.headers);
     if let Some(tls) = &shared.tls
         && let Some(text) = tls.certificates.challenges.text(head.headers.get("host"), head.target.as_str())
     {
         return respond::acme(text);
     }
-    match route(head.headers.get("host"), &head.target, shared.domain.as_ref()) {
+    if !head.headers.get("host").and_then(Host::parse).is_some_and(|host| shared.names.admit(&host)) {
+        shared.metrics.limit_hit(Limit::Host);
+        return Problem::Head(Refusal::Misdirected).answer(None);
+    }
+    let route = route(head.headers.get("host"), &head.target, shared.domain.as_ref());
+    // Agents are few, and how often they may try is counted elsewhere; whether the relay is alive must be known under any load.
+    if matches!(route, Route::Tunnel { .. } | Route::Nothing | Route::Root)
+        && !shared.is_favoured(origin.source)
+        && let Err(wait) = shared.rates.address(neighbourhood(origin.source))
+    {
+        shared.metrics.limit_hit(Limit::AddressRate);
+        return Problem::TooMany { of: Many::Address, retry_after: ingest::whole_seconds(wait) }.answer(None);
+    }
+    let page = page::is_wanted(head.method.as_str(), &head.headers);
+    match route {
         Route::Tunnel { name, prefix_len } => {
             let mut lost = Vec::new();
             if head.version == HttpVersion::Http2 {
@@ -215,20 +256,22 @@ where
                 headers: head.headers,
                 lost,
             };
-            ingest::take(delivery, request.into_body(), shared).await
+            let answer = ingest::take(delivery, request.into_body(), in_hand, shared).await;
+            if page && answer.status() == StatusCode::METHOD_NOT_ALLOWED { respond::as_page(answer) } else { answer }
         }
+        Route::Nothing if page => respond::as_page(Problem::NotFound.answer(None)),
         Route::Agent(tunnel) => agents::open::<S>(head, request, tunnel, origin, connection).await,
         Route::Nothing => Problem::NotFound.answer(None),
         Route::Health | Route::Ready | Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => {
-            Problem::Method("GET").answer(None)
+            Problem::Method("GET, HEAD".into()).answer(None)
         }
         Route::Health => respond::json(StatusCode::OK, &serde_json::json!({ "status": "alive" }), None),
         Route::Ready => ready(shared),
-        Route::Root => respond::json(
-            StatusCode::OK,
-            &serde_json::json!({ "message": "This is a healthie-relay: it takes webhooks for developers' machines. There is nothing to see here." }),
-            None,
-        ),
+        Route::Root if page => respond::as_page(Answer::default()),
+        Route::Root => {
+            let what = "This is a healthie-relay: it takes webhooks for developers' machines. There is nothing to see here.";
+            respond::json(StatusCode::OK, &serde_json::json!({ "message": what }), None)
+        }
     }
 }
 

@@ -96,7 +96,7 @@ mod tests {
         metrics.limit_hit(Limit::Disk);
         let text = text(&metrics);
         for limit in Limit::ALL {
-            let count = u32::from(limit == Limit::Disk);
+            let count = u32::from(*limit == Limit::Disk);
             let line = format!("healthie_relay_limit_hits_total{{limit=\"{}\"}} {count}\n", limit.as_str());
             assert!(text.contains(&line), "{line} in {text}");
         }

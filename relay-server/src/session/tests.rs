@@ -24,8 +24,18 @@ fn shared(dir: &Path) -> Arc<Shared> {
     let spool = RedbSpool::open(&dir.join("spool"), Limits { min_free_bytes: 0, ..Limits::default() }).unwrap();
     let clock = Clock::new(|| NOW);
     Arc::new(Shared {
+        names: crate::http::host::Names::default(),
         domain: None,
+        admission: crate::admission::Admission::new(crate::admission::Most {
+            connections: 9,
+            per_address: 9,
+            agents: 9,
+            agents_per_tunnel: 9,
+        }),
+        rates: crate::rates::Rates::new(crate::rates::Rate { per_second: 0, burst: 0 }),
+        bodies: crate::bodies::Bodies::new(1 << 20),
         spool: Store::new(spool),
+        metrics: crate::metrics::Metrics::new(),
         hub: Hub::new(clock.clone()),
         ids: Ids::default(),
         incarnations: Incarnations::load(&dir.join("spool"), &registry.snapshot()),
