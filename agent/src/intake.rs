@@ -128,7 +128,7 @@ impl Intake {
         (answering, answered_elsewhere): (Option<OneAnswering>, bool),
     ) {
         // Receive.
-        let Incoming { n, seq, answer_within, body_len: len, delivery } = incoming;
+        let Incoming { n, seq, answer_within, body_len: len, delivery, .. } = incoming;
         let receipt = Receipt { n, seq, len };
 
         // Open.

@@ -97,6 +97,8 @@ pub struct Ready {
     pub public_urls: Vec<String>,
     /// `ack` or `passthrough`.
     pub answer: &'static str,
+    /// Whether the token only lets this agent look: it gets deliveries, answers no sender and changes nothing.
+    pub read_only: bool,
     /// How many deliveries wait at the relay.
     pub waiting: u64,
     /// Where deliveries are forwarded to by default.

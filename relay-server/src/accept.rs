@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use crate::admission::{Entry, Held};
+use crate::admission::{Admission, Entry, Held};
 use crate::flag::Flag;
 use crate::http::connection::{self, Connection};
-use crate::metrics::Limit;
+use crate::metrics::{self, Handshake, Limit};
 use crate::proxy::preface;
 use crate::shared::Shared;
 use crate::stream::Stream;
@@ -76,6 +76,10 @@ pub(crate) struct Door {
     pub(crate) tls: Option<TlsAcceptor>,
     /// Trusted proxies say first who is at their other end.
     pub(crate) preface: bool,
+    /// Whose door it is, and what its connections are counted as.
+    pub(crate) listener: metrics::Listener,
+    /// The places for its connections.
+    pub(crate) admission: Arc<Admission>,
     /// Raised when connections are to end after the request in hand.
     pub(crate) draining: Flag,
     pub(crate) connections: Tasks,
@@ -94,7 +98,7 @@ pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let held = match shared.admission.enter() {
+                let held = match door.admission.enter() {
                     Entry::Free(held) => held,
                     Entry::InsteadOfAnother(held) => {
                         shared.metrics.limit_hit(Limit::Connections);
@@ -112,8 +116,9 @@ pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
             }
             Err(e) => {
                 // Out of file descriptors, mostly: one is had back from whoever is worth the least. Trying at once again would only burn the processor.
-                let made_room = shared.admission.make_room();
+                let made_room = door.admission.make_room();
                 warn!(error = %e, made_room, "a connection could not be accepted");
+                shared.metrics.not_accepted();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -125,25 +130,33 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &door.shared.config.limits;
+    let metrics = &door.shared.metrics;
     let place = Arc::clone(held.place());
     let entering = async {
         let source_ip = sender(&mut stream, peer.to_canonical(), &door).await?;
-        if door.shared.is_favoured(source_ip) {
+        // The operator's own door is where nobody else gets to.
+        if door.listener == metrics::Listener::Admin || door.shared.is_favoured(source_ip) {
             held.is_favoured();
         } else if !held.belongs_to(source_ip) {
-            door.shared.metrics.limit_hit(Limit::ConnectionsPerAddress);
+            metrics.limit_hit(Limit::ConnectionsPerAddress);
             debug!(%source_ip, "connection closed: its address has as many as it may");
             return None;
         }
         let Some(tls) = &door.tls else { return Some((source_ip, Stream::plain(stream, place, limits.write_time))) };
         match tokio::time::timeout(limits.tls_time, tls.accept(stream)).await {
-            Ok(Ok(stream)) => Some((source_ip, Stream::tls(stream, place, limits.write_time))),
+            Ok(Ok(stream)) => {
+                let stream = Stream::tls(stream, place, limits.write_time);
+                metrics.handshake(if stream.alpn() == Some(ACME_TLS) { Handshake::Acme } else { Handshake::Done });
+                Some((source_ip, stream))
+            }
             Ok(Err(e)) => {
+                metrics.handshake(Handshake::Failed);
                 debug!(%source_ip, error = %e, "TLS was not set up");
                 None
             }
             Err(_) => {
-                door.shared.metrics.limit_hit(Limit::HandshakeTime);
+                metrics.handshake(Handshake::Timeout);
+                metrics.limit_hit(Limit::HandshakeTime);
                 debug!(%source_ip, "TLS took too long to set up");
                 None
             }
@@ -157,8 +170,14 @@ where
             None => return,
         },
     };
-    let connection =
-        Arc::new(Connection { shared: Arc::clone(&door.shared), source_ip, held, sessions: door.sessions.clone() });
+    let connection = Arc::new(Connection {
+        shared: Arc::clone(&door.shared),
+        source_ip,
+        listener: door.listener,
+        _open: metrics.connection(door.listener),
+        held,
+        sessions: door.sessions.clone(),
+    });
     match stream.alpn() {
         // The handshake was all that the ACME server wanted to see (RFC 8737, section 3).
         Some(ACME_TLS) => drop(tokio::time::timeout(limits.tls_time, stream.shutdown()).await),

@@ -1,6 +1,6 @@
 //! What a relay is told when it starts.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ pub struct Config {
     pub http: Vec<SocketAddr>,
     /// Where HTTPS is served, and with what.
     pub https: Option<Https>,
+    /// Where the operator's own listener is: plain HTTP with health and figures and nothing else.
+    pub admin: Option<SocketAddr>,
+    /// Who is told the figures by the public listeners; to everybody else there are none.
+    pub metrics_from: Vec<IpNet>,
     /// The domain below which tunnels have host names.
     pub domain: Option<String>,
     /// Names and addresses by which it is reached besides the domain, names below it and what it listens on. With neither these nor a domain, requests may
@@ -27,6 +31,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Where the world reaches the relay, if that is not where it listens (a proxy stands before it), for example `https://relay.example.com`.
     pub public_url: Option<String>,
+    /// Whether each request has a line in the log that is shown without being asked for.
+    pub log_requests: bool,
     /// What stands before the relay.
     pub proxies: Proxies,
     /// Bounds on what strangers may do.
@@ -209,6 +215,8 @@ pub struct Limits {
     pub devices_per_tunnel: usize,
     /// The longest WebSocket frame and message that an agent may send, in bytes; at most [`MAX_FRAME`].
     pub frame: usize,
+    /// How many attempts with a wrong token each address has in a minute; at least one. Beyond them it is told to wait. A good token always gets in.
+    pub failed_attempts: u32,
     /// How long to hear nothing from an agent before asking whether it is there.
     pub heartbeat: Duration,
     /// How long to hear nothing from an agent before giving it up.
@@ -250,6 +258,7 @@ impl Default for Limits {
             agents_per_tunnel: 32,
             devices_per_tunnel: MAX_DEVICES,
             frame: MAX_FRAME,
+            failed_attempts: 20,
             heartbeat: Duration::from_secs(3),
             dead_after: Duration::from_secs(8),
             drain: Duration::from_secs(20),
@@ -260,7 +269,10 @@ impl Default for Limits {
 impl Limits {
     fn problem(&self) -> Option<String> {
         if self.body > MAX_BODY {
-            return Some(format!("bodies of {} bytes are more than the {MAX_BODY} that the protocol carries", self.body));
+            return Some(format!(
+                "bodies of {} bytes are more than the {MAX_BODY} that the protocol carries",
+                self.body
+            ));
         }
         if self.bodies < self.body {
             return Some(format!(
@@ -285,7 +297,9 @@ impl Limits {
         }
         if self.head_bytes < 1 << 10 || self.head_bytes > MAX_HEAD {
             let (bytes, most) = (self.head_bytes, MAX_HEAD);
-            return Some(format!("heads of {bytes} bytes: at least 1024 are needed, and {most} is the most that is carried"));
+            return Some(format!(
+                "heads of {bytes} bytes: at least 1024 are needed, and {most} is the most that is carried"
+            ));
         }
         None
     }
@@ -298,13 +312,22 @@ impl Config {
             data,
             http: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             https: None,
+            admin: None,
+            metrics_from: Vec::new(),
             domain: None,
             hosts: vec![],
             public_url: None,
+            log_requests: false,
             proxies: Proxies::default(),
             limits: Limits::default(),
             spool: SpoolLimits::default(),
         }
+    }
+
+    /// Whether the public listeners show the figures to who sends from there.
+    pub(crate) fn tells_figures(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        self.metrics_from.iter().any(|network| network.contains(&source))
     }
 
     /// What is wrong with it, in a sentence, before anything is opened.

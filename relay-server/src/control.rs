@@ -1,27 +1,31 @@
 //! What this program's commands ask of the relay that runs on their data folder: which devices a tunnel has, to forget one, and how
-//! certificates stand. They ask over
+//! certificates stand;
+//! and to take over at once what they changed in the registry. They ask over
 //! a socket in the folder, because the spool belongs to the running relay alone. Whoever may open the folder may ask.
 //!
 //! One line of JSON each way, then the connection ends. Without a running relay the commands open the spool themselves ([`ask`]). Tunnels and
 //! tokens are not asked for here: they are in the registry's file.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
-use tunnel_spool::{Limits, RedbSpool, Spool, SpoolError};
+use tunnel_spool::{Limits, RedbSpool, Role, Spool, SpoolError};
 
+use crate::audit::{Entry, What, Who};
 use crate::hub::Hub;
 use crate::registry::{Registry, RegistryError};
 use crate::shared::Shared;
 use crate::tls::certificates::Standing;
+use crate::tokens::TokenId;
 
 /// The longest question and the longest answer, in bytes. A tunnel has 64 devices at most, so the answer holds some hundreds of full tunnels.
 const LINE_MAX: u64 = 8 << 20;
@@ -43,6 +47,10 @@ pub(crate) enum Question {
     Reload,
     /// Get a new certificate from the ACME server now.
     Renew,
+    /// The registry was changed: take it over now.
+    Changed,
+    /// When each token last opened a session, as far as this process saw.
+    Used,
 }
 
 /// What is answered.
@@ -56,6 +64,11 @@ pub(crate) enum Told {
     Certificates {
         certificates: Vec<Standing>,
     },
+    Used {
+        used: BTreeMap<TokenId, Timestamp>,
+    },
+    /// It is in force.
+    Taken,
     /// It is begun.
     Begun,
     /// It cannot be done, and why.
@@ -70,6 +83,9 @@ pub(crate) struct Device {
     pub(crate) tunnel: TunnelName,
     pub(crate) device: DeviceName,
     pub(crate) connected: bool,
+    /// Whether it only looks, with a read-only token.
+    #[serde(default)]
+    pub(crate) only_looks: bool,
     /// When it was last there, as far as is known.
     pub(crate) last_seen: Timestamp,
     /// How many deliveries are spooled that it has not taken.
@@ -132,15 +148,34 @@ pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
     }
 }
 
-async fn answer(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
+async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()> {
+    let who = match stream.peer_cred() {
+        Ok(peer) => Who::Operator { uid: peer.uid() },
+        Err(_) => Who::Relay,
+    };
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
     tokio::io::BufReader::new(read.take(LINE_MAX)).read_until(b'\n', &mut line).await?;
     let told = match serde_json::from_slice(&line) {
-        Ok(question @ (Question::Certificates | Question::Reload | Question::Renew)) => {
-            tell_of_certificates(&question, shared).await
+        Ok(Question::Changed) => {
+            if shared.read_again().await {
+                Told::Taken
+            } else {
+                Told::No { why: "the relay cannot take the change over yet; its log says why".into() }
+            }
         }
-        Ok(question) => tell(question, &shared.spool, &shared.registry, Some(&shared.hub), shared.now()).await,
+        Ok(Question::Used) => Told::Used { used: shared.used.lock().unwrap_or_else(PoisonError::into_inner).clone() },
+        Ok(question @ (Question::Certificates | Question::Reload | Question::Renew)) => {
+            let told = tell_of_certificates(&question, shared).await;
+            note(&question, &told, who, shared);
+            told
+        }
+        Ok(question) => {
+            let asked = question.clone();
+            let told = tell(question, &shared.spool, &shared.registry, Some(&shared.hub), shared.now()).await;
+            note(&asked, &told, who, shared);
+            told
+        }
         Err(e) => {
             Told::No { why: format!("the relay does not understand the question: {e}; is it of another version?") }
         }
@@ -148,6 +183,19 @@ async fn answer(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
     let mut text = serde_json::to_vec(&told)?;
     text.push(b'\n');
     write.write_all(&text).await
+}
+
+/// Writes into the audit log what was done; looking is not doing.
+fn note(question: &Question, told: &Told, who: Who, shared: &Shared) {
+    let entry = |what| Entry::new(shared.now(), what, who);
+    match (question, told) {
+        (Question::Forget { tunnel, device }, Told::Forgotten) => {
+            shared.audit.note(entry(What::DeviceForgotten).tunnel(tunnel).device(device));
+        }
+        (Question::Reload, Told::Certificates { .. }) => shared.audit.note(entry(What::CertificatesReloaded)),
+        (Question::Renew, Told::Begun) => shared.audit.note(entry(What::CertificateRenewal)),
+        _ => {}
+    }
 }
 
 async fn tell_of_certificates(question: &Question, shared: &Shared) -> Told {
@@ -190,6 +238,7 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
                 devices.extend(places.into_iter().map(|place| Device {
                     tunnel: name.clone(),
                     connected: connected(name, &place.device),
+                    only_looks: place.role == Role::Watches,
                     last_seen: hub.and_then(|hub| hub.last_seen(name, &place.device, now)).unwrap_or(place.joined),
                     waiting: place.waiting,
                     missed: place.gap.map_or(0, |gap| gap.count()),
@@ -219,7 +268,7 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
             },
             Err(e) => Told::No { why: e.to_string() },
         },
-        Question::Certificates | Question::Reload | Question::Renew => {
+        Question::Certificates | Question::Reload | Question::Renew | Question::Changed | Question::Used => {
             Told::No { why: "no relay runs on this data folder".into() }
         }
     }
@@ -237,8 +286,24 @@ pub(crate) fn ask(data: &Path, question: &Question) -> Result<Told, AskError> {
             let now = Timestamp::from_system(std::time::SystemTime::now());
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             let runtime = runtime.map_err(|source| AskError::Silent { path, source })?;
-            Ok(runtime.block_on(tell(question.clone(), &spool, &registry, None, now)))
+            let told = runtime.block_on(tell(question.clone(), &spool, &registry, None, now));
+            if let (Question::Forget { tunnel, device }, Told::Forgotten) = (question, &told) {
+                let entry = Entry::new(now, What::DeviceForgotten, Who::operator()).tunnel(tunnel).device(device);
+                if let Err(error) = crate::audit::append(data, &[entry]) {
+                    tracing::error!(%error, "the audit log cannot be written");
+                }
+            }
+            Ok(told)
         }
+    }
+}
+
+/// Asks the relay that runs on this data folder, if one does.
+pub(crate) fn ask_running(data: &Path, question: &Question) -> Result<Option<Told>, AskError> {
+    let path = path(data);
+    match Blocking::connect(&path) {
+        Ok(stream) => exchange(stream, question).map(Some).map_err(|source| AskError::Silent { path, source }),
+        Err(_) => Ok(None),
     }
 }
 
@@ -256,8 +321,7 @@ fn exchange(mut stream: Blocking, question: &Question) -> std::io::Result<Told> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{AnswerMode, TunnelSettings};
-    use crate::tokens::TokenId;
+    use crate::registry::{Access, AnswerMode, Pass, TunnelSettings};
     use tunnel_spool::Start;
 
     const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -279,11 +343,12 @@ mod tests {
         let spool =
             RedbSpool::open(&dir.path().join("spool"), Limits { min_free_bytes: 0, ..Limits::default() }).unwrap();
         let hub = Hub::default();
+        let pass = Pass::made_up(&TokenId::parse("0123456789ab").unwrap(), Access::Full);
         let (here, away): (DeviceName, DeviceName) = ("here".parse().unwrap(), "away".parse().unwrap());
         for device in [&here, &away] {
             spool.join(&team, device, Start::Now, NOW).await.unwrap();
         }
-        let _seat = hub.seat(&team, &here, &TokenId::parse("0123456789ab").unwrap(), 9).unwrap();
+        let _seat = hub.seat(&team, &here, &pass, 9).unwrap();
         let ask = |question| tell(question, &spool, &registry, Some(&hub), NOW);
         let forget = |device: &DeviceName| Question::Forget { tunnel: team.clone(), device: device.clone() };
 

@@ -10,7 +10,7 @@ use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{AnswerBody, AnswerFailure};
 
 use crate::ground::Clock;
-use crate::tokens::TokenId;
+use crate::registry::{Access, Pass};
 
 /// How many deliveries may wait for a session's task to pick them up; more than that and the agent counts as busy.
 const OFFERS: usize = 256;
@@ -36,7 +36,7 @@ pub(crate) enum NoTaker {
 struct Live {
     id: u64,
     device: DeviceName,
-    token: TokenId,
+    pass: Pass,
     to: mpsc::Sender<Offer>,
     wake: Arc<Notify>,
     changed: Arc<Notify>,
@@ -121,13 +121,15 @@ impl Hub {
         }
     }
 
-    /// Whether the tunnel has room for an agent of this device when it may have `most`.
-    pub(crate) fn has_room(&self, tunnel: &TunnelName, device: &DeviceName, most: usize) -> bool {
-        self.agents(tunnel).live().iter().filter(|live| live.device != *device).count() < most
+    /// Whether the tunnel has room for an agent of this device when it may have `most` with that access.
+    pub(crate) fn has_room(&self, tunnel: &TunnelName, device: &DeviceName, pass: &Pass, most: usize) -> bool {
+        let agents = self.agents(tunnel);
+        let live = agents.live();
+        live.iter().filter(|live| live.device != *device && live.pass.access == pass.access).count() < most
     }
 
-    /// Seats an agent, unless the tunnel has `most` already. One that sits there under the same device name is told to go.
-    pub(crate) fn seat(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId, most: usize) -> Option<Seat> {
+    /// Seats an agent, unless the tunnel has `most` with that access already. One that sits there under the same device name is told to go.
+    pub(crate) fn seat(&self, tunnel: &TunnelName, device: &DeviceName, pass: &Pass, most: usize) -> Option<Seat> {
         let agents = self.agents(tunnel);
         let (to, offers) = mpsc::channel(OFFERS);
         let (leave, left) = watch::channel(None);
@@ -136,13 +138,14 @@ impl Hub {
         {
             let mut live = agents.live();
             live.retain(|old| old.device != *device);
-            if live.len() >= most {
+            // Those that only look take up no room of the others'.
+            if live.iter().filter(|other| other.pass.access == pass.access).count() >= most {
                 return None;
             }
             live.push(Live {
                 id,
                 device: device.clone(),
-                token: token.clone(),
+                pass: pass.clone(),
                 to,
                 wake: Arc::clone(&wake),
                 changed: Arc::clone(&changed),
@@ -156,6 +159,11 @@ impl Hub {
     /// Whether an agent of this device is connected.
     pub(crate) fn is_there(&self, tunnel: &TunnelName, device: &DeviceName) -> bool {
         self.agents(tunnel).live().iter().any(|live| live.device == *device)
+    }
+
+    /// How many agents of a tunnel are connected.
+    pub(crate) fn connected(&self, tunnel: &TunnelName) -> usize {
+        self.agents(tunnel).live().len()
     }
 
     /// When a device was last there, as far as this process saw: `now` while it is, the time it left, or nothing.
@@ -180,14 +188,14 @@ impl Hub {
         }
     }
 
-    /// Offers a delivery to the agent that connected last; to the one before it if that one is busy, and so on. The newest, because a session
+    /// Offers a delivery to the agent that connected last, of those with full access; to the one before it if that one is busy, and so on. The newest, because a session
     /// whose laptop just went to sleep is older than the one that replaced it.
     pub(crate) fn offer(&self, tunnel: &TunnelName, offer: Offer) -> Result<(), NoTaker> {
         let agents = self.agents(tunnel);
         let live = agents.live();
         let mut offer = offer;
         let mut why = NoTaker::Away;
-        for agent in live.iter().rev() {
+        for agent in live.iter().rev().filter(|agent| agent.pass.access == Access::Full) {
             match agent.to.try_send(offer) {
                 Ok(()) => return Ok(()),
                 Err(mpsc::error::TrySendError::Full(back)) => {
@@ -208,11 +216,11 @@ impl Hub {
     }
 
     /// Ends the sessions for which `gone` says why.
-    pub(crate) fn dismiss(&self, gone: impl Fn(&TunnelName, &TokenId) -> Option<String>) {
+    pub(crate) fn dismiss(&self, gone: impl Fn(&TunnelName, &Pass) -> Option<String>) {
         let tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
         for (tunnel, agents) in tunnels.iter() {
             for live in agents.live().iter() {
-                if let Some(why) = gone(tunnel, &live.token) {
+                if let Some(why) = gone(tunnel, &live.pass) {
                     live.leave.send_replace(Some(why));
                 }
             }
@@ -244,8 +252,23 @@ mod tests {
         (Offer { delivery: Arc::new(delivery), until: Instant::now(), reply }, answer)
     }
 
-    fn names() -> (TunnelName, DeviceName, DeviceName, TokenId) {
-        ("team".parse().unwrap(), "a".parse().unwrap(), "b".parse().unwrap(), TokenId::parse("0123456789ab").unwrap())
+    fn names() -> (TunnelName, DeviceName, DeviceName, Pass) {
+        let pass = Pass::made_up(&TokenId::parse("0123456789ab").unwrap(), Access::Full);
+        ("team".parse().unwrap(), "a".parse().unwrap(), "b".parse().unwrap(), pass)
+    }
+
+    #[test]
+    fn one_that_only_looks_answers_nobody_and_takes_up_no_room() {
+        let (team, a, b, full) = names();
+        let looks = Pass::made_up(&full.token, Access::ReadOnly);
+        let hub = Hub::default();
+        let mut eye = hub.seat(&team, &b, &looks, 1).unwrap();
+        assert_eq!(hub.offer(&team, offer().0), Err(NoTaker::Away));
+        let mut answers = hub.seat(&team, &a, &full, 1).expect("there is room");
+        let _newer_eye = hub.seat(&team, &b, &looks, 1).unwrap();
+        hub.offer(&team, offer().0).unwrap();
+        assert!(answers.offers.try_recv().is_ok() && eye.offers.try_recv().is_err());
+        assert!(hub.seat(&team, &"c".parse().unwrap(), &looks, 1).is_none());
     }
 
     #[test]
@@ -286,7 +309,7 @@ mod tests {
         let old = hub.seat(&team, &a, &token, 1).unwrap();
         let _new = hub.seat(&team, &a, &token, 1).unwrap();
         assert!(old.leave.0.has_changed().is_err(), "the old session is told to go");
-        assert!(hub.has_room(&team, &a, 1) && !hub.has_room(&team, &b, 1));
+        assert!(hub.has_room(&team, &a, &token, 1) && !hub.has_room(&team, &b, &token, 1));
         assert!(hub.seat(&team, &b, &token, 1).is_none());
         drop(old);
         hub.offer(&team, offer().0).unwrap();

@@ -13,12 +13,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, Lost, Method, Target, TunnelName};
-use tunnel_spool::{Spool as _, SpoolError};
+use tunnel_spool::{Role, Spool as _, SpoolError};
 
 use crate::admission::{InHand, neighbourhood};
 use crate::bodies::Hold;
 use crate::config::{BODY_GRACE, Limits};
 use crate::harmless;
+use crate::http::trail;
 use crate::hub::{NoTaker, Offer};
 use crate::metrics::{Limit, Outcome};
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
@@ -42,19 +43,19 @@ pub(crate) struct Request {
 /// Takes a delivery and says what to answer its sender.
 pub(crate) async fn take(request: Request, body: Incoming, in_hand: &mut InHand, shared: &Arc<Shared>) -> Answer {
     let tunnel = request.tunnel.clone();
-    let counting = Counting { shared, tunnel: &tunnel, began: Instant::now(), outcome: Outcome::SenderGone };
-    let mut id = None;
-    match try_take(request, body, in_hand, shared, &mut id).await {
-        Ok(taken) => {
-            in_hand.taken();
-            counting.ended(taken.outcome);
-            taken.answer
-        }
-        Err(problem) => {
-            counting.ended(problem.outcome());
-            problem.answer(id)
-        }
+    let mut counting =
+        Counting { shared, tunnel: &tunnel, began: Instant::now(), id: None, outcome: Outcome::SenderGone };
+    let taken = try_take(request, body, in_hand, shared, &mut counting.id).await;
+    let id = counting.id;
+    counting.outcome = taken.as_ref().map_or_else(Problem::outcome, |taken| taken.outcome);
+    match &taken {
+        Ok(_) => in_hand.taken(),
+        // Over HTTP/2 that is a stream that was reset, and costs its sender nothing.
+        Err(Problem::BadBody) => in_hand.was_given_up(),
+        Err(_) => {}
     }
+    let answer = taken.map_or_else(|problem| problem.answer(id), |taken| taken.answer);
+    trail::of_delivery(answer, counting.id())
 }
 
 /// A delivery that is answered as it should be.
@@ -75,12 +76,18 @@ struct Counting<'a> {
     shared: &'a Shared,
     tunnel: &'a TunnelName,
     began: Instant,
+    id: Option<DeliveryId>,
     outcome: Outcome,
 }
 
 impl Counting<'_> {
-    fn ended(mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    /// The delivery's id; one that never became a delivery has one all the same.
+    fn id(&mut self) -> DeliveryId {
+        *self.id.get_or_insert_with(|| {
+            let id = self.shared.ids.next(self.shared.now());
+            trail::name(id);
+            id
+        })
     }
 }
 
@@ -129,6 +136,7 @@ async fn try_take(
         return Err(Problem::Source);
     }
     *id = Some(delivery.id);
+    trail::name(delivery.id);
     // From here on a sealed tunnel's delivery is an envelope.
     let delivery = Arc::new(if settings.seal { sealing::seal(delivery, shared).await? } else { delivery });
     match settings.answer {
@@ -204,6 +212,7 @@ async fn read(
         body
     };
     let received_at = shared.now();
+    shared.metrics.body(&request.tunnel, body.len() as u64);
     Ok(Delivery {
         id: shared.ids.next(received_at),
         received_at,
@@ -258,8 +267,10 @@ async fn collect(mut body: Incoming, limit: u64, hold: &mut Hold, limits: &Limit
 
 /// Returns once the delivery is durably spooled.
 async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem> {
+    let began = Instant::now();
     match shared.spool.append(Arc::clone(delivery)).await {
         Ok(_) => {
+            shared.metrics.spooled(began.elapsed());
             shared.hub.wake(&delivery.tunnel);
             Ok(())
         }
@@ -293,11 +304,18 @@ async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, share
         }
     };
     // Asked of the spool itself: a count kept elsewhere would be behind it for a moment, and that moment's deliveries would be missing.
-    let others = shared.spool.devices(&delivery.tunnel).map_or(true, |devices| devices.len() > 1);
-    let answer = if others {
+    let (others, watched) = match shared.spool.devices(&delivery.tunnel) {
+        Ok(devices) => {
+            let takers = devices.iter().filter(|device| device.role == Role::Takes).count();
+            (takers > 1, takers < devices.len())
+        }
+        Err(_) => (true, false),
+    };
+    let answer = if others || watched {
         let (answer, spooled) = tokio::join!(answer, spool(delivery, shared));
         let answer = answer?;
-        if (200..300).contains(&answer.status) {
+        // Those that only watch are owed nothing that a sender would have to wait for.
+        if others && (200..300).contains(&answer.status) {
             spooled?;
         }
         answer

@@ -23,7 +23,8 @@ pub(crate) const PAGE: &str = "<!doctype html>
 ";
 
 /// What a browser may do with a page or answer of ours: show it, and nothing else.
-pub(crate) const POLICY: &str = "sandbox; default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+pub(crate) const POLICY: &str =
+    "sandbox; default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Whether whoever asks would rather have a page than JSON: a browser names HTML, programs do not.
 pub(crate) fn is_wanted(method: &str, headers: &Headers) -> bool {

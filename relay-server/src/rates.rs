@@ -88,8 +88,8 @@ impl Rates {
                 *addresses = Some(full);
             }
         }
-        let all = addresses
-            .get_or_insert_with(|| RateLimiter::new(quota, HashMapStateStore::default(), self.clock.clone()));
+        let all =
+            addresses.get_or_insert_with(|| RateLimiter::new(quota, HashMapStateStore::default(), self.clock.clone()));
         all.check_key(&neighbourhood).map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 

@@ -1,8 +1,9 @@
 //! A running relay: opened, reachable, and stopped in the right order.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,10 +13,12 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
 
-use crate::admission::{Admission, Most};
-use crate::bodies::Bodies;
 use crate::accept::{Door, Listener, Tasks, listen};
 use crate::acme::{AcmeError, Keeper};
+use crate::admission::{Admission, Most};
+use crate::attempts::Attempts;
+use crate::audit::{Audit, Entry, What, Who};
+use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::control;
 use crate::flag::{Flag, Raiser};
@@ -24,7 +27,7 @@ use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::rates::Rates;
 use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
@@ -36,6 +39,8 @@ use crate::tls::{Tls, TlsError};
 const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
 /// How often deliveries that are too old are dropped.
 const EXPIRE: Duration = Duration::from_secs(60);
+/// The most connections at once to the operator's own listener.
+const OPERATOR_CONNECTIONS: usize = 64;
 
 /// Why a relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +85,8 @@ pub struct Addresses {
     pub http: Vec<SocketAddr>,
     /// HTTPS.
     pub https: Option<SocketAddr>,
+    /// The operator's own listener.
+    pub admin: Option<SocketAddr>,
 }
 
 /// A running relay. Stop it with [`Relay::stop`]; merely dropped, its tasks end with the runtime.
@@ -122,7 +129,7 @@ impl Relay {
             let clock = clock.clone();
             tokio::task::spawn_blocking(move || open(&opening, &clock, offload)).await
         };
-        let Opened { registry, spool, stream, tls, keeper } =
+        let Opened { registry, spool, stream, tls, keeper, audit } =
             opened.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))??;
         let mut doors = Vec::new();
         for addr in &config.http {
@@ -131,9 +138,16 @@ impl Relay {
         if let (Some(https), Some(tls)) = (&config.https, &tls) {
             doors.push(bind(https.addr, Some(tls.acceptor()?)).await?);
         }
+        let admin = match config.admin {
+            Some(addr) => Some(bind(addr, None).await?),
+            None => None,
+        };
         let ground = Ground { registry, spool, stream, doors, clock, offload };
         let data = config.data.clone();
-        let mut relay = Relay::with_tls(config, ground, tls).await?;
+        let mut relay = Relay::with_tls(config, ground, tls, audit.clone()).await?;
+        if let Some(bound) = admin {
+            relay.serve_operator(bound);
+        }
         relay.keepers.extend(keeper.map(|keeper| tokio::spawn(keeper.keep())));
         relay.control = match control::listen(&data) {
             Ok(listener) => Some(tokio::spawn(control::serve(listener, Arc::clone(&relay.shared)))),
@@ -144,6 +158,7 @@ impl Relay {
             }
         };
         // Told to whoever started it only once connections are really accepted.
+        audit.note(Entry::new(relay.shared.now(), What::RelayStarted, Who::Relay));
         if let Err(e) = write_addresses(&data, &relay.addresses) {
             relay.stop().await;
             return Err(e);
@@ -157,17 +172,18 @@ impl Relay {
     /// # Errors
     /// What removed tunnels had spooled cannot be dropped.
     pub async fn on<L: Listener>(config: Config, ground: Ground<L>) -> Result<Relay, StartError> {
-        Relay::with_tls(config, ground, None).await
+        Relay::with_tls(config, ground, None, Audit::none()).await
     }
 
     async fn with_tls<L: Listener>(
         config: Config,
         ground: Ground<L>,
         tls: Option<Arc<Tls>>,
+        audit: Audit,
     ) -> Result<Relay, StartError> {
         let Ground { registry, spool, stream, doors, clock, offload } = ground;
         let of = |tls: bool| doors.iter().filter(move |door| door.tls.is_some() == tls).map(|door| door.addr);
-        let addresses = Addresses { http: of(false).collect(), https: of(true).next() };
+        let addresses = Addresses { http: of(false).collect(), https: of(true).next(), admin: None };
         let listening: Vec<SocketAddr> = doors.iter().map(|door| door.addr).collect();
         let ports =
             Ports { http: addresses.http.first().map(SocketAddr::port), https: addresses.https.map(|a| a.port()) };
@@ -188,6 +204,9 @@ impl Relay {
             registry,
             spool,
             hub: Hub::new(clock.clone()),
+            attempts: Attempts::new(NonZeroU32::new(config.limits.failed_attempts).unwrap_or(NonZeroU32::MIN)),
+            audit,
+            used: Mutex::default(),
             ids: Ids::default(),
             metrics: Metrics::new(),
             incarnations,
@@ -216,6 +235,8 @@ impl Relay {
             shared: Arc::clone(&shared),
             tls: None,
             preface: false,
+            listener: metrics::Listener::Http,
+            admission: Arc::clone(&shared.admission),
             draining: drain.0.clone(),
             connections: connections.clone(),
             sessions: sessions.clone(),
@@ -224,7 +245,8 @@ impl Relay {
         for Bound { listener, tls, .. } in doors {
             let proxies = &shared.config.proxies;
             let preface = if tls.is_some() { proxies.preface_on_https } else { proxies.preface_on_http };
-            listeners.push(tokio::spawn(listen(listener, Door { tls, preface, ..door.clone() })));
+            let kind = if tls.is_some() { metrics::Listener::Https } else { metrics::Listener::Http };
+            listeners.push(tokio::spawn(listen(listener, Door { tls, preface, listener: kind, ..door.clone() })));
         }
         let mut keepers = Vec::new();
         if let Some(tls) = &shared.tls {
@@ -233,6 +255,31 @@ impl Relay {
         }
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
         Ok(Relay { shared, addresses, drain, listeners, upkeep, keepers, control: None, connections, sessions })
+    }
+
+    /// Serves the operator's own listener. Its connections have their own bound: when the public has used up its own, this is where to look why.
+    fn serve_operator(&mut self, bound: Bound<TcpListener>) {
+        let Bound { listener, addr, .. } = bound;
+        self.addresses.admin = Some(addr);
+        if !addr.ip().is_loopback() {
+            warn!(%addr, "the operator's listener can be reached from other machines; see that only yours can");
+        }
+        let door = Door {
+            shared: Arc::clone(&self.shared),
+            tls: None,
+            preface: false,
+            listener: metrics::Listener::Admin,
+            admission: Admission::new(Most {
+                connections: OPERATOR_CONNECTIONS,
+                per_address: OPERATOR_CONNECTIONS,
+                agents: 0,
+                agents_per_tunnel: 0,
+            }),
+            draining: self.drain.0.clone(),
+            connections: self.connections.clone(),
+            sessions: self.sessions.clone(),
+        };
+        self.listeners.push(tokio::spawn(listen(listener, door)));
     }
 
     /// Where it listens; a port 0 of the configuration is a real one here.
@@ -269,6 +316,9 @@ impl Relay {
             let _ = control.await;
             control::close(&shared.config.data);
         }
+        let (audit, now) = (shared.audit.clone(), shared.now());
+        audit.note(Entry::new(now, What::RelayStopped, Who::Relay));
+        let _ = shared.offload.run(move || audit.flush()).await;
         if let Err(e) = shared.spool.flush().await {
             error!(error = %e, "the spool could not be flushed; what was answered is in it all the same");
         }
@@ -294,19 +344,24 @@ struct Opened {
     stream: Bytes,
     tls: Option<Arc<Tls>>,
     keeper: Option<Keeper>,
+    audit: Audit,
 }
 
 fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<Opened, StartError> {
     let tls = config.https.as_ref().map(Tls::open).transpose()?.map(Arc::new);
     let registry = Registry::open(&config.data)?;
+    let audit = Audit::open(&config.data, clock.clone())
+        .map_err(|e| StartError::Config(format!("there can be no thread for the audit log: {e}")))?;
     let dir = spool_folder(config);
     let spool = RedbSpool::open(&dir, config.spool)?;
     let stream = stream_id(&dir.join("stream-id"), &spool)?;
     let keeper = match (config.https.as_ref().and_then(|https| https.acme.clone()), &tls) {
-        (Some(acme), Some(tls)) => Some(Keeper::open(acme, &config.data, Arc::clone(tls), clock.clone(), offload)?),
+        (Some(acme), Some(tls)) => {
+            Some(Keeper::open(acme, &config.data, Arc::clone(tls), clock.clone(), offload, audit.clone())?)
+        }
         _ => None,
     };
-    Ok(Opened { registry, spool: Store::new(spool), stream, tls, keeper })
+    Ok(Opened { registry, spool: Store::new(spool), stream, tls, keeper, audit })
 }
 
 /// The stream's name lives beside the spool and holds which file it belongs to: a spool that is begun anew is another stream.
@@ -330,6 +385,7 @@ fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), StartError>
     let text = serde_json::json!({
         "http": addresses.http.first(),
         "https": addresses.https,
+        "admin": addresses.admin,
         "pid": std::process::id(),
     })
     .to_string();
@@ -344,11 +400,18 @@ fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), StartError>
 async fn upkeep(shared: Arc<Shared>) {
     let mut registry = tokio::time::interval(LOOK_AT_REGISTRY);
     let mut expire = tokio::time::interval(EXPIRE);
+    let mut looked = shared.now();
     loop {
         tokio::select! {
             biased;
             _ = registry.tick() => {
                 shared.reload().await;
+                // Tokens and secrets whose time is over are no change of the file.
+                let now = shared.now();
+                if shared.registry.snapshot().something_ended(looked, now) {
+                    shared.dismiss();
+                }
+                looked = now;
             }
             _ = expire.tick() => {
                 forget_gone(&shared).await;

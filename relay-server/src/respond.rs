@@ -7,10 +7,11 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, REFERRER_POLICY, SERVER, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER,
+    SERVER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Response, StatusCode};
-use tunnel_delivery::DeliveryId;
+use tunnel_delivery::{DeliveryId, TunnelName};
 use tunnel_protocol::AnswerFailure;
 use tunnel_spool::SpoolError;
 
@@ -39,6 +40,10 @@ pub(crate) enum Problem {
     BadBody,
     /// The token is missing, unknown, revoked or of another tunnel.
     Unauthorized,
+    /// The token opens all of these and it was not said which is meant. Only whoever has it is told.
+    WhichTunnel(Vec<TunnelName>),
+    /// Too many wrong tokens came from there; so many seconds to wait.
+    TooManyAttempts { seconds: u32 },
     /// A session can only be opened by a WebSocket upgrade.
     UpgradeRequired,
     /// Only other methods are answered here: these.
@@ -84,6 +89,8 @@ pub(crate) enum Many {
     /// For one tunnel.
     Tunnel,
 }
+/// How many tunnels of its own a token's bearer is told by name.
+const SHOWN: usize = 20;
 
 struct Said {
     status: StatusCode,
@@ -104,7 +111,10 @@ impl Problem {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Problem::Head(_) | Problem::UpgradeRequired => Outcome::BadHead,
-            Problem::NotFound | Problem::Unauthorized => Outcome::NotFound,
+            // Agents only; no delivery is answered so.
+            Problem::NotFound | Problem::Unauthorized | Problem::WhichTunnel(_) | Problem::TooManyAttempts { .. } => {
+                Outcome::NotFound
+            }
             Problem::TooLarge { .. } => Outcome::BodyTooLarge,
             Problem::BodyTimeout => Outcome::BodyTimeout,
             Problem::BadBody => Outcome::BadBody,
@@ -165,6 +175,22 @@ impl Problem {
             Problem::Unauthorized => {
                 say(S::UNAUTHORIZED, "bad-token", "The token is missing, unknown, revoked, or not for this tunnel.")
             }
+            Problem::WhichTunnel(names) => {
+                let shown: Vec<&str> = names.iter().take(SHOWN).map(TunnelName::as_str).collect();
+                let more = names.len().saturating_sub(SHOWN);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let message =
+                    format!("The token opens {}{more}; say which of them with --tunnel NAME.", shown.join(", "));
+                say(S::BAD_REQUEST, "which-tunnel", &message)
+            }
+            Problem::TooManyAttempts { seconds } => again(
+                *seconds,
+                say(
+                    S::TOO_MANY_REQUESTS,
+                    "too-many-attempts",
+                    "Too many wrong tokens came from this address; try again later. A good token is not held up.",
+                ),
+            ),
             Problem::UpgradeRequired => {
                 say(S::UPGRADE_REQUIRED, "websocket-only", "Agents connect here by WebSocket (version 13).")
             }
@@ -316,7 +342,10 @@ impl Problem {
             answer.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
         }
         // What could not be read to its end cannot be followed by another request.
-        if matches!(self, Problem::Head(_) | Problem::TooLarge { .. } | Problem::BodyTimeout | Problem::BadBody | Problem::Overloaded) {
+        if matches!(
+            self,
+            Problem::Head(_) | Problem::TooLarge { .. } | Problem::BodyTimeout | Problem::BadBody | Problem::Overloaded
+        ) {
             answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer
@@ -374,6 +403,14 @@ pub(crate) fn sealed(mut answer: Answer) -> Answer {
     answer
 }
 
+/// The relay's figures.
+pub(crate) fn figures(text: String, content_type: &'static str) -> Answer {
+    let mut out = Response::new(Full::from(text));
+    out.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    out.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    out
+}
+
 /// The text that an ACME server looks for. It is nothing that a browser would show.
 pub(crate) fn acme(text: String) -> Answer {
     let mut out = Response::new(Full::from(text));
@@ -397,6 +434,8 @@ mod tests {
             Problem::BodyTimeout,
             Problem::BadBody,
             Problem::Unauthorized,
+            Problem::WhichTunnel(vec!["a".parse().unwrap(); 30]),
+            Problem::TooManyAttempts { seconds: 3 },
             Problem::UpgradeRequired,
             Problem::Method("GET".into()),
             Problem::Source,
@@ -427,7 +466,10 @@ mod tests {
     #[test]
     fn a_page_keeps_the_status_and_the_lines_of_what_it_stands_for() {
         let page = sealed(as_page(Problem::Method("POST, PUT".into()).answer(None)));
-        assert_eq!((page.status(), &page.headers()[ALLOW]), (StatusCode::METHOD_NOT_ALLOWED, &"POST, PUT".parse().unwrap()));
+        assert_eq!(
+            (page.status(), &page.headers()[ALLOW]),
+            (StatusCode::METHOD_NOT_ALLOWED, &"POST, PUT".parse().unwrap())
+        );
         assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
         assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], POLICY);
         assert_eq!(page.headers()[CACHE_CONTROL], "no-store");

@@ -18,10 +18,27 @@ pub(crate) enum Route {
     Health,
     /// Is it at work, and not stopping or failed? A full disk passes and is told to each sender.
     Ready,
+    /// The figures, for the operator.
+    Metrics,
     /// Somebody looks at the front page.
     Root,
     /// Nothing that there is.
     Nothing,
+}
+
+impl Route {
+    /// What it is for, in a word for logs and figures.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Route::Tunnel { .. } => "delivery",
+            Route::Agent(_) => "agent",
+            Route::Health => "health",
+            Route::Ready => "ready",
+            Route::Metrics => "metrics",
+            Route::Root => "root",
+            Route::Nothing => "nothing",
+        }
+    }
 }
 
 /// The domain under which tunnels have host names, and where the relay itself is.
@@ -75,6 +92,7 @@ pub(crate) fn route(host: Option<&[u8]>, target: &Target, domain: Option<&Domain
         "/" => Route::Root,
         "/healthz" => Route::Health,
         "/readyz" => Route::Ready,
+        "/metrics" => Route::Metrics,
         _ => Route::Nothing,
     }
 }

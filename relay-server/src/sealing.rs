@@ -7,7 +7,7 @@ use tracing::error;
 use tunnel_delivery::{Delivery, DeviceKey, TunnelName};
 use tunnel_envelope::SealError;
 use tunnel_protocol::{Incoming, MAX_BODY};
-use tunnel_spool::Spool as _;
+use tunnel_spool::{Role, Spool as _};
 
 use crate::respond::Problem;
 use crate::shared::Shared;
@@ -41,5 +41,9 @@ pub(crate) async fn seal(delivery: Delivery, shared: &Shared) -> Result<Delivery
 
 fn keys(shared: &Shared, tunnel: &TunnelName) -> Result<Vec<DeviceKey>, Problem> {
     let devices = shared.spool.devices(tunnel).map_err(|e| Problem::of_spool(&e))?;
+    // What was sealed to those alone that only watch, the first that takes could not open.
+    if !devices.iter().any(|device| device.role == Role::Takes && device.key.is_some()) {
+        return Err(Problem::NoKey);
+    }
     Ok(devices.into_iter().filter_map(|device| device.key).collect())
 }

@@ -1,13 +1,17 @@
 //! What all connections of one relay share.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tunnel_delivery::{Environment, Timestamp, TunnelName};
+use tunnel_delivery::{DeviceName, Environment, Timestamp, TunnelName};
 use tunnel_spool::Spool as _;
 
-use crate::admission::Admission;
+use crate::admission::Admission as Places;
+use crate::attempts::Attempts;
+use crate::audit::{Audit, Entry, What, Who};
 use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::flag::Flag;
@@ -16,10 +20,11 @@ use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
-use crate::metrics::Metrics;
+use crate::metrics::{Limit, Metrics};
 use crate::rates::Rates;
-use crate::registry::{AnswerMode, Registry, RegistryError, TunnelSettings};
+use crate::registry::{Admission, AnswerMode, Registry, RegistryError, TunnelSettings};
 use crate::route::Domain;
+use crate::session::Caller;
 use crate::store::Store;
 use crate::tls::Tls;
 use crate::tokens::TokenId;
@@ -30,12 +35,17 @@ pub(crate) struct Shared {
     /// What the relay is called: requests for others are refused.
     pub(crate) names: Names,
     /// Who may hold a connection.
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) admission: Arc<Places>,
     /// How many deliveries a second there may be.
     pub(crate) rates: Rates,
     /// How many bytes of bodies may be held.
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) registry: Registry,
+    /// Wrong tokens, by address.
+    pub(crate) attempts: Attempts,
+    pub(crate) audit: Audit,
+    /// When each token last opened a session.
+    pub(crate) used: Mutex<BTreeMap<TokenId, Timestamp>>,
     pub(crate) spool: Store,
     pub(crate) hub: Hub,
     pub(crate) ids: Ids,
@@ -94,27 +104,57 @@ impl Shared {
         self.registry.snapshot().tunnels.get(name).cloned()
     }
 
-    /// The tunnel that a token opens, likewise.
-    pub(crate) async fn tunnel_of(self: &Arc<Self>, token: &str) -> Option<(TokenId, TunnelName)> {
-        if let Some(found) = self.registry.snapshot().tunnel_of(token) {
-            return Some(found);
+    /// What an agent's token opens, likewise; `wanted` is the tunnel that it asks for.
+    ///
+    /// # Errors
+    /// Nothing, and it was one wrong token too many from there: how long to wait.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        token: Option<&str>,
+        wanted: Option<&TunnelName>,
+        from: IpAddr,
+    ) -> Result<Admission, Duration> {
+        let admission = self.registry.snapshot().admit(token, wanted, self.now());
+        if admission != Admission::No {
+            return Ok(admission);
+        }
+        // Before the file is looked at, whatever is wrong: that is what costs, and what would take different times.
+        if let Err(wait) = self.attempts.failed(from) {
+            self.metrics.limit_hit(Limit::FailedAttempts);
+            return Err(wait);
         }
         self.reload().await;
-        self.registry.snapshot().tunnel_of(token)
+        Ok(self.registry.snapshot().admit(token, wanted, self.now()))
+    }
+
+    /// A session was opened with that token.
+    pub(crate) fn note_use(&self, token: &TokenId) {
+        let all = self.registry.snapshot();
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(token.clone(), self.now());
+        if used.len() > all.tokens.len() {
+            used.retain(|id, _| all.tokens.contains_key(id));
+        }
     }
 
     /// Reads the registry again if it changed; ends the sessions that may not go on, and drops what was spooled for tunnels that are no more
     /// before a tunnel that has taken the name comes into force.
     pub(crate) async fn reload(self: &Arc<Self>) {
+        self.read_again().await;
+    }
+
+    /// The same; whether what the file says is in force.
+    pub(crate) async fn read_again(self: &Arc<Self>) -> bool {
         let _one_at_a_time = self.reloading.lock().await;
         let before = self.registry.snapshot();
         let shared = Arc::clone(self);
         let (all, seen) = match self.offload.run(move || shared.registry.changed()).await {
             Ok(Ok(Some(changed))) => changed,
-            Ok(Ok(None)) | Err(_) => return,
+            Ok(Ok(None)) => return true,
+            Err(_) => return false,
             Ok(Err(e)) => {
                 tracing::error!(error = %e, "the registry cannot be read; what was read before stays in force");
-                return;
+                return false;
             }
         };
         let stale = self.incarnations.stale(&all);
@@ -126,12 +166,12 @@ impl Shared {
             self.registry.publish(Arc::new(without), self.registry.last_seen());
             self.dismiss();
             if !self.drop_spooled(&stale).await {
-                return;
+                return false;
             }
         }
         if let Err(e) = self.incarnations.settle(&all) {
             tracing::error!(error = %e, "which tunnels there are cannot be noted beside the spool; changes wait until it can");
-            return;
+            return false;
         }
         self.metrics.tunnels(all.tunnels.keys());
         self.rates.keep(|name| all.tunnels.contains_key(name));
@@ -142,29 +182,34 @@ impl Shared {
                 self.hub.settings_changed(name);
             }
         }
+        true
     }
 
-    /// Changes how a tunnel answers, for whoever has this token of it. When it returns, the change is durable and in force.
+    /// Changes how a tunnel answers, for the agent that came with `caller` as that device. When it returns, the change is durable and in force.
     ///
     /// # Errors
     /// Why not, for the agent that asked.
     pub(crate) async fn set_answer(
         self: &Arc<Self>,
-        tunnel: &TunnelName,
-        by: &TokenId,
+        caller: &Caller,
+        device: &DeviceName,
         answer: AnswerMode,
     ) -> Result<(), String> {
-        let (shared, name, id) = (Arc::clone(self), tunnel.clone(), by.clone());
-        let set = self.offload.run(move || shared.registry.set_answer(&name, Some(&id), answer)).await;
+        let Caller { tunnel, pass, from, .. } = caller;
+        let (shared, name, by, now) = (Arc::clone(self), tunnel.clone(), pass.clone(), self.now());
+        let set = self.offload.run(move || shared.registry.set_answer(&name, Some(&by), answer, now)).await;
         match set {
             Ok(Ok(changed)) => {
                 if changed {
-                    tracing::info!(%tunnel, token = %by, ?answer, "an agent changed how its tunnel answers");
+                    tracing::info!(%tunnel, token = %pass.token, ?answer, "an agent changed how its tunnel answers");
+                    let entry = Entry::new(now, What::AnswerChanged, Who::Agent { with_token: pass.token.clone() });
+                    let note = format!("to {}", answer.as_str());
+                    self.audit.note(entry.tunnel(tunnel).device(device).from(*from).note(note));
                 }
                 // Also where the file said so already: it may have been another process, a moment ago.
                 self.reload().await;
             }
-            Ok(Err(RegistryError::NoTunnel(_) | RegistryError::NoToken(_))) => {
+            Ok(Err(RegistryError::NoTunnel(_) | RegistryError::NotGranted { .. })) => {
                 return Err("the token does not open the tunnel any more".into());
             }
             // The relay's paths are its operator's business.
@@ -192,14 +237,10 @@ impl Shared {
         true
     }
 
-    fn dismiss(&self) {
-        let all = self.registry.snapshot();
-        self.hub.dismiss(|tunnel, token| {
-            if !all.tunnels.contains_key(tunnel) {
-                return Some(format!("tunnel {tunnel} was removed"));
-            }
-            (!all.tokens.contains_key(token)).then(|| "the token was revoked".to_owned())
-        });
+    /// Ends the sessions that may not go on.
+    pub(crate) fn dismiss(&self) {
+        let (all, now) = (self.registry.snapshot(), self.now());
+        self.hub.dismiss(|tunnel, pass| all.ends(pass, tunnel, now));
     }
 
     /// Where senders reach a tunnel, best first: by host where there is a domain, by path in any case.

@@ -48,7 +48,9 @@ impl FromStr for Source {
             STAGING => Ok(Source::HealthieStaging),
             PRODUCTION => Ok(Source::HealthieProduction),
             _ => text.parse::<IpNet>().ok().or_else(address).map(|n| Source::Network(n.trunc())).ok_or_else(|| {
-                format!("{text:?} is no source: write {STAGING}, {PRODUCTION}, an address or a network such as 192.0.2.0/24")
+                format!(
+                    "{text:?} is no source: write {STAGING}, {PRODUCTION}, an address or a network such as 192.0.2.0/24"
+                )
             }),
         }
     }

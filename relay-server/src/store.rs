@@ -36,6 +36,13 @@ trait AnySpool: Send + Sync {
         now: Timestamp,
     ) -> Later<'a, Place>;
     fn set_key<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName, key: DeviceKey) -> Later<'a, bool>;
+    fn watch<'a>(
+        &'a self,
+        tunnel: &'a TunnelName,
+        device: &'a DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> Later<'a, Place>;
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq);
     fn forget<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName) -> Later<'a, bool>;
     fn drop_tunnel<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, ()>;
@@ -75,6 +82,16 @@ impl<S: Spool> AnySpool for S {
 
     fn set_key<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName, key: DeviceKey) -> Later<'a, bool> {
         Box::pin(Spool::set_key(self, tunnel, device, key))
+    }
+
+    fn watch<'a>(
+        &'a self,
+        tunnel: &'a TunnelName,
+        device: &'a DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> Later<'a, Place> {
+        Box::pin(Spool::watch(self, tunnel, device, start, now))
     }
 
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {
@@ -139,6 +156,16 @@ impl Spool for Store {
 
     async fn set_key(&self, tunnel: &TunnelName, device: &DeviceName, key: DeviceKey) -> Result<bool, SpoolError> {
         self.0.set_key(tunnel, device, key).await
+    }
+
+    async fn watch(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Place, SpoolError> {
+        self.0.watch(tunnel, device, start, now).await
     }
 
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {

@@ -1,4 +1,4 @@
-//! Tokens that agents prove themselves with: made, shown once, stored as a hash, compared in constant time.
+//! Tokens that agents prove themselves with: made, shown once, stored as a hash, compared in constant time. What they open is `registry`'s.
 
 use std::fmt;
 
@@ -10,11 +10,17 @@ pub struct Token(String);
 
 /// The public part of a token, by which it is listed and revoked: twelve hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct TokenId(String);
 
+/// What an operator calls a token or its owner: 1 to 64 characters, none of them a control character.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Label(String);
+
 /// What is stored of a token. The secret has 256 random bits, so a plain hash cannot be searched.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct TokenHash([u8; 32]);
 
 impl Token {
@@ -24,11 +30,23 @@ impl Token {
         Token(format!("ht_{}_{}", hex(id), hex(secret)))
     }
 
+    /// Another token with the same public part.
+    pub(crate) fn renewed(id: &TokenId, random: &[u8; 32]) -> Token {
+        Token(format!("ht_{id}_{}", hex(random)))
+    }
+
+    /// What is hashed where nothing was sent that has a token's form. It is nobody's.
+    pub(crate) fn stand_in() -> (TokenId, Token) {
+        // Ready made, because making one would take as long as the hash does.
+        const TEXT: &str = "ht_000000000000_0000000000000000000000000000000000000000000000000000000000000000";
+        Token::parse(TEXT).unwrap_or_else(|| (TokenId(String::new()), Token(String::new())))
+    }
+
     /// Reads a token as an agent sent it; `None` if it has not the form of one.
     pub(crate) fn parse(text: &str) -> Option<(TokenId, Token)> {
         let (id, secret) = text.strip_prefix("ht_")?.split_once('_')?;
         let fits = |s: &str, len| s.len() == len && s.bytes().all(|b| b.is_ascii_hexdigit());
-        (fits(id, 12) && fits(secret, 64)).then(|| (TokenId(id.to_owned()), Token(text.to_owned())))
+        (fits(id, 12) && fits(secret, 64)).then(|| (TokenId(id.to_ascii_lowercase()), Token(text.to_owned())))
     }
 
     /// The public part.
@@ -55,7 +73,8 @@ impl fmt::Debug for Token {
 impl TokenId {
     /// Reads an id as a person typed it.
     pub fn parse(text: &str) -> Option<TokenId> {
-        (text.len() == 12 && text.bytes().all(|b| b.is_ascii_hexdigit())).then(|| TokenId(text.to_owned()))
+        let fits = text.len() == 12 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        fits.then(|| TokenId(text.to_ascii_lowercase()))
     }
 }
 
@@ -72,24 +91,91 @@ impl fmt::Debug for TokenId {
 }
 
 impl TokenHash {
-    /// Whether `token` is the one that was hashed. Takes the same time wherever they differ.
-    pub(crate) fn matches(&self, token: &Token) -> bool {
-        self.0.ct_eq(&token.hash().0).into()
-    }
+    /// What is compared with where there is nothing to compare with. No token is known that has this hash.
+    pub(crate) const STAND_IN: TokenHash = TokenHash([0; 32]);
 
-    pub(crate) fn to_hex(&self) -> String {
-        hex(&self.0)
+    /// Whether the other is the same. Takes the same time wherever they differ.
+    pub(crate) fn is(&self, other: &TokenHash) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
+}
 
-    pub(crate) fn from_hex(text: &str) -> Option<TokenHash> {
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(…)")
+    }
+}
+
+impl From<TokenHash> for String {
+    fn from(hash: TokenHash) -> String {
+        hex(&hash.0)
+    }
+}
+
+impl TryFrom<String> for TokenHash {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<TokenHash, Self::Error> {
+        const FORM: &str = "a token's hash is 64 hexadecimal digits";
         let mut out = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(FORM);
         }
         for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+            let pair = std::str::from_utf8(pair).map_err(|_| FORM)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| FORM)?;
         }
-        Some(TokenHash(out))
+        Ok(TokenHash(out))
+    }
+}
+
+impl Label {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for Label {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Label, Self::Err> {
+        let fits = (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        fits.then(|| Label(text.to_owned())).ok_or("a name has 1 to 64 characters, none of them a control character")
+    }
+}
+
+impl TryFrom<String> for Label {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Label, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Label> for String {
+    fn from(label: Label) -> String {
+        label.0
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl TryFrom<String> for TokenId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<TokenId, Self::Error> {
+        TokenId::parse(&text).ok_or("a token's public part is twelve hexadecimal digits")
+    }
+}
+
+impl From<TokenId> for String {
+    fn from(id: TokenId) -> String {
+        id.0
     }
 }
 
@@ -104,11 +190,14 @@ mod tests {
     #[test]
     fn a_token_is_known_by_its_hash_and_shown_nowhere() {
         let token = Token::from_random(&[7; 38]);
-        let stored = TokenHash::from_hex(&token.hash().to_hex()).unwrap();
+        let stored = TokenHash::try_from(String::from(token.hash())).unwrap();
         let (id, sent) = Token::parse(token.expose()).unwrap();
-        assert!(stored.matches(&sent));
+        assert!(stored.is(&sent.hash()));
         assert_eq!(id, token.id());
-        assert!(!stored.matches(&Token::from_random(&[8; 38])));
+        assert!(!stored.is(&Token::from_random(&[8; 38]).hash()));
+        let renewed = Token::renewed(&id, &[9; 32]);
+        assert!(renewed.id() == id && !stored.is(&renewed.hash()));
+        assert_eq!(format!("{stored:?}"), "TokenHash(…)");
         assert_eq!(format!("{token:?}"), "Token(070707070707…)");
         for bad in ["", "ht_", "ht_070707070707_", &token.expose()[..78], &token.expose().replace("ht_", "xx_")] {
             assert!(Token::parse(bad).is_none(), "{bad}");

@@ -120,8 +120,10 @@ async fn the_answer_of_the_relay_comes_at_its_limit_and_not_later() {
 async fn connections_that_say_nothing_or_half_are_closed_in_time() {
     let data = tempfile::tempdir().unwrap();
     let house = house(data.path(), None, |config| {
+        config.limits.idle_time = 5 * S;
         config.limits.head_time = 5 * S;
         config.limits.body_time = 7 * S;
+        config.limits.body_rate = 0;
     })
     .await;
     for said in [&b""[..], b"POST /t/team/x HT"] {
@@ -273,6 +275,7 @@ async fn an_agent_asks_a_silent_relay_and_gives_it_up() {
         sets_answer: true,
         sealed: false,
         notice: None,
+        read_only: false,
     };
     relay.send(Message::Binary(ToAgent::Welcome(welcome).encode())).await.unwrap();
     let began = Instant::now();

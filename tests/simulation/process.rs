@@ -74,8 +74,13 @@ impl RelayProcess {
             clock: Clock::new(move || clock.wall_clock()),
             offload: Offload::InPlace,
         };
-        let limits =
-            Limits { head_time: HEAD_TIME, body_time: HEAD_TIME, drain: Duration::from_secs(5), ..Limits::default() };
+        let limits = Limits {
+            head_time: HEAD_TIME,
+            idle_time: HEAD_TIME,
+            body_time: HEAD_TIME,
+            drain: Duration::from_secs(5),
+            ..Limits::default()
+        };
         let relay = Relay::on(Config { limits, ..Config::loopback(self.data) }, ground).await?;
         ending.await;
         relay.stop().await;

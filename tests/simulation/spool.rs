@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 use tunnel_delivery::{Delivery, DeliveryId, DeviceName, Timestamp, TunnelName};
-use tunnel_spool::{DevicePlace, Dropped, Place, ReadLimit, Seq, Spool, SpoolError, Start, Stats};
+use tunnel_spool::{DevicePlace, Dropped, Place, ReadLimit, Role, Seq, Spool, SpoolError, Start, Stats};
 
 use crate::chance::Chance;
 
@@ -246,6 +246,17 @@ impl Spool for MemorySpool {
         Ok(false)
     }
 
+    async fn watch(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Place, SpoolError> {
+        // Nobody in a simulation has a token that only looks.
+        self.join(tunnel, device, start, now).await
+    }
+
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {
         if let Some(tunnel) = lock(&self.0.seen).get_mut(tunnel) {
             let last = tunnel.last;
@@ -274,6 +285,7 @@ impl Spool for MemorySpool {
         let Some(tunnel) = seen.get(tunnel) else { return Ok(Vec::new()) };
         let place = |(device, (after, joined)): (&DeviceName, &(u64, Timestamp))| DevicePlace {
             device: device.clone(),
+            role: Role::Takes,
             after: Seq(*after),
             waiting: tunnel.last - after,
             gap: None,

@@ -1,8 +1,10 @@
 //! The stories: what a developer and Healthie see of the two programs, told over real processes. One file, one theme.
 
 mod ack;
+mod audit_log;
 mod bad_links;
 mod big_and_small;
+mod bounds;
 mod check;
 mod crashes;
 mod crowd;
@@ -16,6 +18,7 @@ mod handlers;
 mod logs;
 mod lost_answers;
 mod passthrough;
+mod read_only;
 mod reconnect;
 mod refusals;
 mod replay;
@@ -27,5 +30,6 @@ mod signatures;
 mod steering;
 mod tenants;
 mod tls;
+mod tokens;
 mod trigger;
 mod verbatim;

@@ -141,11 +141,12 @@ fn ready(r: &Ready, now: Timestamp, style: Style) -> String {
     let waiting = if r.waiting > 0 { format!(", {} waiting", r.waiting) } else { String::new() };
     let to = r.target.as_deref().map_or_else(String::new, |t| format!(" → {t}"));
     format!(
-        "{} ready  {}{to}  (tunnel {}, {}{waiting}, device {})",
+        "{} ready  {}{to}  (tunnel {}, {}{}{waiting}, device {})",
         style.paint(Tone::Dim, clock(now)),
         urls.join("  "),
         r.tunnel,
         r.answer,
+        if r.read_only { ", read-only: this agent answers no sender and changes nothing" } else { "" },
         r.device
     )
 }

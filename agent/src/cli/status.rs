@@ -80,6 +80,10 @@ fn lines(s: &Status, now: tunnel_delivery::Timestamp, style: Style) -> Vec<(&'st
             "at the relay, to the keys of the tunnel's agents (`healthie-tunnel key show`)".to_owned(),
         ));
     }
+    if s.read_only {
+        let text = "read-only; this agent answers no sender and changes nothing";
+        all.push(("access", style.paint(Tone::Doubtful, text)));
+    }
     if s.paused {
         let text = "paused, deliveries wait; `healthie-tunnel resume` goes on";
         all.push(("forwarding", style.paint(Tone::Doubtful, text)));
@@ -186,6 +190,7 @@ mod tests {
             public_urls: vec!["https://team.relay.example.com/\u{1b}".into()],
             answer: Some("ack".into()),
             sealed: Some(true),
+            read_only: true,
             paused: true,
             connection: Some(ConnectionStatus {
                 round_trip_ms: Some(12.4),
@@ -224,6 +229,7 @@ mod tests {
         });
         s.waiting = Waiting { at_relay: Some(12), to_forward: 0, to_forward_more: false, to_retry: 0 };
         s.upkeep = Some(Upkept::default());
+        s.read_only = false;
         insta::assert_snapshot!("connected", text(&s));
         s = Status {
             running: false,

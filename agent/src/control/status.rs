@@ -48,6 +48,9 @@ pub struct Status {
     /// Whether the relay seals what comes in for the tunnel to its agents' keys, as far as is known.
     #[serde(default)]
     pub sealed: Option<bool>,
+    /// Whether the token only lets the agent look: it gets deliveries, answers no sender and changes nothing.
+    #[serde(default)]
+    pub read_only: bool,
     /// Whether forwarding is paused.
     #[serde(default)]
     pub paused: bool,
@@ -112,6 +115,7 @@ impl Operations {
             device: self.agent.as_ref().map(|a| a.device.to_string()),
             sealed: welcome.as_ref().map(|w| w.sealed),
             answer: welcome.as_ref().map(|w| w.answer_mode.as_str().to_owned()),
+            read_only: welcome.as_ref().is_some_and(|w| w.read_only),
             public_urls: welcome.map(|w| w.public_urls).unwrap_or_default(),
             paused: self.agent.as_ref().is_some_and(|a| a.steering.pause.is_on()),
             connection,

@@ -208,6 +208,7 @@ async fn start(
             tunnel: config.tunnel.unwrap_or_else(unnamed),
             public_urls: Vec::new(),
             answer: "",
+            read_only: false,
             waiting: 0,
         },
     ));
@@ -258,6 +259,7 @@ async fn tell_ready(announcer: Announcer, mut welcome: watch::Receiver<Option<We
             public_urls: w.public_urls,
             waiting: w.waiting,
             answer: w.answer_mode.as_str(),
+            read_only: w.read_only,
             ..ready
         }));
     }

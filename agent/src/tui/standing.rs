@@ -30,6 +30,8 @@ pub(crate) struct Standing {
     pub(crate) urls: Vec<String>,
     /// `ack` or `passthrough`.
     pub(crate) answer: Option<&'static str>,
+    /// Whether this agent may only look.
+    pub(crate) read_only: bool,
     /// Whether forwarding is paused.
     pub(crate) paused: bool,
     /// Where deliveries are forwarded to.
@@ -80,6 +82,7 @@ impl Standing {
                 self.tunnel = Some(r.tunnel.to_string());
                 self.urls.clone_from(&r.public_urls);
                 self.answer = Some(r.answer);
+                self.read_only = r.read_only;
                 self.at_relay = r.waiting;
                 self.target.clone_from(&r.target);
                 self.heard = Some(now);
@@ -152,6 +155,7 @@ impl Standing {
         self.silent = None;
         self.pid = s.pid;
         self.paused = s.paused;
+        self.read_only = s.read_only;
         if let Some(mode) = s.answer.as_ref().and_then(|a| a.parse::<AnswerMode>().ok()) {
             self.answer = Some(mode.as_str());
         }

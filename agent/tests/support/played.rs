@@ -81,6 +81,7 @@ pub fn welcome(after: u64) -> ToAgent {
         sets_answer: true,
         sealed: false,
         notice: None,
+        read_only: false,
     })
 }
 
@@ -156,6 +157,7 @@ pub fn incoming(n: u64, delivery: Delivery, passthrough: bool) -> Incoming {
         seq: (!passthrough).then_some(n),
         answer_within: passthrough.then_some(Duration::from_secs(15)),
         body_len: delivery.body.len() as u64,
+        traceparent: None,
         delivery: Arc::new(delivery),
     }
 }

@@ -68,6 +68,7 @@ fn frames(delivery: &Arc<Delivery>) -> impl Iterator<Item = Bytes> {
         seq: Some(1),
         answer_within: None,
         body_len: delivery.body.len() as u64,
+        traceparent: None,
         delivery: Arc::clone(delivery),
     };
     let mut out = Outbox::<ToAgent>::default();

@@ -64,7 +64,8 @@ impl Rig {
             finish(relay(&["tunnel", "add", way.name(), "--answer", answer.as_str()]))?;
             tokens.push((way, finish(relay(&["token", "create", "--tunnel", way.name()]))?));
         }
-        let serve = relay(&["serve", "--http", "127.0.0.1:0", "--domain", DOMAIN]);
+        let serve =
+            relay(&["serve", "--http", "127.0.0.1:0", "--domain", DOMAIN, "--address-rate", "0", "--tunnel-rate", "0"]);
         let mut server = Running::start("relay", &stage, serve)?;
         let file = data.join("addresses.json");
         let address: SocketAddr = server.wait(|_| {

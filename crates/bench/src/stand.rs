@@ -56,7 +56,10 @@ impl<'p> Stand<'p> {
         // From the last run. It may not be there.
         let _ = std::fs::remove_file(&file);
         let mut command = self.programs.command(&self.stage, Binary::Relay);
-        command.args(["serve", "--http", "127.0.0.1:0", "--domain", DOMAIN]).arg("--data").arg(&data);
+        command
+            .args(["serve", "--http", "127.0.0.1:0", "--domain", DOMAIN, "--address-rate", "0", "--tunnel-rate", "0"])
+            .arg("--data")
+            .arg(&data);
         let begin = Instant::now();
         let relay = self.relay.insert(Running::start("relay", &self.stage, command)?);
         self.at = relay.wait(|_| {

@@ -15,6 +15,9 @@ use crate::{
     Resume, SetAnswer, Start, ToAgent, ToRelay, Welcome, wire,
 };
 
+/// How long a `traceparent` is, in bytes.
+const TRACEPARENT: usize = 55;
+
 /// Why a frame was not accepted. Each of them ends the session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -223,6 +226,7 @@ impl Welcome {
             sets_answer: self.sets_answer,
             sealed: self.sealed,
             notice: self.notice.clone().unwrap_or_default(),
+            read_only: self.read_only,
         }
     }
 
@@ -245,6 +249,7 @@ impl Welcome {
             sets_answer: w.sets_answer,
             sealed: w.sealed,
             notice: (!w.notice.is_empty()).then(|| shown(w.notice)),
+            read_only: w.read_only,
         })
     }
 }
@@ -357,6 +362,7 @@ impl Incoming {
             body_len: self.body_len,
             body: if self.body_len <= INLINE_BODY as u64 { d.body.clone() } else { Bytes::new() },
             answer_within_ms: self.answer_within.map_or(0, |d| millis(d).max(1)),
+            traceparent: self.traceparent.clone().unwrap_or_default(),
         }
     }
 
@@ -379,6 +385,9 @@ impl Incoming {
             seq: (d.seq > 0).then_some(d.seq),
             answer_within: (d.answer_within_ms > 0).then(|| Duration::from_millis(d.answer_within_ms.into())),
             body_len: d.body_len,
+            // Nobody's delivery depends on it: one that makes no sense is none.
+            traceparent: Some(d.traceparent)
+                .filter(|t| t.len() == TRACEPARENT && t.bytes().all(|b| b.is_ascii_graphic())),
             delivery: Arc::new(Delivery {
                 id: DeliveryId::from_slice(&d.id).ok_or_else(|| invalid("delivery id", "is not 16 bytes long"))?,
                 received_at: Timestamp::from_micros(d.received_at),

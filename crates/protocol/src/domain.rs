@@ -180,6 +180,8 @@ pub struct Welcome {
     pub sealed: bool,
     /// Something that the agent's user should know, in words for people.
     pub notice: Option<String>,
+    /// Whether the token only lets this agent look: it gets deliveries, never answers a sender, and changes nothing.
+    pub read_only: bool,
 }
 
 /// Why there is no session.
@@ -217,6 +219,8 @@ pub struct Incoming {
     pub answer_within: Option<Duration>,
     /// The length of the whole body in bytes; `delivery.body` is empty where it follows in chunks.
     pub body_len: u64,
+    /// Where the relay's trace of it is, as the value of a `traceparent` line (W3C Trace Context); `None` where the relay traces nothing.
+    pub traceparent: Option<String>,
     /// The delivery.
     pub delivery: Arc<Delivery>,
 }

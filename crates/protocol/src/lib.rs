@@ -3,7 +3,8 @@
 //! # Transport
 //! One WebSocket (RFC 6455) per agent, opened by the agent with `GET /agent/v1/TUNNEL` at the relay. The upgrade request carries
 //! `Authorization: Bearer TOKEN`; a token that is unknown, revoked or not of that tunnel is answered 401 before the upgrade, so that
-//! the refusal is a status that every proxy and log shows, and so that nobody learns which tunnels exist. All messages are binary, each is one
+//! the refusal is a status that every proxy and log shows, and so that nobody learns which tunnels exist. The name may be left out where the token
+//! opens one tunnel only; where it opens several the answer is 400 and names them. Who sends many wrong tokens is answered 429 with Retry-After. All messages are binary, each is one
 //! frame, and none is longer than [`MAX_FRAME`]; a text message or a longer one ends the session. No extension is negotiated.
 //!
 //! # Frames
@@ -16,13 +17,15 @@
 //! 1. The agent sends [`Hello`]: the versions it speaks, its device name, where a device new to the tunnel starts, how far it knows it got
 //!    ([`Resume`]), and its window. The relay waits for it at most [`HELLO_TIMEOUT`].
 //! 2. The relay answers [`Welcome`] with the version chosen (the highest that both speak), the tunnel's answer mode, public addresses,
-//!    its limits and the heartbeat to keep; or [`Refused`] with a code and a sentence for people, and closes.
+//!    its limits, the heartbeat to keep, and whether the token only lets the agent look ([`Welcome::read_only`]: it is never asked for an answer and
+//!    may change nothing); or [`Refused`] with a code and a sentence for people, and closes.
 //!
 //! # Deliveries
 //! The relay sends [`Incoming`]: a delivery's head with its number `n` (counted from 1 in each session), its place `seq` in the tunnel's
 //! stream (0 where it was not spooled), and its body if that is at most [`INLINE_BODY`] long. A longer body follows in [`Chunk`]s of at most
 //! [`CHUNK`] bytes, each with `n` and its offset, in order, without gaps; frames of other deliveries may come between them, and the sender
-//! takes turns ([`Outbox`]), so that a big delivery does not hold up small ones.
+//! takes turns ([`Outbox`]), so that a big delivery does not hold up small ones. Where the relay traces, the head says where in which trace
+//! ([`Incoming::traceparent`]); the agent may go on with it or not.
 //!
 //! The agent answers each delivery exactly once, when it has it durably and never before:
 //! - [`ToRelay::Taken`] with the numbers of one or more deliveries; or

@@ -123,6 +123,8 @@ pub(crate) struct Welcome {
     /// Empty: none.
     #[prost(string, tag = "14")]
     pub(crate) notice: String,
+    #[prost(bool, tag = "15")]
+    pub(crate) read_only: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -178,6 +180,9 @@ pub(crate) struct Delivery {
     /// 0: no answer is wanted.
     #[prost(uint32, tag = "15")]
     pub(crate) answer_within_ms: u32,
+    /// Empty: the relay traces nothing.
+    #[prost(string, tag = "16")]
+    pub(crate) traceparent: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -60,11 +60,22 @@ proptest! {
             seq: Some(seq),
             answer_within: Some(Duration::from_millis(ms.into())),
             body_len: d.body.len() as u64,
+            traceparent: (n % 2 == 0).then(|| format!("00-{n:032x}-{seq:016x}-01")),
             delivery: Arc::new(d),
         };
         let frame = ToAgent::Delivery(incoming.clone()).encode();
         match ToAgent::decode(frame) {
             Ok(ToAgent::Delivery(got)) => prop_assert_eq!(got.for_tunnel(&"team".parse().unwrap()), incoming),
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+
+    #[test]
+    fn a_trace_that_makes_no_sense_is_none_and_the_delivery_comes_all_the_same(d in delivery(), trace in ".{0,80}") {
+        let incoming =
+            Incoming { n: 1, seq: None, answer_within: None, body_len: d.body.len() as u64, traceparent: Some(trace), delivery: Arc::new(d) };
+        match ToAgent::decode(ToAgent::Delivery(incoming).encode()) {
+            Ok(ToAgent::Delivery(got)) => prop_assert!(got.traceparent.is_none_or(|t| t.len() == 55 && t.is_ascii())),
             other => prop_assert!(false, "{:?}", other),
         }
     }
@@ -96,7 +107,7 @@ proptest! {
 
     #[test]
     fn any_damage_to_a_frame_is_read_or_refused(d in delivery(), at in any::<prop::sample::Index>(), to in any::<u8>()) {
-        let incoming = Incoming { n: 1, seq: None, answer_within: None, body_len: d.body.len() as u64, delivery: Arc::new(d) };
+        let incoming = Incoming { n: 1, seq: None, answer_within: None, traceparent: None, body_len: d.body.len() as u64, delivery: Arc::new(d) };
         let mut frame = ToAgent::Delivery(incoming).encode().to_vec();
         let at = at.index(frame.len());
         frame[at] = to;
@@ -132,6 +143,7 @@ fn hello_and_welcome_go_round() {
         sets_answer: true,
         sealed: true,
         notice: Some("it starts from now".into()),
+        read_only: true,
     });
     assert_eq!(ToAgent::decode(welcome.encode()), Ok(welcome));
     for other in [

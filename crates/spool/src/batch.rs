@@ -11,7 +11,7 @@ use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 use crate::format;
 use crate::record::Record;
 use crate::state::{Answer, Append, Order, Tunnel};
-use crate::{Dropped, Limits, MAX_DEVICES, Place, Seq, SpoolError, Start, Why, disk};
+use crate::{Dropped, Limits, MAX_DEVICES, Place, Role, Seq, SpoolError, Start, Why, disk};
 
 /// Deliveries that one transaction deletes at most, for each reason: what comes in meanwhile should not wait long.
 const MAX_DELETED: u64 = 10_000;
@@ -195,22 +195,29 @@ impl Batch {
         next_id: &mut u32,
     ) -> Result<(), redb::Error> {
         let owed = match order {
-            Order::Join { tunnel, device, start, now, answer } => {
+            Order::Join { tunnel, device, role, start, now, answer } => {
                 let draft = touch(&mut self.drafts, &tunnel, next_id);
-                let place = match draft.record.rejoin(&device, now) {
+                let place = match draft.record.rejoin(&device, role, now) {
                     Some(place) => Ok(place),
-                    None if draft.record.devices.len() >= MAX_DEVICES => {
+                    None if role == Role::Watches && draft.record.device(&device).is_some() => {
+                        Err(SpoolError::NotAWatcher { tunnel, device })
+                    }
+                    None if draft.record.count(role) >= MAX_DEVICES => {
                         Err(SpoolError::TooManyDevices { tunnel, limit: MAX_DEVICES })
                     }
                     None => {
+                        // One that watches has taken the name; it must not keep out whom the deliveries are for.
+                        draft.record.forget(&device);
                         let first = draft.record.needed_from();
                         let from = match start {
-                            Start::Now if !draft.record.devices.is_empty() => draft.record.next,
+                            Start::Now if role == Role::Watches || draft.record.count(Role::Takes) > 0 => {
+                                draft.record.next
+                            }
                             Start::Now | Start::Beginning => first,
                             Start::At(at) => first_since(deliveries, &draft.record, first, at)?,
                         };
                         draft.fresh.push(device.clone());
-                        Ok(draft.record.register(device, from.prev(), now))
+                        Ok(draft.record.register(device, role, from.prev(), now))
                     }
                 };
                 Owed::Join(answer, place)

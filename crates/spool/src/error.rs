@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tunnel_delivery::TunnelName;
+use tunnel_delivery::{DeviceName, TunnelName};
 
 use crate::Seq;
 
@@ -51,6 +51,14 @@ pub enum SpoolError {
         tunnel: TunnelName,
         /// [`crate::MAX_DEVICES`].
         limit: usize,
+    },
+    /// The name is that of a device that deliveries are kept for.
+    #[error("device {device} of tunnel {tunnel} has full access: what only watches needs a name of its own")]
+    NotAWatcher {
+        /// Which tunnel.
+        tunnel: TunnelName,
+        /// The device.
+        device: DeviceName,
     },
     /// Storage failed, now or earlier. Nothing is accepted or read any more; what was acknowledged is on the disk. Open the spool
     /// again in a fresh process.

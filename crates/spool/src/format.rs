@@ -14,7 +14,7 @@ use tunnel_delivery::{
 };
 
 use crate::record::{Device, Record};
-use crate::{Gap, Seq, Why};
+use crate::{Gap, Role, Seq, Why};
 
 const VERSION: u8 = 1;
 const FIXED: usize = 1 + 8 + 4;
@@ -213,8 +213,10 @@ struct DeviceMessage {
     joined: i64,
     #[prost(uint64, optional, tag = "5")]
     began: Option<u64>,
+    #[prost(bool, tag = "6")]
+    watches: bool,
     /// Its public key; empty where it has told none.
-    #[prost(bytes = "bytes", tag = "6")]
+    #[prost(bytes = "bytes", tag = "7")]
     key: Bytes,
 }
 
@@ -263,6 +265,7 @@ pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
                 joined: d.joined.as_micros(),
                 began: Some(d.began.0),
                 key: d.key.map(|key| Bytes::copy_from_slice(key.as_bytes())).unwrap_or_default(),
+                watches: d.role == Role::Watches,
             })
             .collect(),
     };
@@ -287,6 +290,7 @@ pub(crate) fn decode_record(value: &[u8]) -> Result<Record, Reason> {
         }
         Ok(Device {
             name: d.name.parse().map_err(|e| format!("{e}"))?,
+            role: if d.watches { Role::Watches } else { Role::Takes },
             // Earlier programs did not note it: then nothing is known to have been taken by it.
             began: Seq(d.began.unwrap_or(d.after)),
             after: Seq(d.after),
@@ -391,13 +395,13 @@ mod tests {
         #[test]
         fn records_go_round(first in 1u64..50, waiting in 0u64..50, bytes: u64, dropped: (u64, u64), at: i64, key: Option<[u8; 32]>, gap: Option<(u64, u64, bool)>) {
             let gap = gap.map(|(from, upto, age)| Gap { from: Seq(from), upto: Seq(upto), why: if age { Why::Age } else { Why::Size } });
-            let device = |name: &str, after| {
+            let device = |name: &str, role, after| {
                 let (began, joined) = (Seq(after / 2), Timestamp::from_micros(at));
-                Device { name: name.parse().unwrap(), began, after: Seq(after), gap, joined, key: key.and_then(|key| DeviceKey::from_slice(&key)) }
+                Device { name: name.parse().unwrap(), role, began, after: Seq(after), gap, joined, key: key.and_then(|key| DeviceKey::from_slice(&key)) }
             };
             let record = Record {
                 id: 7, first: Seq(first), next: Seq(first + waiting), bytes, dropped_age: dropped.0, dropped_size: dropped.1, gap,
-                devices: vec![device("a", 0), device("b", first - 1)],
+                devices: vec![device("a", Role::Takes, 0), device("b", Role::Watches, first - 1)],
             };
             prop_assert_eq!(decode_record(&encode_record(&record)).unwrap(), record);
         }

@@ -24,10 +24,10 @@ use std::sync::Arc;
 use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 
 pub use error::SpoolError;
-pub use place::{Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Seq, Start, Stats, Why};
+pub use place::{Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Role, Seq, Start, Stats, Why};
 pub use redb_spool::RedbSpool;
 
-/// Devices that a tunnel may have.
+/// Devices of each role that a tunnel may have.
 pub const MAX_DEVICES: usize = 64;
 
 /// The largest delivery, as stored, that can be spooled, in bytes. The relay's own limit on bodies is far lower.
@@ -84,6 +84,19 @@ pub trait Spool: Send + Sync + 'static {
         device: &DeviceName,
         key: DeviceKey,
     ) -> impl Future<Output = Result<bool, SpoolError>> + Send;
+
+    /// The place of a device that only watches ([`Role::Watches`]), likewise. A device that takes is never turned into one that watches; one that watches
+    /// makes room for one that takes and joins under its name.
+    ///
+    /// # Errors
+    /// `NotAWatcher` where a device that takes has that name; `TooManyDevices`, `Busy`, `Failed`.
+    fn watch(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Place, SpoolError>> + Send;
 
     /// Notes that a device durably has everything up to and including `upto`. Never waits; it is on the disk some 200 ms later. A
     /// crash before that hands the deliveries over a second time, which the agent recognises by their ids.

@@ -33,10 +33,21 @@ impl fmt::Display for Seq {
     }
 }
 
+/// What a device is to its tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Deliveries are kept until it has them.
+    #[default]
+    Takes,
+    /// It gets deliveries and changes nothing for the others: what it has taken counts as taken for nobody else, and it is never the first device of its
+    /// tunnel. What all who take have is still kept for it, within the limits.
+    Watches,
+}
+
 /// Where a device that is new to its tunnel begins. A device that is known goes on where it was, whatever it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// With what comes after now. The first device of a tunnel is given everything that waits instead: it was answered 2xx and nobody
+    /// With what comes after now. The first device of a tunnel, if it does not only watch, is given everything that waits instead: it was answered 2xx and nobody
     /// else will take it.
     Now,
     /// With the oldest delivery that is still spooled.
@@ -100,6 +111,8 @@ pub struct Place {
 pub struct DevicePlace {
     /// Its name.
     pub device: DeviceName,
+    /// What it is to the tunnel.
+    pub role: Role,
     /// The last delivery it has taken.
     pub after: Seq,
     /// How many spooled deliveries it has not taken.

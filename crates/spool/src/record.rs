@@ -4,7 +4,7 @@
 
 use tunnel_delivery::{DeviceKey, DeviceName, Timestamp};
 
-use crate::{DevicePlace, Gap, Place, Seq, Why};
+use crate::{DevicePlace, Gap, Place, Role, Seq, Why};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -26,6 +26,7 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Device {
     pub(crate) name: DeviceName,
+    pub(crate) role: Role,
     /// It was given what comes after this, and nothing before.
     pub(crate) began: Seq,
     /// The last delivery it has taken; always before `Record::next`.
@@ -64,22 +65,31 @@ impl Record {
         self.devices.iter().find(|d| d.name == *name)
     }
 
-    /// The place of a known device, noting that it came again.
-    pub(crate) fn rejoin(&mut self, name: &DeviceName, now: Timestamp) -> Option<Place> {
+    /// The devices for which deliveries are kept until they have them; those that only watch are not among them.
+    fn takers(&self) -> impl Iterator<Item = &Device> {
+        self.devices.iter().filter(|d| d.role == Role::Takes)
+    }
+
+    pub(crate) fn count(&self, role: Role) -> usize {
+        self.devices.iter().filter(|d| d.role == role).count()
+    }
+
+    /// The place of a known device of that role, noting that it came again.
+    pub(crate) fn rejoin(&mut self, name: &DeviceName, role: Role, now: Timestamp) -> Option<Place> {
         let first = self.first;
-        let device = self.devices.iter_mut().find(|d| d.name == *name)?;
+        let device = self.devices.iter_mut().find(|d| d.name == *name && d.role == role)?;
         device.joined = now;
         Some(Place { after: device.after.max(first.prev()), new: false, gap: device.gap })
     }
 
     /// Registers a device that has everything up to `after`.
-    pub(crate) fn register(&mut self, name: DeviceName, after: Seq, now: Timestamp) -> Place {
-        // What was dropped before anybody came is told to the first device, unless it asks for later ones only.
-        let gap = self.gap.take().filter(|_| after < self.first);
+    pub(crate) fn register(&mut self, name: DeviceName, role: Role, after: Seq, now: Timestamp) -> Place {
+        // What was dropped before anybody came is told to the first device, unless it asks for later ones only. Whoever watches leaves it to that one.
+        let gap = if role == Role::Takes { self.gap.take() } else { self.gap }.filter(|_| after < self.first);
         let after = after.min(self.last());
         let place = Place { after, new: true, gap };
         let standing = gap.map_or(after, |gap| gap.from.prev());
-        self.devices.push(Device { name, began: after, after: standing, gap, joined: now, key: None });
+        self.devices.push(Device { name, role, began: after, after: standing, gap, joined: now, key: None });
         place
     }
 
@@ -119,23 +129,26 @@ impl Record {
     pub(crate) fn forget(&mut self, name: &DeviceName) -> bool {
         let Some(at) = self.devices.iter().position(|d| d.name == *name) else { return false };
         let gone = self.devices.swap_remove(at);
-        if self.devices.is_empty() {
+        if gone.role == Role::Takes && self.takers().next().is_none() {
             // Whoever comes next stands in for it: what it was not told yet must not be forgotten with it.
             self.gap = gone.gap;
         }
         true
     }
 
-    /// The first delivery that somebody still needs: all of them while there is no device.
+    /// The first delivery that somebody still needs: all of them while there is no device, or only such that watch.
     pub(crate) fn needed_from(&self) -> Seq {
+        if self.takers().next().is_none() {
+            return self.first;
+        }
         self.devices.iter().map(|d| d.after.next()).min().unwrap_or(self.first).max(self.first)
     }
 
-    /// The last delivery of the run from the oldest on that some device has taken: those who have not are behind, but nothing in it is
+    /// The last delivery of the run from the oldest on that some device which does not only watch has taken: those who have not are behind, but nothing in it is
     /// with nobody. Before `first` if there is none.
     pub(crate) fn with_somebody(&self) -> Seq {
         let mut upto = self.first.prev();
-        while let Some(further) = self.devices.iter().filter(|d| d.began <= upto).map(|d| d.after).max() {
+        while let Some(further) = self.takers().filter(|d| d.began <= upto).map(|d| d.after).max() {
             if further <= upto {
                 break;
             }
@@ -167,7 +180,7 @@ impl Record {
             Why::Age => self.dropped_age += count,
             Why::Size => self.dropped_size += count,
         }
-        if self.devices.is_empty() {
+        if self.takers().next().is_none() {
             self.gap = Some(widened(self.gap, from, upto, why));
         }
         for device in &mut self.devices {
@@ -181,6 +194,7 @@ impl Record {
     pub(crate) fn device_places(&self) -> Vec<DevicePlace> {
         let place = |d: &Device| DevicePlace {
             device: d.name.clone(),
+            role: d.role,
             after: d.after,
             waiting: self.next.0 - d.after.next().max(self.first).0,
             gap: d.gap,
@@ -210,8 +224,8 @@ mod tests {
     fn nobody_there_means_everything_is_needed() {
         let mut record = with(5);
         assert_eq!(record.needed_from(), Seq(1));
-        record.register(name("a"), Seq(0), NOW);
-        record.register(name("b"), Seq(3), NOW);
+        record.register(name("a"), Role::Takes, Seq(0), NOW);
+        record.register(name("b"), Role::Takes, Seq(3), NOW);
         record.taken(&name("a"), Seq(2));
         assert_eq!((record.needed_from(), record.waiting()), (Seq(3), 3));
         record.forget(&name("a"));
@@ -221,7 +235,7 @@ mod tests {
     #[test]
     fn taking_goes_forward_only_and_never_past_the_end() {
         let mut record = with(5);
-        record.register(name("a"), Seq(0), NOW);
+        record.register(name("a"), Role::Takes, Seq(0), NOW);
         assert!(record.taken(&name("a"), Seq(u64::MAX)));
         assert_eq!(record.device(&name("a")).unwrap().after, Seq(5));
         assert!(!record.taken(&name("a"), Seq(2)));
@@ -232,11 +246,11 @@ mod tests {
     fn what_somebody_has_is_told_from_what_nobody_has() {
         let mut record = with(10);
         assert_eq!(record.with_somebody(), Seq(0), "nobody is there");
-        record.register(name("behind"), Seq(0), NOW);
-        record.register(name("late"), Seq(6), NOW);
+        record.register(name("behind"), Role::Takes, Seq(0), NOW);
+        record.register(name("late"), Role::Takes, Seq(6), NOW);
         record.taken(&name("late"), Seq(9));
         assert_eq!(record.with_somebody(), Seq(0), "the late one was never given 1 to 6");
-        record.register(name("all"), Seq(0), NOW);
+        record.register(name("all"), Role::Takes, Seq(0), NOW);
         record.taken(&name("all"), Seq(4));
         assert_eq!(record.with_somebody(), Seq(4));
         record.taken(&name("all"), Seq(6));
@@ -248,11 +262,11 @@ mod tests {
     #[test]
     fn each_device_is_told_its_own_gap_until_it_is_past_it() {
         let mut record = with(10);
-        record.register(name("a"), Seq(0), NOW);
-        record.register(name("b"), Seq(3), NOW);
+        record.register(name("a"), Role::Takes, Seq(0), NOW);
+        record.register(name("b"), Role::Takes, Seq(3), NOW);
         assert_eq!(record.dropped(Seq(6), 50, Why::Age), Some((Seq(1), Seq(5))));
         assert_eq!((record.dropped_age, record.bytes, record.waiting()), (5, 50, 5));
-        let told = |record: &mut Record, who: &str| record.rejoin(&name(who), NOW).unwrap();
+        let told = |record: &mut Record, who: &str| record.rejoin(&name(who), Role::Takes, NOW).unwrap();
         let gap = |from, upto| Some(Gap { from: Seq(from), upto: Seq(upto), why: Why::Age });
         assert_eq!(told(&mut record, "a"), Place { after: Seq(5), new: false, gap: gap(1, 5) });
         assert_eq!(told(&mut record, "b"), Place { after: Seq(5), new: false, gap: gap(4, 5) });
@@ -270,7 +284,7 @@ mod tests {
     #[test]
     fn what_nobody_needed_any_more_is_no_gap() {
         let mut record = with(4);
-        record.register(name("a"), Seq(3), NOW);
+        record.register(name("a"), Role::Takes, Seq(3), NOW);
         assert_eq!(record.dropped(Seq(3), 20, Why::Age), None);
         assert_eq!(record.dropped_age, 0);
         assert_eq!(record.device(&name("a")).unwrap().gap, None);
@@ -280,12 +294,31 @@ mod tests {
     fn the_first_device_is_told_what_was_dropped_before_it_came() {
         let mut record = with(4);
         record.dropped(Seq(3), 20, Why::Age);
-        let place = record.register(name("a"), Seq(2), NOW);
+        let place = record.register(name("a"), Role::Takes, Seq(2), NOW);
         assert_eq!(
             place,
             Place { after: Seq(2), new: true, gap: Some(Gap { from: Seq(1), upto: Seq(2), why: Why::Age }) }
         );
-        assert_eq!(record.rejoin(&name("a"), NOW).unwrap().gap, place.gap, "told again until it is taken");
-        assert_eq!(record.register(name("b"), Seq(2), NOW).gap, None, "only the first");
+        assert_eq!(record.rejoin(&name("a"), Role::Takes, NOW).unwrap().gap, place.gap, "told again until it is taken");
+        assert_eq!(record.register(name("b"), Role::Takes, Seq(2), NOW).gap, None, "only the first");
+    }
+
+    #[test]
+    fn whoever_only_watches_takes_nothing_away() {
+        let mut record = with(10);
+        let place = record.register(name("eye"), Role::Watches, Seq(0), NOW);
+        record.taken(&name("eye"), Seq(10));
+        assert_eq!(place.after, Seq(0));
+        assert_eq!((record.needed_from(), record.waiting(), record.with_somebody()), (Seq(1), 10, Seq(0)));
+        assert_eq!(record.dropped(Seq(3), 20, Why::Age), Some((Seq(1), Seq(2))), "nobody has them");
+        let first = record.register(name("desk"), Role::Takes, Seq(2), NOW);
+        assert_eq!(first.gap, Some(Gap { from: Seq(1), upto: Seq(2), why: Why::Age }), "told to the first that takes");
+        record.taken(&name("desk"), Seq(8));
+        assert_eq!((record.needed_from(), record.with_somebody()), (Seq(9), Seq(8)));
+        record.register(name("late-eye"), Role::Watches, Seq(4), NOW);
+        assert_eq!(record.needed_from(), Seq(5), "it is kept for whoever watches too");
+        assert!(record.rejoin(&name("eye"), Role::Takes, NOW).is_none());
+        record.forget(&name("desk"));
+        assert_eq!(record.needed_from(), record.first, "only such that watch are left");
     }
 }

@@ -11,7 +11,7 @@ use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 use crate::state::{Answer, Append, Order, Shared};
 use crate::writer::Writer;
 use crate::{
-    Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Seq, Spool, SpoolError, Start, Stats, disk, format,
+    Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Role, Seq, Spool, SpoolError, Start, Stats, disk, format,
 };
 
 /// A spool in one redb file with one writer thread. Cheap to clone; the last clone to go commits what is lazy and closes the file.
@@ -83,6 +83,21 @@ impl RedbSpool {
                 Ok(()) => Err(SpoolError::Failed { reason: Arc::from("its writer ended") }),
             },
         }
+    }
+
+    async fn enter(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        role: Role,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Place, SpoolError> {
+        if let Some(place) = self.0.shared.rejoin(tunnel, device, role, now)? {
+            return Ok(place);
+        }
+        let (tunnel, device) = (tunnel.clone(), device.clone());
+        self.ask(|answer| Order::Join { tunnel, device, role, start, now, answer }).await
     }
 
     /// The number and bounds of a tunnel: (number, first there, next to come).
@@ -170,11 +185,17 @@ impl Spool for RedbSpool {
         start: Start,
         now: Timestamp,
     ) -> Result<Place, SpoolError> {
-        if let Some(place) = self.0.shared.rejoin(tunnel, device, now)? {
-            return Ok(place);
-        }
-        let (tunnel, device) = (tunnel.clone(), device.clone());
-        self.ask(|answer| Order::Join { tunnel, device, start, now, answer }).await
+        self.enter(tunnel, device, Role::Takes, start, now).await
+    }
+
+    async fn watch(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<Place, SpoolError> {
+        self.enter(tunnel, device, Role::Watches, start, now).await
     }
 
     async fn set_key(&self, tunnel: &TunnelName, device: &DeviceName, key: DeviceKey) -> Result<bool, SpoolError> {

@@ -14,7 +14,7 @@ use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 use crate::format::Encoded;
 use crate::recent::Recent;
 use crate::record::Record;
-use crate::{Counters, Dropped, Limits, Place, Seq, SpoolError, Start};
+use crate::{Counters, Dropped, Limits, Place, Role, Seq, SpoolError, Start};
 
 /// Deliveries that may wait for the next commit.
 const MAX_QUEUED: usize = 4096;
@@ -37,6 +37,7 @@ pub(crate) enum Order {
     Join {
         tunnel: TunnelName,
         device: DeviceName,
+        role: Role,
         start: Start,
         now: Timestamp,
         answer: Answer<Place>,
@@ -233,12 +234,13 @@ impl Shared {
         &self,
         tunnel: &TunnelName,
         device: &DeviceName,
+        role: Role,
         now: Timestamp,
     ) -> Result<Option<Place>, SpoolError> {
         let mut state = self.lock();
         state.usable()?;
         let Some(known) = state.tunnels.get_mut(tunnel) else { return Ok(None) };
-        let place = known.record.rejoin(device, now);
+        let place = known.record.rejoin(device, role, now);
         if place.is_some() {
             self.lazily(&mut state, tunnel);
         }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tunnel_delivery::{DeviceKey, DeviceName, Timestamp, TunnelName};
-use tunnel_spool::{Gap, Limits, MAX_DEVICES, Place, ReadLimit, RedbSpool, Seq, Spool as _, SpoolError, Start, Why};
+use tunnel_spool::{
+    Gap, Limits, MAX_DEVICES, Place, ReadLimit, RedbSpool, Role, Seq, Spool as _, SpoolError, Start, Why,
+};
 
 const ALL: ReadLimit = ReadLimit { count: usize::MAX, bytes: usize::MAX };
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -381,4 +383,43 @@ async fn the_key_of_a_device_is_durable_and_goes_with_it() {
     spool.forget(&team(), &device("a")).await.unwrap();
     spool.join(&team(), &device("a"), Start::Now, NOW).await.unwrap();
     assert_eq!(keys(&spool), [None], "it is another device now");
+}
+
+/// What only watches gets deliveries, holds back none, and takes none away from whom they are for.
+#[tokio::test]
+async fn one_that_watches_leaves_the_first_device_its_backlog() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let eye = device("eye");
+    for n in 1..=2 {
+        append(&spool, n).await.unwrap();
+    }
+    let place = spool.watch(&team(), &eye, Start::Now, NOW).await.unwrap();
+    assert_eq!(place.after, Seq(2), "it does not get what waited");
+    for n in 3..=4 {
+        append(&spool, n).await.unwrap();
+    }
+    spool.taken(&team(), &eye, Seq(4));
+    spool.flush().await.unwrap();
+    assert_eq!(places(&spool, 0), [1, 2, 3, 4], "nobody has them yet");
+    drop(spool);
+    let spool = open(dir.path());
+    assert_eq!(
+        spool.watch(&team(), &eye, Start::Now, NOW).await.unwrap().after,
+        Seq(4),
+        "its place outlives a restart"
+    );
+    let first = spool.join(&team(), &device("desk"), Start::Now, NOW).await.unwrap();
+    assert_eq!(first.after, Seq(0), "the first that takes gets all that waits");
+    spool.taken(&team(), &device("desk"), Seq(4));
+    spool.flush().await.unwrap();
+    assert_eq!(spool.stats(&team()).unwrap().waiting, 0);
+    let refused = spool.watch(&team(), &device("desk"), Start::Now, NOW).await;
+    assert!(matches!(refused, Err(SpoolError::NotAWatcher { .. })), "{refused:?}");
+    assert!(
+        spool.join(&team(), &eye, Start::Now, NOW).await.unwrap().new,
+        "one that takes has the name if it wants it"
+    );
+    let roles: Vec<_> = spool.devices(&team()).unwrap().into_iter().map(|d| d.role).collect();
+    assert_eq!(roles, [Role::Takes, Role::Takes]);
 }

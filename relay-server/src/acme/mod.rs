@@ -20,6 +20,7 @@ use instant_acme::{Account, CertificateIdentifier, ExternalAccountKey, NewAccoun
 use tracing::{debug, error, info, warn};
 use tunnel_delivery::Timestamp;
 
+use crate::audit::{Audit, Entry, What, Who};
 use crate::config::{Acme, AcmeBinding};
 use crate::ground::{Clock, Offload};
 use crate::tls::Tls;
@@ -78,6 +79,7 @@ pub(crate) struct Keeper {
     tls: Arc<Tls>,
     clock: Clock,
     offload: Offload,
+    audit: Audit,
     account: Option<Account>,
     /// What is in force.
     current: Option<Pair>,
@@ -94,6 +96,7 @@ impl Keeper {
         tls: Arc<Tls>,
         clock: Clock,
         offload: Offload,
+        audit: Audit,
     ) -> Result<Keeper, AcmeError> {
         let folder = Folder::open(data, &settings.directory)?;
         let current = match folder.certificate() {
@@ -112,7 +115,7 @@ impl Keeper {
                 None
             }
         };
-        Ok(Keeper { settings, folder, tls, clock, offload, account: None, current })
+        Ok(Keeper { settings, folder, tls, clock, offload, audit, account: None, current })
     }
 
     /// Renews in time until it is dropped.
@@ -201,6 +204,8 @@ impl Keeper {
         let storing = self.offload.run(move || folder.store_certificate(&pem)).await;
         storing.map_err(|e| AcmeError::Issued(e.to_string()))??;
         info!(names = %pair.names.join(" "), expires_at = %pair.not_after, "a new certificate from the ACME server is in force");
+        let entry = Entry::new(self.clock.now(), What::CertificateRenewed, Who::Relay);
+        self.audit.note(entry.note(format!("for {} until {}", pair.names.join(" "), pair.not_after)));
         self.tls.certificates.put(self.tls.certificates.acme_slot(), pair.clone());
         self.current = Some(pair);
         Ok(())

@@ -29,6 +29,9 @@ pub(crate) use place::{InHand, Patience, Place};
 /// At most one in so many goes at once.
 const AT_ONCE: usize = 128;
 
+/// Connections for each agent that a tunnel may have.
+const AGENTS_FACTOR: usize = 3;
+
 /// The most of each kind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Most {
@@ -38,7 +41,8 @@ pub(crate) struct Most {
     pub(crate) per_address: usize,
     /// Agents' connections.
     pub(crate) agents: usize,
-    /// Of those, with one tunnel: one more than the agents it may have for each, because a device that comes again takes its own place over.
+    /// Of those, with one tunnel. It may have three times as many connections: agents that only look have a bound of their own, and a device that comes
+    /// again takes over from itself.
     pub(crate) agents_per_tunnel: usize,
 }
 
@@ -198,7 +202,7 @@ impl Held {
         let most = &self.admission.most;
         let mut books = self.admission.books();
         let of_tunnel = books.agents_of.get(tunnel).copied().unwrap_or(0);
-        if books.agents >= most.agents || of_tunnel >= most.agents_per_tunnel.saturating_mul(2) {
+        if books.agents >= most.agents || of_tunnel >= most.agents_per_tunnel.saturating_mul(AGENTS_FACTOR) {
             return false;
         }
         books.agents += 1;
@@ -227,7 +231,7 @@ mod tests {
     use std::time::Duration;
 
     fn admission(connections: usize) -> Arc<Admission> {
-        Admission::new(Most { connections, per_address: 2, agents: 3, agents_per_tunnel: 1 })
+        Admission::new(Most { connections, per_address: 2, agents: 4, agents_per_tunnel: 1 })
     }
 
     fn enter(admission: &Arc<Admission>) -> Held {
@@ -298,7 +302,7 @@ mod tests {
     fn agents_have_places_of_their_own() {
         let all = admission(1);
         let [team, other, third] = ["team", "other", "third"].map(|name| name.parse::<TunnelName>().unwrap());
-        let agents: Vec<Held> = (0..2)
+        let agents: Vec<Held> = (0..3)
             .map(|_| {
                 let held = enter(&all);
                 assert!(held.become_agent(&team));

@@ -94,9 +94,10 @@ impl Place {
         self.give_way.is_up()
     }
 
-    /// A delivery was taken on it.
+    /// A delivery was taken on it. What was given up before is forgiven.
     pub(crate) fn prove(&self) {
-        self.doing().proven = true;
+        let mut doing = self.doing();
+        (doing.proven, doing.given_up) = (true, 0);
     }
 
     pub(super) fn is_an_agent_s(&self) {
@@ -214,6 +215,12 @@ impl InHand {
         self.place.prove();
     }
 
+    /// The other end took it back, or broke it off, before it was whole.
+    pub(crate) fn was_given_up(&self) {
+        let mut doing = self.place.doing();
+        doing.given_up = doing.given_up.saturating_add(1);
+    }
+
     /// Its answer is on its way; dropping this then says that it was taken.
     pub(crate) fn answered(&mut self) {
         self.was_read();
@@ -236,13 +243,13 @@ impl Drop for InHand {
             Stage::Working => doing.working -= 1,
             Stage::Answering(id) => drop(doing.answers.remove(&id)),
         }
-        if !matches!(self.stage, Stage::Answering(_)) {
-            doing.given_up = doing.given_up.saturating_add(1);
-        }
         if doing.is_idle() {
             (doing.since, doing.heard) = (Instant::now(), None);
         }
         drop(doing);
+        if !matches!(self.stage, Stage::Answering(_)) {
+            self.was_given_up();
+        }
         self.place.changed.notify_one();
     }
 }
@@ -252,8 +259,12 @@ mod tests {
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
-    const PATIENCE: Patience =
-        Patience { idle: Duration::from_secs(30), head: Some(Duration::from_secs(10)), answer: Duration::from_secs(20), given_up: 2 };
+    const PATIENCE: Patience = Patience {
+        idle: Duration::from_secs(30),
+        head: Some(Duration::from_secs(10)),
+        answer: Duration::from_secs(20),
+        given_up: 2,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn each_limit_begins_when_its_time_comes() {

@@ -61,6 +61,13 @@ pub(super) struct Door {
     /// Addresses of proxies of yours, as ADDR/BITS: believe their X-Forwarded-For and X-Forwarded-Proto, and nobody else's
     #[arg(long, value_name = "CIDR", value_parser = network, value_delimiter = ',', env = "HEALTHIE_RELAY_TRUSTED_PROXY")]
     trusted_proxy: Vec<IpNet>,
+    /// Serve /healthz, /readyz and /metrics here, by plain HTTP, and nothing else: for you and your Prometheus, not for the world
+    #[arg(long, value_name = "ADDR:PORT", env = "HEALTHIE_RELAY_ADMIN")]
+    pub(super) admin: Option<SocketAddr>,
+    /// Show /metrics on the public listeners to these addresses, as ADDR/BITS; nobody else finds it there. Behind a proxy of yours its address counts,
+    /// unless it is a --trusted-proxy
+    #[arg(long, value_name = "CIDR", value_parser = network, value_delimiter = ',', env = "HEALTHIE_RELAY_METRICS_FROM")]
+    pub(super) metrics_from: Vec<IpNet>,
     /// These listeners are reached from trusted proxies by the PROXY protocol, version 1 or 2
     #[arg(long, value_name = "LISTENER", value_delimiter = ',', env = "HEALTHIE_RELAY_PROXY_PROTOCOL")]
     proxy_protocol: Vec<Listener>,

@@ -77,6 +77,8 @@ bounds! {
     devices_per_tunnel: usize = "64", "max-devices-per-tunnel", "HEALTHIE_RELAY_MAX_DEVICES_PER_TUNNEL", "N", devices;
     /// Longest WebSocket frame that an agent may send, from 64KiB to 256KiB
     frame: u64 = "256KiB", "max-frame", "HEALTHIE_RELAY_MAX_FRAME", "SIZE", size;
+    /// Wrong tokens that each address may try in a minute; more are answered 429, while good ones from there still get in
+    failed_attempts: u32 = "20", "failed-attempts", "HEALTHIE_RELAY_FAILED_ATTEMPTS", "N", few;
     /// How long to hear nothing from an agent before asking whether it is there
     heartbeat: Duration = "3s", "heartbeat", "HEALTHIE_RELAY_HEARTBEAT", "TIME", some_span;
     /// How long to hear nothing from an agent before giving it up
@@ -112,6 +114,7 @@ impl Bounds {
             agents_per_tunnel: self.agents_per_tunnel,
             devices_per_tunnel: self.devices_per_tunnel,
             frame: whole(self.frame),
+            failed_attempts: self.failed_attempts,
             heartbeat: self.heartbeat,
             dead_after: self.dead_after,
             drain: self.drain,
@@ -148,7 +151,10 @@ fn devices(text: &str) -> Result<usize, String> {
 /// For clap: a network or an address.
 fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
-    text.parse::<IpNet>().ok().or_else(address).ok_or_else(|| "write a network such as 192.0.2.0/24, or an address".to_owned())
+    text.parse::<IpNet>()
+        .ok()
+        .or_else(address)
+        .ok_or_else(|| "write a network such as 192.0.2.0/24, or an address".to_owned())
 }
 
 #[cfg(test)]
@@ -188,7 +194,8 @@ mod tests {
             let error = parsed(&arguments).unwrap_err();
             assert!(error.contains(told), "{arguments:?}: {error}");
         }
-        let limits = parsed(&["--unlimited", "10.0.0.0/8,192.0.2.7", "--tunnel-rate", "0", "--body-rate", "0"]).unwrap();
+        let limits =
+            parsed(&["--unlimited", "10.0.0.0/8,192.0.2.7", "--tunnel-rate", "0", "--body-rate", "0"]).unwrap();
         assert_eq!((limits.unlimited.len(), limits.tunnel_rate.per_second, limits.body_rate), (2, 0, 0));
     }
 }

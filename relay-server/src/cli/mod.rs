@@ -2,7 +2,9 @@
 //!
 //! Exit codes: 0 done, 1 a negative answer (no such tunnel, it exists already), 2 wrong use, 3 something that is needed cannot be reached.
 
+mod audit;
 mod certificates;
+mod changed;
 mod door;
 mod limits;
 mod serve;
@@ -35,12 +37,14 @@ enum Command {
     /// Add, list and remove tunnels
     #[command(subcommand)]
     Tunnel(tunnel::Tunnel),
-    /// Create, list and revoke the tokens that agents prove themselves with
+    /// Create, list, grant, rotate and revoke the tokens that agents prove themselves with
     #[command(subcommand)]
     Token(token::TokenCommand),
     /// Show, reload and renew the certificates of a running relay
     #[command(subcommand)]
     Certificates(certificates::Certificates),
+    /// Show who did what: tunnels, tokens, devices and certificates changed, agents come and gone
+    Audit(audit::AuditCommand),
 }
 
 /// The folder that everything is kept in.
@@ -85,7 +89,12 @@ impl Failure {
 impl From<RegistryError> for Failure {
     fn from(e: RegistryError) -> Failure {
         let code = match e {
-            RegistryError::TunnelExists(_) | RegistryError::NoTunnel(_) | RegistryError::NoToken(_) => 1,
+            RegistryError::TunnelExists(_)
+            | RegistryError::NoTunnel(_)
+            | RegistryError::NoToken(_)
+            | RegistryError::NotGranted { .. }
+            | RegistryError::Reserved { .. }
+            | RegistryError::Expired(_) => 1,
             _ => 3,
         };
         Failure { code, message: e.to_string() }
@@ -122,6 +131,7 @@ pub fn run() -> ExitCode {
         Command::Tunnel(tunnel) => tunnel.run(),
         Command::Token(token) => token.run(),
         Command::Certificates(certificates) => certificates.run(),
+        Command::Audit(audit) => audit.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -49,11 +49,20 @@ pub(super) struct Serve {
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Form of the log, on standard error
-    #[arg(long, value_name = "FORM", default_value = "text")]
+    #[arg(
+        long,
+        visible_alias = "log-format",
+        value_name = "FORM",
+        default_value = "text",
+        env = "HEALTHIE_RELAY_LOG_FORMAT"
+    )]
     log: LogForm,
     /// What to log, for example `debug` or `healthie_relay=debug`
     #[arg(long, value_name = "FILTER", default_value = "info", env = "HEALTHIE_RELAY_LOG")]
     log_level: String,
+    /// Log a line for each request: its id, where from, what for, how answered, how long; never what is in it
+    #[arg(long, env = "HEALTHIE_RELAY_LOG_REQUESTS")]
+    log_requests: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -93,11 +102,14 @@ impl Serve {
         Ok(Config {
             data: self.data.data,
             http: self.http,
+            admin: self.door.admin,
+            metrics_from: self.door.metrics_from.clone(),
             https: self.door.https()?,
             proxies,
             domain: self.domain,
             hosts: self.host,
             public_url: self.public_url,
+            log_requests: self.log_requests,
             limits: self.bounds.limits(),
             spool: SpoolLimits {
                 max_age: Duration::from_secs(u64::from(self.spool_hours) * 3600),
@@ -129,6 +141,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
     }
     if let Some(addr) = relay.addresses().https {
         info!(%addr, "serving HTTPS");
+    }
+    if let Some(addr) = relay.addresses().admin {
+        info!(%addr, "serving health and figures to the operator");
     }
     tokio::select! {
         _ = terminate.recv() => {}

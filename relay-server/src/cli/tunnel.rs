@@ -1,13 +1,18 @@
 //! `healthie-relay tunnel add|set|list|remove|devices|forget`
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use tunnel_delivery::{DeviceName, TunnelName};
 
+use super::changed::{changed, done, later, span, token_id};
 use super::shape::{Shape, apart};
 use super::{Data, Failure, print, tell};
+use crate::audit::What;
 use crate::control::{Question, Told, ask};
 use crate::registry::{AnswerMode, Registry, TunnelSettings};
 use crate::session::wall_clock;
+use crate::tokens::TokenId;
 
 #[derive(Subcommand)]
 pub(super) enum Tunnel {
@@ -17,6 +22,12 @@ pub(super) enum Tunnel {
         name: TunnelName,
         #[command(flatten)]
         shape: Shape,
+        /// The token that opens it, by its public part; for the former owner of a removed tunnel this gives the name back. May be repeated
+        #[arg(long = "for", value_name = "TOKEN-ID", value_parser = token_id)]
+        owners: Vec<TokenId>,
+        /// Take the name of a removed tunnel although it is still kept for its owner
+        #[arg(long)]
+        take_name: bool,
         #[command(flatten)]
         data: Data,
     },
@@ -56,10 +67,13 @@ pub(super) enum Tunnel {
         #[command(flatten)]
         data: Data,
     },
-    /// Remove a tunnel, its tokens and what it has spooled
+    /// Remove a tunnel and what it has spooled; tokens that opened it stay and open it no more
     Remove {
         /// Its name
         name: TunnelName,
+        /// How long nobody else may have the name: 12h, 30d; 0 for not at all
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span, env = "HEALTHIE_RELAY_RESERVE_NAMES")]
+        reserve_name: Duration,
         #[command(flatten)]
         data: Data,
     },
@@ -68,10 +82,16 @@ pub(super) enum Tunnel {
 impl Tunnel {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Tunnel::Add { name, shape, data } => {
+            Tunnel::Add { name, shape, owners, take_name, data } => {
                 let mut settings = TunnelSettings::new(AnswerMode::default(), wall_clock());
                 shape.apply(&mut settings)?;
-                Registry::open(&data.data)?.add_tunnel(name, settings)?;
+                let (answer, apart) = (settings.answer, apart(&settings));
+                let entry = done(What::TunnelAdded).tunnel(&name);
+                Registry::open(&data.data)?.add_tunnel_for(name, settings, &owners, take_name)?;
+                let opens = owners.iter().map(|id| format!(" for {id}")).collect::<String>();
+                let taken = if take_name { "; --take-name" } else { "" };
+                let apart = if apart.is_empty() { apart } else { format!("; {apart}") };
+                changed(&data.data, entry.note(format!("{}{opens}{taken}{apart}", answer.as_str())));
             }
             Tunnel::Set { shape, .. } if shape.is_empty() => {
                 return Err(Failure::usage(
@@ -80,10 +100,15 @@ impl Tunnel {
             }
             Tunnel::Set { name, shape, data } => {
                 let mut wrong = None;
-                data.registry()?.change_tunnel(&name, |settings| wrong = shape.apply(settings).err())?;
+                let mut now = String::new();
+                data.registry()?.change_tunnel(&name, |settings| {
+                    wrong = shape.apply(settings).err();
+                    now = format!("{} {}", settings.answer.as_str(), apart(settings));
+                })?;
                 if let Some(wrong) = wrong {
                     return Err(wrong);
                 }
+                changed(&data.data, done(What::TunnelChanged).tunnel(&name).note(now.trim_end().to_owned()));
             }
             Tunnel::List { json, data } => {
                 let all = data.registry()?.snapshot();
@@ -129,7 +154,11 @@ impl Tunnel {
                                 format!("away since {}", d.last_seen)
                             };
                             let missed = if d.missed > 0 { format!("\t{} dropped", d.missed) } else { String::new() };
-                            print(&format!("{}\t{}\t{there}\t{} waiting{missed}\n", d.tunnel, d.device, d.waiting));
+                            let looks = if d.only_looks { "\tonly looks" } else { "" };
+                            print(&format!(
+                                "{}\t{}\t{there}\t{} waiting{missed}{looks}\n",
+                                d.tunnel, d.device, d.waiting
+                            ));
                         }
                     }
                     other => return Err(refused(other)),
@@ -142,7 +171,13 @@ impl Tunnel {
                     other => return Err(refused(other)),
                 }
             }
-            Tunnel::Remove { name, data } => data.registry()?.remove_tunnel(&name)?,
+            Tunnel::Remove { name, reserve_name, data } => {
+                let now = wall_clock();
+                let until = later(now, reserve_name);
+                data.registry()?.retire_tunnel(&name, until, now)?;
+                let kept = if until > now { format!("its name is kept until {until}") } else { String::new() };
+                changed(&data.data, done(What::TunnelRemoved).tunnel(&name).note(kept));
+            }
         }
         Ok(())
     }

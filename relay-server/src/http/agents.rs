@@ -14,6 +14,7 @@ use super::head::Head;
 use super::recorder::Recorder;
 use crate::metrics::Limit;
 use crate::proxy::Origin;
+use crate::registry::Admission;
 use crate::respond::{Answer, Problem};
 use crate::session::{self, Caller};
 use crate::stream::Stream;
@@ -38,12 +39,15 @@ where
         .get(AUTHORIZATION.as_str())
         .and_then(|v| std::str::from_utf8(v).ok())
         .and_then(|v| v.strip_prefix("Bearer "));
-    let known = match token {
-        Some(token) => shared.tunnel_of(token.trim()).await,
-        None => None,
-    };
-    let Some((token, its_tunnel)) = known.filter(|(_, its)| tunnel.as_ref().is_none_or(|wanted| wanted == its)) else {
-        return Problem::Unauthorized.answer(None);
+    let (pass, its_tunnel) = match shared.admit(token.map(str::trim), tunnel.as_ref(), origin.source).await {
+        Ok(Admission::Open(pass, its_tunnel)) => (pass, its_tunnel),
+        Ok(Admission::Which(names)) => return Problem::WhichTunnel(names).answer(None),
+        // For whatever is wrong with it: nobody learns which tunnels and tokens there are.
+        Ok(Admission::No) => return Problem::Unauthorized.answer(None),
+        Err(wait) => {
+            let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+            return Problem::TooManyAttempts { seconds }.answer(None);
+        }
     };
     let key = head.headers.get("sec-websocket-key").filter(|key| key.len() == 24);
     let version = head.headers.get("sec-websocket-version");
@@ -56,7 +60,8 @@ where
     }
     let accept = derive_accept_key(key);
     let host = head.headers.get("host").and_then(|h| std::str::from_utf8(h).ok());
-    let caller = Caller { public_urls: shared.public_urls(&its_tunnel, host, origin.https), tunnel: its_tunnel, token };
+    let public_urls = shared.public_urls(&its_tunnel, host, origin.https);
+    let caller = Caller { tunnel: its_tunnel, pass, from: origin.source, public_urls };
     let (shared, end, place) = (Arc::clone(shared), shared.end_sessions.clone(), Arc::clone(connection));
     let upgrade = hyper::upgrade::on(request);
     connection.sessions.spawn(async move {

@@ -6,36 +6,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Lost};
-use tunnel_spool::Spool as _;
 
 use super::agents;
 use super::carried::{Carried, carry};
 use super::head::{self, Framing, Head, HeadLimits, Refusal};
 use super::host::Host;
+use super::operator;
 use super::recorder::{Heads, Recorder};
+use super::trail;
 use crate::accept::Tasks;
 use crate::admission::{Held, InHand, Patience, neighbourhood};
 use crate::config::Limits;
 use crate::flag::Flag;
 use crate::ingest;
-use crate::metrics::Limit;
+use crate::metrics::{Limit, Listener, Open};
 use crate::page;
 use crate::respond::{self, Answer, Many, Problem};
 use crate::route::{Route, route};
 use crate::shared::Shared;
 use crate::stream::Stream;
-use crate::tls::certificates::State;
 
 /// What the requests of one connection have in common.
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
     /// Who is at its other end; through a trusted proxy, each request may be somebody else's.
     pub(crate) source_ip: IpAddr,
+    /// The door it came in by.
+    pub(crate) listener: Listener,
+    /// Counts it as open.
+    pub(crate) _open: Open,
     /// Its place among the connections that are allowed; a session keeps it.
     pub(crate) held: Held,
     /// Where sessions are counted, so that a stop can wait for them.
@@ -107,7 +112,15 @@ where
     http.timer(TokioTimer::new()).header_read_timeout(at_last).max_buf_size(16 << 10).half_close(true);
     let service = service_fn(|request: Request<Incoming>| {
         let (head, connection) = (heads.next(), Arc::clone(&connection));
-        async move { Ok::<_, Infallible>(serve_request::<S>(head, request, &connection).await) }
+        async move {
+            let asks_upgrade = matches!(&head, Some(Ok(head)) if head.upgrade);
+            let mut answer = serve_request::<S>(head, request, &connection).await;
+            if asks_upgrade && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // The recorder reads no head after such a request, so none may follow.
+                answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let patience = patience(limits, Some(limits.head_time));
     serve!(http.serve_connection(recorder, service).with_upgrades(), &connection, patience, draining);
@@ -192,7 +205,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut in_hand = connection.held.place().request();
-    let answer = answer::<S>(head, request, &mut in_hand, connection).await;
+    let answer = trail::follow(answer::<S>(head, request, &mut in_hand, connection), connection).await;
     carry(respond::sealed(answer), in_hand)
 }
 
@@ -217,6 +230,9 @@ where
         // hyper answers only what the recorder made; without a record there is no request.
         None => return Problem::Head(Refusal::Malformed("The request could not be read.")).answer(None),
     };
+    if connection.listener == Listener::Admin {
+        return trail::was_for(operator::answer(&head, shared).await, "operator");
+    }
     let origin = shared.config.proxies.origin(connection.source_ip, &head.headers);
     if let Some(tls) = &shared.tls
         && let Some(text) = tls.certificates.challenges.text(head.headers.get("host"), head.target.as_str())
@@ -237,7 +253,8 @@ where
         return Problem::TooMany { of: Many::Address, retry_after: ingest::whole_seconds(wait) }.answer(None);
     }
     let page = page::is_wanted(head.method.as_str(), &head.headers);
-    match route {
+    let what_for = route.as_str();
+    let answer = match route {
         Route::Tunnel { name, prefix_len } => {
             let mut lost = Vec::new();
             if head.version == HttpVersion::Http2 {
@@ -261,35 +278,18 @@ where
         }
         Route::Nothing if page => respond::as_page(Problem::NotFound.answer(None)),
         Route::Agent(tunnel) => agents::open::<S>(head, request, tunnel, origin, connection).await,
+        Route::Metrics if !shared.config.tells_figures(origin.source) => Problem::NotFound.answer(None),
         Route::Nothing => Problem::NotFound.answer(None),
-        Route::Health | Route::Ready | Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => {
+        Route::Health | Route::Ready | Route::Metrics => operator::answer(&head, shared).await,
+        Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => {
             Problem::Method("GET, HEAD".into()).answer(None)
         }
-        Route::Health => respond::json(StatusCode::OK, &serde_json::json!({ "status": "alive" }), None),
-        Route::Ready => ready(shared),
         Route::Root if page => respond::as_page(Answer::default()),
         Route::Root => {
-            let what = "This is a healthie-relay: it takes webhooks for developers' machines. There is nothing to see here.";
+            let what =
+                "This is a healthie-relay: it takes webhooks for developers' machines. There is nothing to see here.";
             respond::json(StatusCode::OK, &serde_json::json!({ "message": what }), None)
         }
-    }
-}
-
-fn ready(shared: &Shared) -> Answer {
-    let certificates = shared.tls.as_ref().map(|tls| tls.standing(&shared.clock)).unwrap_or_default();
-    let usable = certificates.is_empty() || certificates.iter().any(|c| matches!(c.state, State::Ok | State::Expiring));
-    let problem = match shared.spool.usable() {
-        _ if shared.is_stopping() => Some("stopping".to_owned()),
-        Err(e) => Some(e.to_string()),
-        Ok(()) if !usable => Some("there is no certificate for HTTPS that is valid now".to_owned()),
-        Ok(()) => None,
     };
-    let (status, mut said) = match problem {
-        None => (StatusCode::OK, serde_json::json!({ "status": "ready" })),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({ "status": "not ready", "message": why })),
-    };
-    if !certificates.is_empty() {
-        said["certificates"] = serde_json::json!(certificates);
-    }
-    respond::json(status, &said, None)
+    trail::was_for(answer, what_for)
 }

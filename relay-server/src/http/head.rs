@@ -177,8 +177,7 @@ pub(crate) fn for_hyper(head: &Head) -> Bytes {
                 out.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
             }
             if head.upgrade {
-                // Where it is not granted, nothing may follow: what comes next is not recorded.
-                out.extend_from_slice(b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n");
+                out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
             } else if asks("close") {
                 out.extend_from_slice(b"Connection: close\r\n");
             } else if head.version == HttpVersion::Http10 && asks("keep-alive") {

@@ -5,4 +5,6 @@ mod carried;
 pub(crate) mod connection;
 pub(crate) mod head;
 pub(crate) mod host;
+mod operator;
 pub(crate) mod recorder;
+pub(crate) mod trail;

@@ -91,9 +91,10 @@ impl<S> Recorder<S> {
     }
 
     fn take_head(&mut self) -> bool {
-        // Nothing can have changed before a line ends or the head is too long: a head that comes byte by byte is not read anew for each.
+        // Nothing can have changed before a line ends (or what only looks like its end comes) or the head is too long: a head that comes byte by byte
+        // is not read anew for each.
         let fresh = self.buf.get(self.looked_at..).unwrap_or_default();
-        if self.looked_at > 0 && self.buf.len() < self.limits.bytes && !fresh.contains(&b'\n') {
+        if self.looked_at > 0 && self.buf.len() < self.limits.bytes && !fresh.iter().any(u8::is_ascii_control) {
             self.looked_at = self.buf.len();
             return false;
         }

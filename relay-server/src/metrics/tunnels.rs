@@ -12,11 +12,12 @@ use super::Outcome;
 /// The counts of one tunnel since the relay began, or since the tunnel was added.
 pub(super) struct Counts {
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    bytes: AtomicU64,
 }
 
 impl Default for Counts {
     fn default() -> Counts {
-        Counts { outcomes: [const { AtomicU64::new(0) }; Outcome::ALL.len()] }
+        Counts { outcomes: [const { AtomicU64::new(0) }; Outcome::ALL.len()], bytes: AtomicU64::new(0) }
     }
 }
 
@@ -26,8 +27,9 @@ impl Counts {
         self.outcomes[outcome.index()].load(Ordering::Relaxed)
     }
 
-    fn count(&self, outcome: Outcome) {
-        self.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
+    /// Bytes of the bodies that were read.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -36,16 +38,29 @@ impl Counts {
 pub(super) struct Tunnels {
     known: RwLock<HashMap<TunnelName, Arc<Counts>>>,
     /// Of names that are no tunnel's.
-    unknown: Counts,
+    unknown: Arc<Counts>,
 }
 
 impl Tunnels {
+    fn with(&self, tunnel: &TunnelName, count: impl FnOnce(&Counts)) {
+        match self.known.read().unwrap_or_else(PoisonError::into_inner).get(tunnel) {
+            Some(counts) => count(counts),
+            None => count(&self.unknown),
+        }
+    }
+
     /// Counts a delivery.
     pub(super) fn count(&self, tunnel: &TunnelName, outcome: Outcome) {
-        match self.known.read().unwrap_or_else(PoisonError::into_inner).get(tunnel) {
-            Some(counts) => counts.count(outcome),
-            None => self.unknown.count(outcome),
-        }
+        self.with(tunnel, |counts| {
+            counts.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
+    /// Counts a body.
+    pub(super) fn bytes(&self, tunnel: &TunnelName, bytes: u64) {
+        self.with(tunnel, |counts| {
+            counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+        });
     }
 
     /// Forgets all tunnels but these, and begins with those that are new.
@@ -53,6 +68,15 @@ impl Tunnels {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *known);
         *known = names.map(|name| (name.clone(), before.remove(name).unwrap_or_default())).collect();
+    }
+
+    /// The counts of all tunnels, by name; without a name, those of names that are no tunnel's.
+    pub(super) fn all(&self) -> Vec<(Option<TunnelName>, Arc<Counts>)> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = known.iter().map(|(name, counts)| (Some(name.clone()), Arc::clone(counts))).collect();
+        all.push((None, Arc::clone(&self.unknown)));
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
     }
 }
 
@@ -67,9 +91,11 @@ mod tests {
         tunnels.keep([&a].into_iter());
         tunnels.count(&a, Outcome::Accepted);
         tunnels.count(&b, Outcome::NotFound);
-        let count = |name: &TunnelName, outcome| tunnels.known.read().unwrap().get(name).map(|c| c.outcome(outcome));
+        let count = |name: &TunnelName, outcome| {
+            tunnels.all().iter().find(|(n, _)| n.as_ref() == Some(name)).map(|(_, counts)| counts.outcome(outcome))
+        };
         assert_eq!((count(&a, Outcome::Accepted), count(&b, Outcome::NotFound)), (Some(1), None));
-        assert_eq!(tunnels.unknown.outcome(Outcome::NotFound), 1);
+        assert_eq!(tunnels.all()[0].1.outcome(Outcome::NotFound), 1);
         tunnels.keep([&a, &b].into_iter());
         assert_eq!((count(&a, Outcome::Accepted), count(&b, Outcome::NotFound)), (Some(1), Some(0)));
         tunnels.keep([&b].into_iter());

@@ -1,9 +1,15 @@
-//! Tunnels and tokens, kept in one small file of the data folder, `registry.json`.
+//! Tunnels and tokens, kept in one small file of the data folder, `registry.json`: `snapshot` is what is in it, `read` how it is read, `changes` what is
+//! done to it.
 //!
 //! A plain file and not a table of the spool, so that `tunnel` and `token` work beside a running relay as well as without one: writers take
 //! a lock, write a new file and rename it over the old one; the relay reads it again when it changed. It knows nothing of sessions.
 
-use std::collections::BTreeMap;
+mod changes;
+mod read;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -16,7 +22,11 @@ use tunnel_delivery::{Method, Timestamp, TunnelName};
 
 use crate::rates::Rate;
 use crate::sources::Source;
-use crate::tokens::{Token, TokenHash, TokenId};
+use crate::tokens::TokenId;
+pub use changes::NewToken;
+use read::{FILE_MAX, NotRead, VERSION};
+pub use snapshot::{Access, Reserved, Snapshot, TokenRecord};
+pub(crate) use snapshot::{Admission, Pass};
 
 /// How a tunnel answers the sender of a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -27,6 +37,16 @@ pub enum AnswerMode {
     Ack,
     /// the handler's own status, headers and body
     Passthrough,
+}
+
+impl AnswerMode {
+    /// As it is written: `ack` or `passthrough`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AnswerMode::Ack => "ack",
+            AnswerMode::Passthrough => "passthrough",
+        }
+    }
 }
 
 /// What a passthrough tunnel does with a delivery when no agent is there.
@@ -129,40 +149,6 @@ impl TunnelSettings {
     }
 }
 
-/// One token as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenRecord {
-    /// The tunnel it opens.
-    pub tunnel: TunnelName,
-    /// SHA-256 of the token, in hexadecimal.
-    sha256: String,
-    /// When it was created.
-    pub created_at: Timestamp,
-}
-
-/// All tunnels and tokens at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// The version of the file's form.
-    version: u32,
-    /// The tunnels by name.
-    pub tunnels: BTreeMap<TunnelName, Arc<TunnelSettings>>,
-    /// The tokens by their public part.
-    pub tokens: BTreeMap<TokenId, TokenRecord>,
-}
-
-const VERSION: u32 = 1;
-
-impl Snapshot {
-    /// The tunnel that `token` opens, if there is one.
-    pub(crate) fn tunnel_of(&self, token: &str) -> Option<(TokenId, TunnelName)> {
-        let (id, token) = Token::parse(token)?;
-        let record = self.tokens.get(&id)?;
-        let known = TokenHash::from_hex(&record.sha256).is_some_and(|hash| hash.matches(&token));
-        (known && self.tunnels.contains_key(&record.tunnel)).then(|| (id, record.tunnel.clone()))
-    }
-}
-
 /// Why the registry could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -201,9 +187,43 @@ pub enum RegistryError {
     /// There is no token of that id.
     #[error("there is no token {0}; `healthie-relay token list` shows those there are")]
     NoToken(TokenId),
+    /// The token does not open that tunnel.
+    #[error("token {token} does not open tunnel {tunnel}; `healthie-relay token list` shows what it opens")]
+    NotGranted {
+        /// The token.
+        token: TokenId,
+        /// The tunnel.
+        tunnel: TunnelName,
+    },
+    /// The name was another owner's until not long ago.
+    #[error(
+        "tunnel {tunnel} was removed on {removed_at} and its name is kept for its owner until {until}: give it back with `--for TOKEN` ({}), or say --take-name to have it all the same",
+        opened_by(owners)
+    )]
+    Reserved {
+        /// The name.
+        tunnel: TunnelName,
+        /// When the tunnel of that name was removed.
+        removed_at: Timestamp,
+        /// From when on anybody may have it.
+        until: Timestamp,
+        /// The tokens that may have it now.
+        owners: Vec<TokenId>,
+    },
+    /// The token's time is over.
+    #[error("token {0} has expired; create a new one")]
+    Expired(TokenId),
     /// No random bytes could be had.
     #[error("the system gave no random bytes: {0}")]
     Random(String),
+}
+
+fn opened_by(tokens: &[TokenId]) -> String {
+    if tokens.is_empty() {
+        return "no token opened it".into();
+    }
+    let tokens: Vec<String> = tokens.iter().map(TokenId::to_string).collect();
+    format!("it was opened by {}", tokens.join(", "))
 }
 
 /// Which file was read: a rename changes the inode, a write the time.
@@ -287,102 +307,6 @@ impl Registry {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 
-    /// Adds a tunnel.
-    ///
-    /// # Errors
-    /// There is one of that name, or the file cannot be written.
-    pub fn add_tunnel(&self, name: TunnelName, settings: TunnelSettings) -> Result<(), RegistryError> {
-        self.change(|all| {
-            if all.tunnels.contains_key(&name) {
-                return Err(RegistryError::TunnelExists(name));
-            }
-            all.tunnels.insert(name, Arc::new(settings));
-            Ok(())
-        })
-    }
-
-    /// Removes a tunnel and its tokens.
-    ///
-    /// # Errors
-    /// There is none of that name, or the file cannot be written.
-    pub fn remove_tunnel(&self, name: &TunnelName) -> Result<(), RegistryError> {
-        self.change(|all| {
-            all.tokens.retain(|_, token| token.tunnel != *name);
-            all.tunnels.remove(name).map(|_| ()).ok_or_else(|| RegistryError::NoTunnel(name.clone()))
-        })
-    }
-
-    /// Changes how a tunnel answers; whether it did not answer so already. With `by`, only if that token still opens the tunnel.
-    ///
-    /// # Errors
-    /// There is no such tunnel, or no such token of it, or the file cannot be written.
-    pub fn set_answer(
-        &self,
-        name: &TunnelName,
-        by: Option<&TokenId>,
-        answer: AnswerMode,
-    ) -> Result<bool, RegistryError> {
-        let mut changed = false;
-        self.change(|all| {
-            if let Some(id) = by
-                && all.tokens.get(id).is_none_or(|token| token.tunnel != *name)
-            {
-                return Err(RegistryError::NoToken(id.clone()));
-            }
-            let tunnel = all.tunnels.get_mut(name).ok_or_else(|| RegistryError::NoTunnel(name.clone()))?;
-            changed = tunnel.answer != answer;
-            Arc::make_mut(tunnel).answer = answer;
-            Ok(())
-        })?;
-        Ok(changed)
-    }
-
-    /// Changes a tunnel's settings; when it was added stays as it is.
-    ///
-    /// # Errors
-    /// There is no such tunnel, or the file cannot be written.
-    pub fn change_tunnel(
-        &self,
-        name: &TunnelName,
-        edit: impl FnOnce(&mut TunnelSettings),
-    ) -> Result<(), RegistryError> {
-        self.change(|all| {
-            let tunnel = all.tunnels.get_mut(name).ok_or_else(|| RegistryError::NoTunnel(name.clone()))?;
-            let created_at = tunnel.created_at;
-            let tunnel = Arc::make_mut(tunnel);
-            edit(tunnel);
-            tunnel.created_at = created_at;
-            Ok(())
-        })
-    }
-
-    /// Creates a token for a tunnel. This is the only time that it can be seen.
-    ///
-    /// # Errors
-    /// There is no such tunnel, there are no random bytes, or the file cannot be written.
-    pub fn create_token(&self, tunnel: &TunnelName, now: Timestamp) -> Result<Token, RegistryError> {
-        let mut random = [0; 38];
-        getrandom::fill(&mut random).map_err(|e| RegistryError::Random(e.to_string()))?;
-        let token = Token::from_random(&random);
-        self.change(|all| {
-            if !all.tunnels.contains_key(tunnel) {
-                return Err(RegistryError::NoTunnel(tunnel.clone()));
-            }
-            let record = TokenRecord { tunnel: tunnel.clone(), sha256: token.hash().to_hex(), created_at: now };
-            all.tokens.insert(token.id(), record);
-            Ok(())
-        })?;
-        Ok(token)
-    }
-
-    /// Revokes a token; sessions that were opened with it are closed by the running relay.
-    ///
-    /// # Errors
-    /// There is none of that id, or the file cannot be written.
-    pub fn revoke_token(&self, id: &TokenId) -> Result<(), RegistryError> {
-        self.change(|all| all.tokens.remove(id).map(|_| ()).ok_or_else(|| RegistryError::NoToken(id.clone())))
-    }
-
     fn change(&self, edit: impl FnOnce(&mut Snapshot) -> Result<(), RegistryError>) -> Result<(), RegistryError> {
         let io = |doing, path: &Path| {
             let path = path.to_owned();
@@ -421,82 +345,17 @@ impl Registry {
 }
 
 fn read(path: &Path) -> Result<Snapshot, RegistryError> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Snapshot { version: VERSION, ..Snapshot::default() });
-        }
-        Err(source) => return Err(RegistryError::Io { doing: "read", path: path.to_owned(), source }),
-    };
-    #[derive(Deserialize)]
-    struct Version {
-        version: u32,
+    let none = Snapshot { version: VERSION, ..Snapshot::default() };
+    let damaged = |problem| RegistryError::Damaged { path: path.to_owned(), problem };
+    let io = |source| RegistryError::Io { doing: "read", path: path.to_owned(), source };
+    match fs::metadata(path) {
+        Ok(file) if file.len() > FILE_MAX => return Err(damaged(format!("it is longer than {FILE_MAX} bytes"))),
+        Ok(_) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(none),
+        Err(e) => return Err(io(e)),
     }
-    let damaged = |e: serde_json::Error| RegistryError::Damaged { path: path.to_owned(), problem: e.to_string() };
-    let Version { version } = serde_json::from_slice(&text).map_err(damaged)?;
-    if version > VERSION {
-        return Err(RegistryError::TooNew { path: path.to_owned(), found: version });
-    }
-    serde_json::from_slice(&text).map_err(damaged)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_micros(seconds * 1_000_000)
-    }
-
-    #[test]
-    fn two_processes_see_each_other_s_changes() {
-        let dir = tempfile::tempdir().unwrap();
-        let relay = Registry::open(dir.path()).unwrap();
-        let command = Registry::open(dir.path()).unwrap();
-        let team: TunnelName = "team".parse().unwrap();
-        command.add_tunnel(team.clone(), TunnelSettings::new(AnswerMode::Passthrough, at(1))).unwrap();
-        let token = command.create_token(&team, at(2)).unwrap();
-        assert!(relay.snapshot().tunnels.is_empty());
-        assert!(relay.reload().unwrap());
-        assert!(!relay.reload().unwrap());
-        assert_eq!(relay.snapshot().tunnel_of(token.expose()), Some((token.id(), team.clone())));
-        command.revoke_token(&token.id()).unwrap();
-        relay.reload().unwrap();
-        assert_eq!(relay.snapshot().tunnel_of(token.expose()), None);
-        let file = fs::read_to_string(dir.path().join("registry.json")).unwrap();
-        assert!(!file.contains(&token.expose()[16..]), "the secret is in the file");
-        assert_eq!(fs::metadata(dir.path().join("registry.json")).unwrap().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn what_is_not_there_or_there_already_is_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let registry = Registry::open(dir.path()).unwrap();
-        let team: TunnelName = "team".parse().unwrap();
-        assert!(matches!(registry.create_token(&team, at(1)), Err(RegistryError::NoTunnel(_))));
-        assert!(matches!(registry.remove_tunnel(&team), Err(RegistryError::NoTunnel(_))));
-        registry.add_tunnel(team.clone(), TunnelSettings::new(AnswerMode::Ack, at(1))).unwrap();
-        let again = registry.add_tunnel(team.clone(), TunnelSettings::new(AnswerMode::Ack, at(1)));
-        assert!(matches!(again, Err(RegistryError::TunnelExists(_))));
-        let token = registry.create_token(&team, at(1)).unwrap();
-        registry.remove_tunnel(&team).unwrap();
-        registry.reload().unwrap();
-        assert!(registry.snapshot().tokens.is_empty());
-        assert!(matches!(registry.revoke_token(&token.id()), Err(RegistryError::NoToken(_))));
-    }
-
-    #[test]
-    fn a_damaged_or_newer_file_is_told_and_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("registry.json");
-        for (text, newer) in [("{", false), (r#"{"version":2,"shape":"other"}"#, true)] {
-            fs::write(&path, text).unwrap();
-            match Registry::open(dir.path()) {
-                Err(RegistryError::Damaged { .. }) if !newer => {}
-                Err(RegistryError::TooNew { found: 2, .. }) if newer => {}
-                other => panic!("{text}: {:?}", other.err()),
-            }
-            assert_eq!(fs::read_to_string(&path).unwrap(), text);
-        }
-    }
+    read::read(&fs::read(path).map_err(io)?).map_err(|e| match e {
+        NotRead::Damaged(problem) => damaged(problem),
+        NotRead::TooNew(found) => RegistryError::TooNew { path: path.to_owned(), found },
+    })
 }

@@ -4,9 +4,10 @@
 use tracing::{info, warn};
 use tunnel_delivery::{DeviceName, TunnelName};
 use tunnel_protocol::{Hello, Start};
-use tunnel_spool::{DevicePlace, Place, Spool as _, SpoolError};
+use tunnel_spool::{DevicePlace, Place, Role, Spool as _, SpoolError};
 
 use super::{End, Session};
+use crate::metrics::SessionEnd;
 use crate::shared::Shared;
 
 /// Why an agent may not come, where it may not.
@@ -55,7 +56,10 @@ pub(super) async fn noted(
     if before.is_none() {
         info!(%tunnel, device = %hello.device, %key, "a device told its key");
     }
-    if !(sealed && place.new && devices.len() > 1) {
+    // What waits for a tunnel's first device was sealed to others that were forgotten, or not at all: it gets it in any case. Who only watches never does.
+    let first = devices.iter().all(|device| device.device == hello.device || device.role == Role::Watches)
+        && find(&devices, &hello.device).is_some_and(|device| device.role == Role::Takes);
+    if !(sealed && place.new) || first {
         return Ok(Noted { place, notice: None });
     }
     let last = shared.spool.last(tunnel);
@@ -75,8 +79,12 @@ impl Session {
     pub(super) fn sealing_is_as_told(&self) -> Result<(), End> {
         let all = self.shared.registry.snapshot();
         match all.tunnels.get(&self.tunnel) {
-            Some(now) if now.seal && !self.sealed => Err(End::Relay("deliveries are sealed from now on".into())),
-            Some(now) if !now.seal && self.sealed => Err(End::Relay("deliveries are no longer sealed".into())),
+            Some(now) if now.seal && !self.sealed => {
+                Err(End::Relay(SessionEnd::Dismissed, "deliveries are sealed from now on".into()))
+            }
+            Some(now) if !now.seal && self.sealed => {
+                Err(End::Relay(SessionEnd::Dismissed, "deliveries are no longer sealed".into()))
+            }
             _ => Ok(()),
         }
     }
@@ -87,6 +95,7 @@ impl Session {
             return Ok(());
         }
         Err(End::Relay(
+            SessionEnd::Dismissed,
             "sealed deliveries wait for this agent, which knows nothing of sealing: update healthie-tunnel".into(),
         ))
     }

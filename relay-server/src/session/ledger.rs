@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tunnel_delivery::Delivery;
+use tunnel_delivery::{Delivery, Timestamp};
 use tunnel_protocol::{
     Answer, AnswerBody, AnswerFailure, Assembler, Chunk, ChunkError, INLINE_BODY, Incoming, Outbox, ToAgent, Window,
 };
@@ -47,6 +46,16 @@ struct OnItsWay {
     len: u64,
     seq: Option<Seq>,
     reply: Option<Reply>,
+    took: Took,
+}
+
+/// A delivery that the agent durably has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Took {
+    /// When it was put into the outbox.
+    pub(crate) sent: Instant,
+    /// When the relay had received it.
+    pub(crate) received_at: Timestamp,
 }
 
 /// The books of one session.
@@ -64,6 +73,8 @@ pub(crate) struct Ledger {
     /// the gap; until then the agent may never have heard of it.
     untold: VecDeque<Seq>,
     waiting: VecDeque<Offer>,
+    /// What was taken since it was last asked for.
+    took: Vec<Took>,
     answers: Assembler<(u64, AnswerBody)>,
     /// Bytes of answers that were announced and are not complete.
     answers_coming: u64,
@@ -83,6 +94,7 @@ impl Ledger {
             reported: after,
             untold: VecDeque::new(),
             waiting: VecDeque::new(),
+            took: Vec::new(),
             answers: Assembler::new(most.clamp(1, 4096) as usize),
             answers_coming: 0,
             outbox: Outbox::default(),
@@ -100,10 +112,10 @@ impl Ledger {
     }
 
     /// Puts a spooled delivery into the outbox. The caller has asked [`Ledger::has_room`].
-    pub(crate) fn send(&mut self, seq: Seq, delivery: &Arc<Delivery>) {
+    pub(crate) fn send(&mut self, seq: Seq, delivery: &Arc<Delivery>, now: Instant) {
         self.sent = seq;
         self.places.insert(seq);
-        self.post(delivery, Some(seq), None, None);
+        self.post(delivery, Some(seq), None, now);
     }
 
     /// Passes over what follows up to `upto`, with the frame that tells of it. It counts as taken once something behind it is.
@@ -137,23 +149,24 @@ impl Ledger {
                 return;
             }
             if let Some(offer) = self.waiting.pop_front() {
-                self.post(&offer.delivery, None, Some(offer.until.saturating_duration_since(now)), Some(offer.reply));
+                self.post(&offer.delivery, None, Some((offer.until, offer.reply)), now);
             }
         }
     }
 
-    fn post(
-        &mut self,
-        delivery: &Arc<Delivery>,
-        seq: Option<Seq>,
-        answer_within: Option<Duration>,
-        reply: Option<Reply>,
-    ) {
+    fn post(&mut self, delivery: &Arc<Delivery>, seq: Option<Seq>, waits: Option<(Instant, Reply)>, now: Instant) {
         let n = self.next_n;
         self.next_n += 1;
         let len = delivery.body.len() as u64;
-        let incoming =
-            Incoming { n, seq: seq.map(|s| s.0), answer_within, body_len: len, delivery: Arc::clone(delivery) };
+        let (answer_within, reply) = waits.map(|(until, reply)| (until.saturating_duration_since(now), reply)).unzip();
+        let incoming = Incoming {
+            n,
+            seq: seq.map(|s| s.0),
+            answer_within,
+            body_len: len,
+            traceparent: None,
+            delivery: Arc::clone(delivery),
+        };
         let frame = ToAgent::Delivery(incoming).encode();
         if delivery.body.len() <= INLINE_BODY {
             self.outbox.whole(frame);
@@ -161,12 +174,14 @@ impl Ledger {
             self.outbox.with_body(frame, n, delivery.body.clone());
         }
         self.window.sent(len);
-        self.on_their_way.insert(n, OnItsWay { len, seq, reply });
+        let took = Took { sent: now, received_at: delivery.received_at };
+        self.on_their_way.insert(n, OnItsWay { len, seq, reply, took });
     }
 
     fn take(&mut self, n: u64) -> Result<Option<Reply>, Breach> {
         let done = self.on_their_way.remove(&n).ok_or(Breach::NotOnItsWay(n))?;
         self.window.taken(done.len);
+        self.took.push(done.took);
         if let Some(seq) = done.seq {
             self.places.remove(&seq);
             while self.untold.front().is_some_and(|run| *run < seq) {
@@ -230,6 +245,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// What was taken since this was last asked for.
+    pub(crate) fn took(&mut self) -> Vec<Took> {
+        std::mem::take(&mut self.took)
+    }
+
     /// The place up to which everything is taken, if that has moved since it was last asked for.
     pub(crate) fn newly_taken(&mut self) -> Option<Seq> {
         let upto = self.places.first().map_or(self.sent, |first| first.prev());
@@ -249,7 +269,9 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion, Timestamp};
+    use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion};
+
+    use std::time::Duration;
 
     fn delivery(len: usize) -> Arc<Delivery> {
         Arc::new(Delivery {
@@ -288,7 +310,7 @@ mod tests {
     fn the_place_moves_only_over_what_is_taken_without_a_hole() {
         let mut l = Ledger::new(Window::new(9, 999), Seq(4), 9);
         for seq in 5..8 {
-            l.send(Seq(seq), &delivery(1));
+            l.send(Seq(seq), &delivery(1), Instant::now());
         }
         let now = Instant::now();
         assert_eq!(sent(&mut l), ["1:Some(5)", "2:Some(6)", "3:Some(7)"]);
@@ -297,6 +319,7 @@ mod tests {
         l.taken(&[1], now).unwrap();
         assert_eq!(l.newly_taken(), Some(Seq(7)));
         assert_eq!(l.newly_taken(), None);
+        assert_eq!((l.took().len(), l.took().len()), (3, 0));
         assert_eq!(l.taken(&[1], now), Err(Breach::NotOnItsWay(1)));
     }
 
@@ -304,14 +327,14 @@ mod tests {
     fn a_gap_counts_only_once_something_behind_it_is_taken() {
         let now = Instant::now();
         let mut l = Ledger::new(Window::new(9, 999), Seq(4), 9);
-        l.send(Seq(5), &delivery(1));
+        l.send(Seq(5), &delivery(1), Instant::now());
         l.pass_over(Seq(8), ToAgent::Ping(1).encode());
         l.pass_over(Seq(9), ToAgent::Ping(2).encode());
         l.taken(&[1], now).unwrap();
         assert_eq!(l.newly_taken(), Some(Seq(5)), "the agent may not have heard of the gap");
-        l.send(Seq(10), &delivery(1));
+        l.send(Seq(10), &delivery(1), Instant::now());
         l.pass_over(Seq(11), ToAgent::Ping(3).encode());
-        l.send(Seq(12), &delivery(1));
+        l.send(Seq(12), &delivery(1), Instant::now());
         assert_eq!((l.newly_taken(), l.sent()), (None, Seq(12)));
         assert_eq!(sent(&mut l), ["1:Some(5)", "Ping(1)", "Ping(2)", "2:Some(10)", "Ping(3)", "3:Some(12)"]);
         l.taken(&[2], now).unwrap();
@@ -325,7 +348,7 @@ mod tests {
         let now = Instant::now();
         let later = now + Duration::from_secs(9);
         let mut l = Ledger::new(Window::new(1, 999), Seq(0), 9);
-        l.send(Seq(1), &delivery(1));
+        l.send(Seq(1), &delivery(1), Instant::now());
         let (first, mut first_answer) = offer(1, later);
         let (late, _late_answer) = offer(1, now + Duration::from_secs(1));
         l.offer(first, now);
@@ -345,7 +368,7 @@ mod tests {
     fn answers_come_whole_or_in_chunks_but_only_where_wanted() {
         let now = Instant::now();
         let mut l = Ledger::new(Window::new(9, 9999), Seq(0), 10);
-        l.send(Seq(1), &delivery(1));
+        l.send(Seq(1), &delivery(1), Instant::now());
         let (o, mut answer) = offer(1, now + Duration::from_secs(1));
         l.offer(o, now);
         let head = AnswerBody { status: 200, headers: Headers::default(), body_len: 4, body: Bytes::new() };
@@ -381,8 +404,8 @@ mod tests {
     #[test]
     fn a_long_body_follows_its_head() {
         let mut l = Ledger::new(Window::new(9, 9 << 20), Seq(0), 10);
-        l.send(Seq(1), &delivery(INLINE_BODY + 1));
-        l.send(Seq(2), &delivery(INLINE_BODY));
+        l.send(Seq(1), &delivery(INLINE_BODY + 1), Instant::now());
+        l.send(Seq(2), &delivery(INLINE_BODY), Instant::now());
         assert_eq!(sent(&mut l), ["1:Some(1)", "chunk of 1", "2:Some(2)", "chunk of 1"]);
     }
 }

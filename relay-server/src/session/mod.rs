@@ -10,6 +10,7 @@ pub(crate) mod pump;
 mod tests;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,13 +25,13 @@ use tunnel_protocol::{
 };
 use tunnel_spool::{DevicePlace, ReadLimit, Seq, Spool as _, SpoolError};
 
+use crate::audit::{Entry, What, Who};
 use crate::flag::Flag;
 use crate::hub::Seat;
-use crate::metrics::Limit;
-use crate::registry::AnswerMode;
+use crate::metrics::{Limit, SessionEnd};
+use crate::registry::{Access, AnswerMode, Pass};
 use crate::shared::Shared;
-use crate::tokens::TokenId;
-use ledger::Ledger;
+use ledger::{Ledger, Took};
 use pump::{Ended, Pump};
 
 /// How much is taken from the spool at a time.
@@ -41,9 +42,12 @@ const READ: ReadLimit = ReadLimit { count: 128, bytes: 1 << 20 };
 const WINDOW_MOST: (u32, u64) = (1024, 16 << 20);
 
 /// Who wants a session; the token was checked.
+#[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) tunnel: TunnelName,
-    pub(crate) token: TokenId,
+    pub(crate) pass: Pass,
+    /// Where it comes from, as far as that is known.
+    pub(crate) from: IpAddr,
     pub(crate) public_urls: Vec<String>,
 }
 
@@ -51,9 +55,9 @@ pub(crate) struct Caller {
 #[derive(Debug)]
 enum End {
     /// The agent went.
-    Agent(String),
+    Agent(SessionEnd, String),
     /// The relay ends it, and tells the agent why.
-    Relay(String),
+    Relay(SessionEnd, String),
 }
 
 /// Serves one agent until it goes or has to.
@@ -62,20 +66,28 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut pump = Pump::server(stream, read, shared.config.limits.frame).await;
-    let Some(hello) = hello(&mut pump, &shared).await else { return };
-    let Some(mut session) = Session::open(&mut pump, hello, &caller, shared).await else { return };
-    info!(tunnel = %caller.tunnel, device = %session.device, after = %session.ledger.sent(), "agent connected");
+    let Some(hello) = hello(&mut pump, &shared).await else {
+        return shared.metrics.session_ended(SessionEnd::Refused);
+    };
+    let Some(mut session) = Session::open(&mut pump, hello, &caller, Arc::clone(&shared)).await else {
+        return shared.metrics.session_ended(SessionEnd::Refused);
+    };
+    session.note(What::AgentConnected, caller.pass.access.as_str());
+    info!(tunnel = %caller.tunnel, device = %session.device, token = %caller.pass.token, access = caller.pass.access.as_str(), after = %session.ledger.sent(), "agent connected");
     let end = session.run(&mut pump, &stopping).await;
     let why = match &end {
-        End::Agent(why) => why.clone(),
-        End::Relay(why) => {
+        End::Agent(_, why) => why.clone(),
+        End::Relay(_, why) => {
             session.ledger.outbox.urgent(ToAgent::Goodbye(why.clone()).encode());
             let _ =
                 tokio::time::timeout(std::time::Duration::from_secs(2), pump.drain(&mut session.ledger.outbox)).await;
             why.clone()
         }
     };
+    let (End::Agent(kind, _) | End::Relay(kind, _)) = end;
+    session.shared.metrics.session_ended(kind);
     info!(tunnel = %caller.tunnel, device = %session.device, on_their_way = session.ledger.on_their_way(), why, "agent gone");
+    session.note(What::AgentDisconnected, &why);
     drop(session);
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), pump.close()).await;
 }
@@ -137,7 +149,7 @@ struct Session {
     backlog: VecDeque<(Seq, Arc<Delivery>)>,
     /// A read of the spool that is under way.
     reading: Option<JoinHandle<Backlog>>,
-    token: TokenId,
+    caller: Caller,
     /// Whether the agent was told that deliveries are sealed.
     sealed: bool,
     /// Whether it has a key.
@@ -193,11 +205,15 @@ impl Session {
             return None;
         }
         // Asked before it gets a place in the spool, which it would keep though it is refused.
-        if !shared.hub.has_room(&caller.tunnel, &hello.device, limits.agents_per_tunnel) {
+        if !shared.hub.has_room(&caller.tunnel, &hello.device, &caller.pass, limits.agents_per_tunnel) {
             refuse_one_more(pump, &shared, &caller.tunnel).await;
             return None;
         }
-        let joined = match shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await {
+        let joined = match caller.pass.access {
+            Access::Full => shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await,
+            Access::ReadOnly => shared.spool.watch(&caller.tunnel, &hello.device, start, shared.now()).await,
+        };
+        let joined = match joined {
             // Its key is durable before it is seated: whatever is sealed while it is there is sealed to it.
             Ok(place) => key::noted(&shared, &caller.tunnel, &hello, place, sealed).await,
             Err(e) => Err(e),
@@ -205,12 +221,16 @@ impl Session {
         let key::Noted { place, notice } = match joined {
             Ok(noted) => noted,
             Err(e) => {
+                if matches!(e, SpoolError::TooManyDevices { .. }) {
+                    shared.metrics.limit_hit(Limit::Devices);
+                }
                 warn!(tunnel = %caller.tunnel, device = %hello.device, error = %e, "an agent could not be seated");
-                refuse(pump, Refusal::Unavailable, e.to_string()).await;
+                refuse(pump, Refusal::Unavailable, for_agents(&e)).await;
                 return None;
             }
         };
-        let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.token, limits.agents_per_tunnel) else {
+        let known = !place.new;
+        let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.pass, limits.agents_per_tunnel) else {
             // Another came between.
             if !known {
                 let _ = shared.spool.forget(&caller.tunnel, &hello.device).await;
@@ -220,10 +240,13 @@ impl Session {
         };
         // Seated, it is told of every later change; a change between the upgrade and now has passed it by.
         let all = shared.registry.snapshot();
-        let settings = all.tunnels.get(&caller.tunnel).filter(|_| all.tokens.contains_key(&caller.token));
-        let Some(settings) = settings else {
-            refuse(pump, Refusal::Unavailable, "the token was revoked".into()).await;
-            return None;
+        let ended = all.ends(&caller.pass, &caller.tunnel, shared.now());
+        let settings = match (all.tunnels.get(&caller.tunnel), ended) {
+            (Some(settings), None) => settings,
+            (_, why) => {
+                refuse(pump, Refusal::Unavailable, why.unwrap_or_default()).await;
+                return None;
+            }
         };
         if settings.seal != sealed {
             refuse(pump, Refusal::Unavailable, "the tunnel's settings changed just now".into()).await;
@@ -262,6 +285,7 @@ impl Session {
                 sets_answer: true,
                 sealed,
                 notice,
+                read_only: caller.pass.access == Access::ReadOnly,
             })
             .encode(),
         );
@@ -269,6 +293,8 @@ impl Session {
             warn!(tunnel = %caller.tunnel, device = %hello.device, from = %missing.from, upto = %missing.upto, "an agent is told of a gap");
             ledger.outbox.whole(gap(missing.from, missing.upto, Some(missing.why)));
         }
+        shared.note_use(&caller.pass.token);
+        shared.metrics.session_opened(known);
         Some(Session {
             tunnel: caller.tunnel.clone(),
             device: hello.device,
@@ -278,7 +304,7 @@ impl Session {
             ledger,
             backlog: VecDeque::new(),
             reading: None,
-            token: caller.token.clone(),
+            caller: caller.clone(),
             sealed,
             has_key: hello.device_key.is_some(),
             told: settings.answer,
@@ -298,12 +324,12 @@ impl Session {
             // from being read and frames from being sent. What an agent may send at once is bounded by its window.
             tokio::select! {
                 biased;
-                why = self.seat.leave.told() => return End::Relay(why),
-                () = stopping.raised() => return End::Relay("the relay is stopping".into()),
+                why = self.seat.leave.told() => return End::Relay(SessionEnd::Dismissed, why),
+                () = stopping.raised() => return End::Relay(SessionEnd::Stopping, "the relay is stopping".into()),
                 () = &mut beat => match self.heartbeat.look(Instant::now().into_std()) {
                     Beat::Dead => {
                         self.shared.metrics.limit_hit(Limit::Silence);
-                        return End::Agent("nothing was heard for too long".into());
+                        return End::Agent(SessionEnd::Silence, "nothing was heard for too long".into());
                     }
                     Beat::Ping(n) => self.ledger.outbox.urgent(ToAgent::Ping(n).encode()),
                     Beat::Wait(at) => beat.as_mut().reset(at.into()),
@@ -314,10 +340,10 @@ impl Session {
                             return end;
                         }
                     }
-                    Err(Ended::Closed) => return End::Agent("the connection ended".into()),
+                    Err(Ended::Closed) => return End::Agent(SessionEnd::Connection, "the connection ended".into()),
                     Err(e) => {
                         e.count(&self.shared.metrics);
-                        return End::Agent(e.to_string());
+                        return End::Agent(SessionEnd::Connection, e.to_string());
                     }
                 },
                 read = async { match &mut self.reading { Some(reading) => reading.await, None => std::future::pending().await } } => {
@@ -363,7 +389,7 @@ impl Session {
                 }
                 self.tell_dropped(seq);
                 if Incoming::fits(&delivery) {
-                    self.ledger.send(seq, &delivery);
+                    self.ledger.send(seq, &delivery, Instant::now());
                 } else {
                     // The agent would end the session over it, and get it again, for ever.
                     warn!(tunnel = %self.tunnel, %seq, "a spooled delivery is over the protocol's caps and is passed over");
@@ -402,10 +428,26 @@ impl Session {
                 self.tell_dropped(seq);
                 self.ledger.pass_over(seq, gap(seq, seq, None));
             }
-            Ok(Err(e)) => return Err(End::Relay(e.to_string())),
-            Err(e) => return Err(End::Relay(format!("reading the spool failed: {e}"))),
+            Ok(Err(e)) => {
+                warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "the spool cannot be read for an agent");
+                return Err(End::Relay(SessionEnd::Spool, for_agents(&e)));
+            }
+            Err(e) => {
+                warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "reading the spool failed");
+                return Err(End::Relay(
+                    SessionEnd::Spool,
+                    "the relay cannot read what it has spooled; its operator must look at its log".into(),
+                ));
+            }
         }
         Ok(())
+    }
+
+    /// Writes into the audit log what this agent did.
+    fn note(&self, what: What, note: &str) {
+        let who = Who::Agent { with_token: self.caller.pass.token.clone() };
+        let entry = Entry::new(self.shared.now(), what, who).tunnel(&self.tunnel).device(&self.device);
+        self.shared.audit.note(entry.from(self.caller.from).note(note));
     }
 
     /// Where the spool has this device.
@@ -428,24 +470,35 @@ impl Session {
     fn frame(&mut self, frame: Bytes) -> Result<(), End> {
         let now = Instant::now();
         self.heartbeat.heard(now.into_std());
-        let breach = |e: ledger::Breach| End::Relay(e.to_string());
-        match ToRelay::decode(frame).map_err(|e| End::Relay(e.to_string()))? {
+        let breach = |e: ledger::Breach| End::Relay(SessionEnd::Protocol, e.to_string());
+        match ToRelay::decode(frame).map_err(|e| End::Relay(SessionEnd::Protocol, e.to_string()))? {
             ToRelay::Taken(numbers) => self.ledger.taken(&numbers, now).map_err(breach)?,
             ToRelay::Answer(answer) => self.ledger.answer(answer, now).map_err(breach)?,
             ToRelay::Chunk(chunk) => self.ledger.chunk(chunk, now).map_err(breach)?,
             ToRelay::Ping(n) => self.ledger.outbox.urgent(ToAgent::Pong(n).encode()),
             ToRelay::Pong(_) => {}
             ToRelay::SetAnswer(set) => self.set_answer(set),
-            ToRelay::Goodbye(why) => return Err(End::Agent(why)),
-            ToRelay::Hello(_) => return Err(End::Relay("a second hello".into())),
+            ToRelay::Goodbye(why) => return Err(End::Agent(SessionEnd::Goodbye, why)),
+            ToRelay::Hello(_) => return Err(End::Relay(SessionEnd::Protocol, "a second hello".into())),
             ToRelay::Unknown => {
                 debug!(tunnel = %self.tunnel, device = %self.device, "a frame of a newer agent was skipped");
             }
+        }
+        for Took { sent, received_at, .. } in self.ledger.took() {
+            self.shared.metrics.taken(now.saturating_duration_since(sent), self.shared.now().since(received_at));
         }
         if let Some(upto) = self.ledger.newly_taken() {
             self.shared.spool.taken(&self.tunnel, &self.device, upto);
         }
         Ok(())
+    }
+}
+
+/// What an agent is told of an error of the spool: what concerns its own tunnel. Paths, disks and shares are the operator's business.
+fn for_agents(e: &SpoolError) -> String {
+    match e {
+        SpoolError::TooManyDevices { .. } | SpoolError::NotAWatcher { .. } | SpoolError::Busy => e.to_string(),
+        _ => "the relay's spool cannot be used just now; its operator must look at its log".into(),
     }
 }
 

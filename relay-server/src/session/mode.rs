@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tunnel_protocol::{Answers, SetAnswer, ToAgent};
 
 use super::Session;
-use crate::registry::AnswerMode;
+use crate::registry::{Access, AnswerMode};
 
 /// Changes that a session asks for are at least so far apart: each is written to disk, and every tunnel's settings with it.
 const BETWEEN: Duration = Duration::from_millis(250);
@@ -32,6 +32,10 @@ impl Changing {
 impl Session {
     /// The agent asks for another way of answering; it is told when it is so.
     pub(super) fn set_answer(&mut self, set: SetAnswer) {
+        if self.caller.pass.access != Access::Full {
+            let why = "the token is read-only and cannot change how the tunnel answers";
+            return self.tell_mode(set.asked, Some(why.into()));
+        }
         if self.changing.is_some() {
             return self.tell_mode(set.asked, Some("the last change is still under way".into()));
         }
@@ -39,12 +43,12 @@ impl Session {
             tunnel_protocol::AnswerMode::Ack => AnswerMode::Ack,
             tunnel_protocol::AnswerMode::Passthrough => AnswerMode::Passthrough,
         };
-        let (shared, tunnel, token) = (Arc::clone(&self.shared), self.tunnel.clone(), self.token.clone());
+        let (shared, caller, device) = (Arc::clone(&self.shared), self.caller.clone(), self.device.clone());
         let begin = self.change_after.max(Instant::now());
         self.change_after = begin + BETWEEN;
         let change = tokio::spawn(async move {
             tokio::time::sleep_until(begin).await;
-            shared.set_answer(&tunnel, &token, answer).await
+            shared.set_answer(&caller, &device, answer).await
         });
         self.changing = Some(Changing { asked: set.asked, change });
     }

@@ -1,6 +1,7 @@
 //! What a session sends when, over a spool of its own and no socket.
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use tokio::sync::oneshot;
 use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion};
@@ -8,14 +9,17 @@ use tunnel_protocol::{AnswerBody, AnswerFailure, Answers, SetAnswer};
 use tunnel_spool::{Limits, RedbSpool};
 
 use super::*;
+use crate::attempts::Attempts;
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::ground::{Clock, Offload};
 use crate::hub::{Hub, Offer};
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
-use crate::registry::Registry;
+use crate::registry::{Admission, Registry};
 use crate::shared::Ports;
 use crate::store::Store;
+use crate::tokens::TokenId;
 
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
@@ -38,6 +42,9 @@ fn shared(dir: &Path) -> Arc<Shared> {
         metrics: crate::metrics::Metrics::new(),
         hub: Hub::new(clock.clone()),
         ids: Ids::default(),
+        attempts: Attempts::new(std::num::NonZeroU32::MIN),
+        audit: Audit::none(),
+        used: Mutex::default(),
         incarnations: Incarnations::load(&dir.join("spool"), &registry.snapshot()),
         registry,
         reloading: tokio::sync::Mutex::new(()),
@@ -73,7 +80,9 @@ fn delivery(number: u8) -> Arc<Delivery> {
 async fn session(shared: &Arc<Shared>, device: &str) -> Session {
     let (tunnel, device): (TunnelName, DeviceName) = ("team".parse().unwrap(), device.parse().unwrap());
     let place = shared.spool.join(&tunnel, &device, tunnel_spool::Start::Now, NOW).await.unwrap();
-    let seat = shared.hub.seat(&tunnel, &device, &TokenId::parse("0123456789ab").unwrap(), 9).unwrap();
+    let pass = Pass::made_up(&TokenId::parse("0123456789ab").unwrap(), Access::Full);
+    let seat = shared.hub.seat(&tunnel, &device, &pass, 9).unwrap();
+    let caller = Caller { tunnel: tunnel.clone(), pass, from: [127, 0, 0, 1].into(), public_urls: Vec::new() };
     let limits = &shared.config.limits;
     Session {
         tunnel,
@@ -84,7 +93,7 @@ async fn session(shared: &Arc<Shared>, device: &str) -> Session {
         ledger: Ledger::new(Window::new(9, 999), place.after, 9),
         backlog: VecDeque::new(),
         reading: None,
-        token: TokenId::parse("0123456789ab").unwrap(),
+        caller,
         sealed: false,
         has_key: false,
         told: AnswerMode::Ack,
@@ -193,10 +202,16 @@ fn an_agent_that_allows_anything_is_sent_a_bounded_amount() {
 async fn two_sessions(shared: &Arc<Shared>) -> (Session, Session) {
     let team: TunnelName = "team".parse().unwrap();
     shared.registry.add_tunnel(team.clone(), crate::registry::TunnelSettings::new(AnswerMode::Ack, NOW)).unwrap();
-    let token = shared.registry.create_token(&team, NOW).unwrap().id();
+    let token = shared.registry.create_token(&team, NOW).unwrap();
     shared.registry.reload().unwrap();
-    let (asking, other) = (session(shared, "asking").await, session(shared, "other").await);
-    (Session { token: token.clone(), ..asking }, Session { token, ..other })
+    let Admission::Open(pass, _) = shared.registry.snapshot().admit(Some(token.expose()), None, NOW) else {
+        panic!("it is good")
+    };
+    let (mut asking, mut other) = (session(shared, "asking").await, session(shared, "other").await);
+    for session in [&mut asking, &mut other] {
+        session.caller.pass = pass.clone();
+    }
+    (asking, other)
 }
 
 /// Has the session's agent ask, and does what the session does when the change is done.
@@ -253,7 +268,7 @@ async fn who_may_not_and_who_asks_twice_is_refused() {
     assert_eq!(mode_told(&mut asking).unwrap(), Answers { asked: 1, mode: Mode::Passthrough, refused: None });
     // Revoked by a command, and this relay has not looked yet.
     let command = Registry::open(dir.path()).unwrap();
-    command.revoke_token(&asking.token).unwrap();
+    command.revoke_token(&asking.caller.pass.token).unwrap();
     let told = ask(&mut asking, Mode::Ack).await;
     assert_eq!((told.mode, told.refused.is_some()), (Mode::Passthrough, true));
     // The name belongs to somebody else now.

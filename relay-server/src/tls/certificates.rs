@@ -57,6 +57,13 @@ pub(crate) struct Standing {
     pub(crate) problem: Option<String>,
 }
 
+impl Standing {
+    /// Whether it is valid now.
+    pub(crate) fn is_usable(&self) -> bool {
+        matches!(self.state, State::Ok | State::Expiring)
+    }
+}
+
 struct Slot {
     source: Source,
     pair: Option<Pair>,

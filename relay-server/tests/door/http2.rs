@@ -110,7 +110,7 @@ async fn its_limits_are_those_of_http_1() {
 
 #[tokio::test]
 async fn a_connection_on_which_nothing_is_asked_is_ended() {
-    let stand = Stand::new(|config| config.limits.head_time = std::time::Duration::from_secs(1)).await;
+    let stand = Stand::new(|config| config.limits.idle_time = std::time::Duration::from_secs(1)).await;
     tokio::time::timeout(tunnel_testkit::DEADLINE, async {
         let mut sender = stand.sender.clone();
         while sender.ready().await.is_ok() {

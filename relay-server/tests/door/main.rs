@@ -1,7 +1,9 @@
 //! The relay's public door from outside, in one process with it: TLS, certificates, HTTP/2, proxies.
 
 mod acme;
+mod figures;
 mod http2;
 mod proxies;
+mod raw_http2;
 mod tls;
 mod visitor;

@@ -142,6 +142,7 @@ impl Bench {
             tunnel: Some("team".into()),
             device: None,
             answer: Some("ack".into()),
+            read_only: false,
             paused: self.m.standing.paused,
             public_urls: vec!["https://relay.example.com/t/team".into()],
             connection: Some(connection),

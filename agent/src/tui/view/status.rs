@@ -18,7 +18,8 @@ pub(super) fn draw(m: &Model, area: Rect, buffer: &mut Buffer) {
     let mut first = vec![Run::new(Tone::Strong, if wide { " healthie-tunnel  " } else { " " })];
     let (tone, text) = connection(m, wide);
     let url = s.urls.first().map(|url| Run::new(Tone::Strong, url));
-    let answer = s.answer.map(|answer| Run::new(Tone::Dim, &format!("  {answer}")));
+    let looks = if s.read_only { ", read-only" } else { "" };
+    let answer = s.answer.map(|answer| Run::new(Tone::Dim, &format!("  {answer}{looks}")));
     let beside = url.as_ref().map_or(0, |url| url.columns() + 2) + answer.as_ref().map_or(0, Run::columns);
     let room = usize::from(area.width).saturating_sub(first[0].columns() + beside);
     first.push(Run::cut(tone, &text, room.max(12)));

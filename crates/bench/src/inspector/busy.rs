@@ -39,7 +39,11 @@ pub(super) async fn measure(programs: &Programs, arguments: &Arguments, printer:
     };
     finish(relay(&["tunnel", "add", TUNNEL, "--answer", AnswerMode::Ack.as_str()]))?;
     let token = finish(relay(&["token", "create", "--tunnel", TUNNEL]))?;
-    let mut server = Running::start("relay", &stage, relay(&["serve", "--http", "127.0.0.1:0", "--domain", DOMAIN]))?;
+    let mut server = Running::start(
+        "relay",
+        &stage,
+        relay(&["serve", "--http", "127.0.0.1:0", "--domain", DOMAIN, "--address-rate", "0", "--tunnel-rate", "0"]),
+    )?;
     let file = data.join("addresses.json");
     let address: SocketAddr = server.wait(|_| {
         let addresses: Value = serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;

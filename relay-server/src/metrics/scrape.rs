@@ -1,0 +1,35 @@
+//! Answering who asks for the figures: one at a time, off the async workers, within a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::standing::gather;
+use super::text::{Form, text};
+use crate::respond::{self, Answer, Problem};
+use crate::shared::Shared;
+
+/// How long one answer may take, waiting for its turn included. Prometheus itself gives up after 10 s.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// The figures, in the form that whoever accepts this wants.
+pub(crate) async fn answer(shared: &Arc<Shared>, accept: Option<&[u8]>) -> Answer {
+    let form = Form::of(accept);
+    match tokio::time::timeout(WITHIN, page(shared, form)).await {
+        Ok(Some(text)) => respond::figures(text, form.content_type()),
+        Ok(None) | Err(_) => {
+            tracing::warn!("the figures could not be gathered in time");
+            Problem::Stopping.answer(None)
+        }
+    }
+}
+
+async fn page(shared: &Arc<Shared>, form: Form) -> Option<String> {
+    let _one_at_a_time = shared.metrics.scraping.lock().await;
+    let gathering = Arc::clone(shared);
+    let gathered = shared.offload.run(move || {
+        let standing = gather(&gathering);
+        let all: Vec<_> = [&gathering.metrics.registry].into_iter().chain(&standing).collect();
+        text(&all, form)
+    });
+    gathered.await.ok()?.ok()
+}

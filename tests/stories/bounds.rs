@@ -1,0 +1,63 @@
+//! What the operator bounds, by flags and by `tunnel set`: it holds, and it is in force when the command returns.
+
+use tunnel_stories::{HOST, TUNNEL, World, post};
+use tunnel_testkit::{AnswerMode, HttpMessage, send};
+
+fn deliver(world: &World, method: &str) -> HttpMessage {
+    let request = String::from_utf8(post(HOST, "/hook", b"{}")).unwrap().replace("POST", method);
+    send(world.relay.http(), request.as_bytes())
+}
+
+/// Sends until it is too much: on a slow machine a second may pass between two.
+fn until_refused(mut send: impl FnMut() -> HttpMessage) -> HttpMessage {
+    tunnel_testkit::eventually("a refusal for the rate", || Some(send()).filter(|answer| answer.status() == Some(429)))
+}
+
+#[test]
+fn what_tunnel_set_changes_is_in_force_when_it_returns() {
+    let world = World::new(AnswerMode::Ack);
+    let set = |arguments: &[&str]| world.relay.run(&[&["tunnel", "set", TUNNEL], arguments].concat());
+    let refused = |method: &str, status: u16, code: &str| {
+        let answer = deliver(&world, method);
+        assert_eq!((answer.status(), &answer.json()["error"]), (Some(status), &code.into()), "{}", answer.text());
+    };
+    assert_eq!(deliver(&world, "POST").status(), Some(200));
+    set(&["--from", "healthie-production,10.0.0.0/8"]).ok();
+    refused("POST", 403, "source");
+    set(&["--from", "127.0.0.0/8"]).ok();
+    assert_eq!(deliver(&world, "POST").status(), Some(200));
+    refused("PUT", 405, "method");
+    set(&["--methods", "POST,PUT", "--max-body", "1KiB"]).ok();
+    assert_eq!(deliver(&world, "PUT").status(), Some(200));
+    assert_eq!(send(world.relay.http(), &post(HOST, "/hook", &[b'x'; 1025])).status(), Some(413));
+    set(&["--rate", "1", "--burst", "1"]).ok();
+    assert_eq!(deliver(&world, "POST").status(), Some(200));
+    assert_eq!(until_refused(|| deliver(&world, "POST")).json()["error"], "too-many-requests");
+
+    let listed = world.relay.run(&["tunnel", "list", "--json"]).ok().json();
+    let team = &listed[0];
+    assert_eq!((&team["methods"], &team["from"]), (&["POST", "PUT"].into(), &["127.0.0.0/8"].into()), "{team}");
+    assert_eq!((&team["max_body"], &team["rate"], &team["burst"]), (&1024.into(), &1.into(), &1.into()), "{team}");
+    assert!(set(&["--from", "nowhere"]).exits(2).err().contains("healthie-staging"));
+    set(&[]).exits(2);
+    assert!(world.relay.run(&["tunnel", "set", "nobody", "--rate", "1"]).exits(1).err().contains("no tunnel nobody"));
+}
+
+#[test]
+fn limits_are_flags_and_variables() {
+    let mut world = World::new(AnswerMode::Ack);
+    assert!(world.relay.terminate().success());
+    world.relay = world
+        .relay
+        .with_arguments(&["--max-body", "2KiB", "--address-rate", "1", "--address-burst", "2"])
+        .with_environment("HEALTHIE_RELAY_MAX_HEAD_LINES", "9");
+    world.relay.start();
+    let to = world.relay.http();
+    let many = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "X: y\r\n".repeat(9));
+    assert_eq!(send(to, many.as_bytes()).status(), Some(431));
+    assert_eq!(send(to, &post(HOST, "/hook", &[b'x'; 2049])).status(), Some(413));
+    assert_eq!(send(to, &post(HOST, "/hook", b"{}")).status(), Some(200));
+    let refusal = until_refused(|| send(to, &post(HOST, "/hook", b"{}")));
+    let wait: u64 = refusal.header("retry-after").expect("when to come again").parse().unwrap();
+    assert!((1..=2).contains(&wait), "{wait}");
+}
