@@ -24,6 +24,7 @@ use crate::hub::{NoTaker, Offer};
 use crate::metrics::{Limit, Outcome};
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
 use crate::respond::{self, Answer, Many, Problem};
+use crate::sealing;
 use crate::shared::Shared;
 use crate::sources::Source;
 use crate::traces;
@@ -135,7 +136,7 @@ async fn try_take(
         return Err(Problem::Overloaded);
     }
     let limit = settings.max_body.map_or(shared.config.limits.body, |own| own.min(shared.config.limits.body));
-    let delivery = Arc::new(read(request, body, limit, &mut hold, shared).await?);
+    let delivery = read(request, body, limit, &mut hold, shared).await?;
     in_hand.was_read();
     // While the body came in, the tunnel may have become another one of the same name, with another owner, or closed to this sender.
     let now = shared.registry.snapshot().tunnels.get(&tunnel).cloned();
@@ -148,6 +149,8 @@ async fn try_take(
     }
     *made = Some(Arc::clone(&delivery));
     trail::name(delivery.id);
+    // From here on a sealed tunnel's delivery is an envelope.
+    let delivery = Arc::new(if settings.seal { sealing::seal(delivery, shared).await? } else { delivery });
     match settings.answer {
         AnswerMode::Ack => spool(&delivery, shared).await.map(|()| Taken::spooled(delivery.id)),
         AnswerMode::Passthrough => pass_through(&delivery, &settings, shared).await,

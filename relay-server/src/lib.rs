@@ -36,6 +36,7 @@ mod registry;
 mod relay;
 mod respond;
 mod route;
+mod sealing;
 mod session;
 mod settings;
 mod shared;

@@ -63,6 +63,10 @@ pub(crate) enum Problem {
     TooManyAgents,
     /// The spool cannot take the delivery now.
     Spool { temporary: bool },
+    /// The tunnel's deliveries are sealed, and none of its devices has told a key yet.
+    NoKey,
+    /// Sealing failed.
+    NotSealed,
     /// Passthrough, and no agent is connected.
     NoAgent,
     /// Passthrough, and the agent has more on its hands than it takes.
@@ -120,6 +124,8 @@ impl Problem {
             Problem::Overloaded | Problem::TooManyAgents => Outcome::Overloaded,
             Problem::Spool { temporary: true } => Outcome::SpoolFull,
             Problem::Spool { temporary: false } => Outcome::SpoolFailed,
+            Problem::NoKey => Outcome::NoKey,
+            Problem::NotSealed => Outcome::NotSealed,
             Problem::NoAgent => Outcome::NoAgent,
             Problem::AgentBusy => Outcome::AgentBusy,
             Problem::Timeout | Problem::Handler(AnswerFailure::Timeout) => Outcome::HandlerTimeout,
@@ -237,6 +243,22 @@ impl Problem {
                     S::SERVICE_UNAVAILABLE,
                     "spool-failed",
                     "The relay cannot store deliveries; its operator must look at it. Send it again later.",
+                ),
+            ),
+            Problem::NoKey => again(
+                60,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "no-key",
+                    "This tunnel's deliveries are sealed to its agents' keys, and no agent has connected with one yet; send it again later.",
+                ),
+            ),
+            Problem::NotSealed => again(
+                30,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "not-sealed",
+                    "The delivery could not be sealed and was not stored; send it again later.",
                 ),
             ),
             Problem::NoAgent => again(

@@ -181,7 +181,7 @@ impl Shared {
         self.registry.publish(Arc::new(all), seen);
         self.dismiss();
         for (name, tunnel) in &self.registry.snapshot().tunnels {
-            if before.tunnels.get(name).is_some_and(|old| old.answer != tunnel.answer) {
+            if before.tunnels.get(name).is_some_and(|old| old.answer != tunnel.answer || old.seal != tunnel.seal) {
                 self.hub.settings_changed(name);
             }
         }

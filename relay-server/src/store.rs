@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
+use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 use tunnel_spool::{
     Copied, CopyError, CopySink, DevicePlace, Dropped, Place, ReadLimit, Seq, Spool, SpoolError, Start, Stats,
 };
@@ -37,6 +37,7 @@ trait AnySpool: Send + Sync {
         start: Start,
         now: Timestamp,
     ) -> Later<'a, Place>;
+    fn set_key<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName, key: DeviceKey) -> Later<'a, bool>;
     fn watch<'a>(
         &'a self,
         tunnel: &'a TunnelName,
@@ -80,6 +81,10 @@ impl<S: Spool> AnySpool for S {
         now: Timestamp,
     ) -> Later<'a, Place> {
         Box::pin(Spool::join(self, tunnel, device, start, now))
+    }
+
+    fn set_key<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName, key: DeviceKey) -> Later<'a, bool> {
+        Box::pin(Spool::set_key(self, tunnel, device, key))
     }
 
     fn watch<'a>(
@@ -154,6 +159,10 @@ impl Spool for Store {
         now: Timestamp,
     ) -> Result<Place, SpoolError> {
         self.0.join(tunnel, device, start, now).await
+    }
+
+    async fn set_key(&self, tunnel: &TunnelName, device: &DeviceName, key: DeviceKey) -> Result<bool, SpoolError> {
+        self.0.set_key(tunnel, device, key).await
     }
 
     async fn watch(

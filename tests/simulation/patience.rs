@@ -195,6 +195,8 @@ fn agent(wires: Wires, token: &str, chance: f64) -> (mpsc::UnboundedReceiver<(In
         concurrency: 1,
         host_header: HostHeader::Sent,
         secrets: Vec::new(),
+        // Made with the system's chance and not the seed's.
+        keys: None,
         last_attempts: S,
         traces: tunnel_telemetry::Traces::none(),
         chance: Arc::new(move || chance),
@@ -272,6 +274,8 @@ async fn an_agent_asks_a_silent_relay_and_gives_it_up() {
         waiting: 0,
         software: "test".into(),
         sets_answer: true,
+        sealed: false,
+        notice: None,
         read_only: false,
     };
     relay.send(Message::Binary(ToAgent::Welcome(welcome).encode())).await.unwrap();

@@ -46,11 +46,14 @@ struct Cast {
 }
 
 impl Cast {
-    fn new(answer: AnswerMode, handler: Handler, seed: u64) -> Cast {
+    fn new(answer: AnswerMode, sealed: bool, handler: Handler, seed: u64) -> Cast {
         let dice = Dice::new(seed).other(1);
         let stage = Stage::new();
         let mut relay = stage.relay();
         let token = relay.add_tunnel(TUNNEL, answer);
+        if sealed {
+            relay.run(&["tunnel", "set", TUNNEL, "--seal"]).ok();
+        }
         relay.start();
         // Senders lose their connections, and with them answers to what was taken.
         let door = Proxy::in_weather(relay.http(), Weather::from_seed(seed).living(300 * MS..6000 * MS));
@@ -166,15 +169,24 @@ fn rounds() -> u64 {
     setting("HEALTHIE_TUNNEL_CRASHES", 10)
 }
 
-#[test]
-fn what_was_answered_survives_crashes_of_everybody() {
+fn what_was_answered_survives(sealed: bool) {
     let seed = seed();
-    let mut cast = Cast::new(AnswerMode::Ack, Handler::start(), seed);
+    let mut cast = Cast::new(AnswerMode::Ack, sealed, Handler::start(), seed);
     let load = load(seed, &cast);
     for _ in 0..rounds() {
         cast.misfortune();
     }
-    cast.reckon(&format!("ack, seed {seed}"), load, true);
+    cast.reckon(&format!("ack{}, seed {seed}", if sealed { ", sealed" } else { "" }), load, true);
+}
+
+#[test]
+fn what_was_answered_survives_crashes_of_everybody() {
+    what_was_answered_survives(false);
+}
+
+#[test]
+fn what_was_sealed_survives_crashes_of_everybody() {
+    what_was_answered_survives(true);
 }
 
 #[test]
@@ -188,7 +200,7 @@ fn what_handlers_answered_survives_crashes_of_everybody() {
         17 => Reply::status(204, ""),
         _ => Reply::ok(),
     });
-    let mut cast = Cast::new(AnswerMode::Passthrough, moody, seed);
+    let mut cast = Cast::new(AnswerMode::Passthrough, false, moody, seed);
     let load = load(seed, &cast);
     for _ in 0..rounds() {
         cast.misfortune();

@@ -26,6 +26,7 @@ mod reconnect;
 mod refusals;
 mod replay;
 mod routing;
+mod sealing;
 mod second_terminal;
 mod shutdown;
 mod signatures;

@@ -74,6 +74,12 @@ fn lines(s: &Status, now: tunnel_delivery::Timestamp, style: Style) -> Vec<(&'st
     if let Some(answer) = &s.answer {
         all.push(("answers", SafeText::new(answer).to_string()));
     }
+    if s.sealed == Some(true) {
+        all.push((
+            "sealed",
+            "at the relay, to the keys of the tunnel's agents (`healthie-tunnel key show`)".to_owned(),
+        ));
+    }
     if s.read_only {
         let text = "read-only; this agent answers no sender and changes nothing";
         all.push(("access", style.paint(Tone::Doubtful, text)));
@@ -183,6 +189,7 @@ mod tests {
             device: Some("agent-1".into()),
             public_urls: vec!["https://team.relay.example.com/\u{1b}".into()],
             answer: Some("ack".into()),
+            sealed: Some(true),
             read_only: true,
             paused: true,
             connection: Some(ConnectionStatus {
@@ -234,6 +241,7 @@ mod tests {
             tunnel: None,
             public_urls: vec![],
             answer: None,
+            sealed: None,
             paused: false,
             ..s
         };

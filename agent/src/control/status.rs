@@ -45,6 +45,9 @@ pub struct Status {
     /// How the tunnel answers its senders, as far as is known: `ack` or `passthrough`.
     #[serde(default)]
     pub answer: Option<String>,
+    /// Whether the relay seals what comes in for the tunnel to its agents' keys, as far as is known.
+    #[serde(default)]
+    pub sealed: Option<bool>,
     /// Whether the token only lets the agent look: it gets deliveries, answers no sender and changes nothing.
     #[serde(default)]
     pub read_only: bool,
@@ -110,6 +113,7 @@ impl Operations {
             relay: self.agent.as_ref().map(|a| a.relay.to_string()),
             tunnel: welcome.as_ref().map(|w| w.tunnel.to_string()),
             device: self.agent.as_ref().map(|a| a.device.to_string()),
+            sealed: welcome.as_ref().map(|w| w.sealed),
             answer: welcome.as_ref().map(|w| w.answer_mode.as_str().to_owned()),
             read_only: welcome.as_ref().is_some_and(|w| w.read_only),
             public_urls: welcome.map(|w| w.public_urls).unwrap_or_default(),

@@ -22,6 +22,7 @@ mod programs;
 mod protocol;
 mod rig;
 mod sample;
+mod sealing;
 mod signature;
 mod spool;
 mod stand;
@@ -41,6 +42,8 @@ pub enum Part {
     Signature,
     /// Frames between relay and agent, beside a copy and JSON of the same.
     Protocol,
+    /// Sealing deliveries to devices and opening them, beside a copy and beside AES-GCM alone.
+    Sealing,
     /// What the relay keeps, beside one write and sync of the same bytes.
     Spool,
     /// What the agent keeps, beside one write and sync of the same bytes.
@@ -56,9 +59,10 @@ pub enum Part {
 }
 
 impl Part {
-    const EACH: [(Part, &str); 6] = [
+    const EACH: [(Part, &str); 7] = [
         (Part::Signature, "signature"),
         (Part::Protocol, "protocol"),
+        (Part::Sealing, "sealing"),
         (Part::Spool, "spool"),
         (Part::Archive, "archive"),
         (Part::Path, "path"),
@@ -140,6 +144,7 @@ fn measure(arguments: &Arguments) -> Result<(), BenchError> {
         Part::All => Part::EACH.iter().try_for_each(|(_, name)| alone(arguments, name)),
         Part::Signature => printer.print(&signature::measure(arguments)?),
         Part::Protocol => printer.print(&protocol::measure(arguments)?),
+        Part::Sealing => printer.print(&sealing::measure(arguments)?),
         Part::Spool => in_runtime(spool::measure(arguments, printer)),
         Part::Archive => in_runtime(archive::measure(arguments, printer)),
         Part::Path => in_runtime(path::measure(arguments, printer)),

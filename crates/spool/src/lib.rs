@@ -22,7 +22,7 @@ mod writer;
 use std::future::Future;
 use std::sync::Arc;
 
-use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
+use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 
 pub use copy::{Copied, CopyError, CopySink, MAX_COPY_PART, Restoring, copy_closed, count_part};
 pub use error::SpoolError;
@@ -75,6 +75,17 @@ pub trait Spool: Send + Sync + 'static {
         start: Start,
         now: Timestamp,
     ) -> impl Future<Output = Result<Place, SpoolError>> + Send;
+
+    /// Notes the public key of a device, durably, in place of the one it had. Whether there is such a device.
+    ///
+    /// # Errors
+    /// `Busy`, `Failed`.
+    fn set_key(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        key: DeviceKey,
+    ) -> impl Future<Output = Result<bool, SpoolError>> + Send;
 
     /// The place of a device that only watches ([`Role::Watches`]), likewise. A device that takes is never turned into one that watches; one that watches
     /// makes room for one that takes and joins under its name.

@@ -35,6 +35,9 @@ pub(super) struct Shape {
     /// Most deliveries at once, after a pause; `default` for ten seconds of --rate, or the relay's
     #[arg(long, value_name = "N", value_parser = or_default(burst))]
     burst: Option<Own<u32>>,
+    /// Seal deliveries to the keys of the tunnel's agents before they are stored, so that only the agents can open them; --seal=no ends it
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", value_parser = clap::builder::BoolishValueParser::new())]
+    seal: Option<bool>,
 }
 
 /// Its own, or nothing: then the relay's.
@@ -88,6 +91,9 @@ impl Shape {
         if let Some(own) = self.burst {
             to.burst = *own;
         }
+        if let Some(seal) = self.seal {
+            to.seal = seal;
+        }
         Ok(())
     }
 
@@ -111,6 +117,9 @@ pub(super) fn apart(settings: &TunnelSettings) -> String {
     words.extend(settings.max_body.map(|bytes| format!("max-body {bytes}")));
     words.extend(settings.per_second.map(|n| format!("rate {n}")));
     words.extend(settings.burst.map(|n| format!("burst {n}")));
+    if settings.seal {
+        words.push("sealed".to_owned());
+    }
     words.join(" ")
 }
 
@@ -176,8 +185,13 @@ mod tests {
         assert_eq!((settings.answer_within_ms, settings.answer), (120_000, AnswerMode::Passthrough));
         let relays = crate::rates::Rate { per_second: 500, burst: 5000 };
         assert_eq!(settings.rate(relays), crate::rates::Rate { per_second: 5, burst: 50 });
-        change(&mut settings, "--methods POST --from any --max-body default --rate default --answer-within 15")
-            .unwrap();
+        change(&mut settings, "--seal").unwrap();
+        assert!(settings.seal && apart(&settings).ends_with(" sealed"));
+        change(
+            &mut settings,
+            "--seal=no --methods POST --from any --max-body default --rate default --answer-within 15",
+        )
+        .unwrap();
         assert_eq!(settings, unchanged);
         assert_eq!(settings.rate(relays), relays);
     }
@@ -195,6 +209,7 @@ mod tests {
             ("--max-body 1G", "GiB"),
             ("--rate -1", ""),
             ("--burst 0", "1 or more"),
+            ("--seal=perhaps", "yes|no"),
         ] {
             let error = change(&mut settings, line).unwrap_err();
             assert!(error.contains(told), "{line}: {error}");

@@ -31,6 +31,10 @@ closed_list! {
         SpoolFull => "spool_full",
         /// The spool has failed.
         SpoolFailed => "spool_failed",
+        /// It is to be sealed, and no device has told a key.
+        NoKey => "no_key",
+        /// It could not be sealed.
+        NotSealed => "not_sealed",
         /// No agent is connected.
         NoAgent => "no_agent",
         /// The agents have too much to do.

@@ -72,6 +72,9 @@ pub struct TunnelSettings {
     /// How long a sender waits for the handler's answer in passthrough, in milliseconds.
     #[serde(default = "default_answer_within_ms")]
     pub answer_within_ms: u64,
+    /// Whether deliveries are sealed to the keys of the tunnel's devices before anything else is done with them.
+    #[serde(default)]
+    pub seal: bool,
     /// The methods that it answers.
     #[serde(default = "default_methods", with = "methods")]
     pub methods: Vec<Method>,
@@ -123,6 +126,7 @@ impl TunnelSettings {
             answer,
             when_away: WhenAway::default(),
             answer_within_ms: default_answer_within_ms(),
+            seal: false,
             methods: default_methods(),
             from: Vec::new(),
             max_body: None,

@@ -2,6 +2,7 @@
 //!
 //! The books are `ledger`'s, the socket is `pump`'s; this is what wakes them. It knows nothing of HTTP.
 
+mod key;
 pub(crate) mod ledger;
 mod mode;
 pub(crate) mod pump;
@@ -156,6 +157,10 @@ struct Session {
     /// A read of the spool that is under way.
     reading: Option<JoinHandle<Backlog>>,
     caller: Caller,
+    /// Whether the agent was told that deliveries are sealed.
+    sealed: bool,
+    /// Whether it has a key.
+    has_key: bool,
     /// How the agent was told that the tunnel answers.
     told: AnswerMode,
     /// A change of that which the agent asked for and which is under way.
@@ -180,8 +185,13 @@ impl Session {
             refuse(pump, Refusal::Version, message).await;
             return None;
         };
-        if !shared.registry.snapshot().tunnels.contains_key(&caller.tunnel) {
+        let Some(sealed) = shared.registry.snapshot().tunnels.get(&caller.tunnel).map(|tunnel| tunnel.seal) else {
             refuse(pump, Refusal::Unavailable, format!("tunnel {} was removed", caller.tunnel)).await;
+            return None;
+        };
+        if let Some(why) = key::refusal(&caller.tunnel, sealed, &hello) {
+            // A code that an agent of any version ends over: trying again would not help.
+            refuse(pump, Refusal::BadHello, why).await;
             return None;
         }
         let start = match hello.start {
@@ -212,8 +222,13 @@ impl Session {
             Access::Full => shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await,
             Access::ReadOnly => shared.spool.watch(&caller.tunnel, &hello.device, start, shared.now()).await,
         };
-        let place = match joined {
-            Ok(place) => place,
+        let joined = match joined {
+            // Its key is durable before it is seated: whatever is sealed while it is there is sealed to it.
+            Ok(place) => key::noted(&shared, &caller.tunnel, &hello, place, sealed).await,
+            Err(e) => Err(e),
+        };
+        let key::Noted { place, notice } = match joined {
+            Ok(noted) => noted,
             Err(e) => {
                 if matches!(e, SpoolError::TooManyDevices { .. }) {
                     shared.metrics.limit_hit(Limit::Devices);
@@ -242,6 +257,10 @@ impl Session {
                 return None;
             }
         };
+        if settings.seal != sealed {
+            refuse(pump, Refusal::Unavailable, "the tunnel's settings changed just now".into()).await;
+            return None;
+        }
         let places = shared.spool.devices(&caller.tunnel).unwrap_or_default();
         if places.iter().all(|place| place.device != hello.device) {
             refuse(pump, Refusal::Unavailable, "the device was forgotten just now".into()).await;
@@ -274,6 +293,8 @@ impl Session {
                 waiting,
                 software: concat!("healthie-relay ", env!("CARGO_PKG_VERSION")).into(),
                 sets_answer: true,
+                sealed,
+                notice,
                 read_only: caller.pass.access == Access::ReadOnly,
             })
             .encode(),
@@ -294,6 +315,8 @@ impl Session {
             backlog: VecDeque::new(),
             reading: None,
             caller: caller.clone(),
+            sealed,
+            has_key: hello.device_key.is_some(),
             told: settings.answer,
             changing: None,
             change_after: Instant::now(),
@@ -347,7 +370,12 @@ impl Session {
                         self.ledger.offer(offer, Instant::now());
                     }
                 }
-                () = self.seat.changed.notified() => self.settings_changed(),
+                () = self.seat.changed.notified() => {
+                    if let Err(end) = self.sealing_is_as_told() {
+                        return end;
+                    }
+                    self.settings_changed();
+                }
                 () = self.seat.wake.notified() => {}
             }
         }
@@ -366,6 +394,9 @@ impl Session {
                     return Ok(());
                 }
                 let (seq, delivery) = (*seq, Arc::clone(delivery));
+                if delivery.is_sealed() {
+                    self.may_have_sealed()?;
+                }
                 self.tell_dropped(seq);
                 if Incoming::fits(&delivery) {
                     self.ledger.send(seq, &delivery, Instant::now());

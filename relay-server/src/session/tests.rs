@@ -95,6 +95,8 @@ async fn session(shared: &Arc<Shared>, device: &str) -> Session {
         backlog: VecDeque::new(),
         reading: None,
         caller,
+        sealed: false,
+        has_key: false,
         told: AnswerMode::Ack,
         changing: None,
         change_after: Instant::now(),
@@ -183,6 +185,7 @@ fn an_agent_that_allows_anything_is_sent_a_bounded_amount() {
         resume: None,
         window_deliveries,
         window_bytes,
+        device_key: None,
     };
     let fits = |hello: &Hello, len| {
         let mut window = window(hello);
