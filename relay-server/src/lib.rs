@@ -13,6 +13,8 @@ mod cli;
 mod config;
 mod control;
 mod flag;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ground;
 mod http;
 mod hub;

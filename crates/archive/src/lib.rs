@@ -22,6 +22,8 @@ mod engine;
 mod erase;
 mod error;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod keep;
 mod keys;

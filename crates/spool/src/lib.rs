@@ -11,6 +11,8 @@ mod batch;
 mod disk;
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod place;
 mod recent;
 mod record;
