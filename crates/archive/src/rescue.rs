@@ -200,9 +200,15 @@ fn whole(found: &Found, id: DeliveryId) -> Option<Rescued> {
         return None;
     }
     let mut class = entry.summary.answer.class;
-    let (mut attempts, mut attempts_lost) = (Vec::new(), 0);
-    for number in 1.. {
-        let known = number <= entry.summary.attempts;
+    let mut attempts = Vec::new();
+    // How many there were is what the line says, which may be anything: only those that were found are looked at.
+    let (said, mut next) = (entry.summary.attempts, entry.summary.attempts.saturating_add(1));
+    let mut known_read = 0;
+    for number in found.attempts(id) {
+        let known = number <= said;
+        if !known && number != next {
+            break;
+        }
         let attempt = on_shelf(b'a', &keys::attempt(id, number)).and_then(|on_shelf| {
             let bytes: Bytes = match on_shelf.split_first() {
                 Some((0, attempt)) => attempt.to_vec().into(),
@@ -214,17 +220,23 @@ fn whole(found: &Found, id: DeliveryId) -> Option<Rescued> {
             crate::attempt::decode(bytes).ok()
         });
         match attempt {
+            Some(attempt) if known => {
+                known_read += 1;
+                attempts.push(attempt);
+            }
+            // A line that is an older copy does not know its last attempts.
             Some(attempt) => {
-                // A line that is an older copy does not know its last attempts.
-                if !known && (class, attempt.cause) != (AnswerClass::Queued, Cause::Replay) {
+                if (class, attempt.cause) != (AnswerClass::Queued, Cause::Replay) {
                     class = AnswerClass::of(&attempt);
                 }
                 attempts.push(attempt);
+                next = next.saturating_add(1);
             }
-            None if known => attempts_lost += 1,
+            None if known => {}
             None => break,
         }
     }
+    let attempts_lost = said - known_read;
     let note = entry.note_len.and_then(|len| note(found, id, since, len));
     Some(Rescued {
         class,

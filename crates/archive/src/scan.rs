@@ -6,6 +6,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use tunnel_delivery::DeliveryId;
+
 use crate::error::ArchiveError;
 use crate::folder::io;
 use crate::keys;
@@ -95,6 +97,13 @@ impl Found {
         Some((bytes, place.number))
     }
 
+    /// The numbers of a delivery's attempts of which something was found, in order.
+    pub(crate) fn attempts(&self, id: DeliveryId) -> impl Iterator<Item = u32> {
+        let key = |number| [&[keys::ATTEMPTS.tag][..], &keys::attempt(id, number)].concat();
+        let found = self.places.range(key(0)..=key(u32::MAX));
+        found.filter_map(|(key, _)| key.last_chunk().map(|number| u32::from_be_bytes(*number)))
+    }
+
     /// All keys of a kind, in order, with the numbers of their latest commits.
     pub(crate) fn keys(&self, tag: u8) -> impl Iterator<Item = (&[u8], u64)> {
         self.places.range(vec![tag]..vec![tag + 1]).map(|(key, place)| (&key[1..], place.number))
@@ -104,7 +113,7 @@ impl Found {
 #[cfg(test)]
 impl Found {
     /// Whether one of the latest copies of what belongs to a delivery, marks of its removal included, lies in or near this range.
-    pub(crate) fn hit(&self, id: tunnel_delivery::DeliveryId, range: &std::ops::Range<u64>) -> bool {
+    pub(crate) fn hit(&self, id: DeliveryId, range: &std::ops::Range<u64>) -> bool {
         let of = |key: &[u8]| key.get(1..17) == Some(&id.as_bytes()[..]);
         self.places.iter().filter(|(key, _)| of(key)).any(|(_, place)| {
             // A seal is broken as a whole: what it covers lies within this distance.
