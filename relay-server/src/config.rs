@@ -20,6 +20,9 @@ pub struct Config {
     pub https: Option<Https>,
     /// The domain below which tunnels have host names.
     pub domain: Option<String>,
+    /// Names and addresses by which it is reached besides the domain, names below it and what it listens on. With neither these nor a domain, requests may
+    /// name any host.
+    pub hosts: Vec<String>,
     /// Where the world reaches the relay, if that is not where it listens (a proxy stands before it), for example `https://relay.example.com`.
     pub public_url: Option<String>,
     /// What stands before the relay.
@@ -210,6 +213,7 @@ impl Config {
             http: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             https: None,
             domain: None,
+            hosts: vec![],
             public_url: None,
             proxies: Proxies::default(),
             limits: Limits::default(),
@@ -246,6 +250,9 @@ impl Config {
             && crate::route::Domain::new(domain).is_none()
         {
             return Some(format!("{domain:?} is not a domain name"));
+        }
+        if let Some(bad) = self.hosts.iter().find(|host| crate::http::host::Host::parse(host.as_bytes()).is_none()) {
+            return Some(format!("{bad:?} is not a host name or address; write it like relay.example.com"));
         }
         if let Some(url) = &self.public_url
             && !(url.starts_with("https://") || url.starts_with("http://"))

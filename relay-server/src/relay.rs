@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::control;
 use crate::flag::{Flag, Raiser};
 use crate::ground::{Bound, Clock, Ground, Offload};
+use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
@@ -164,11 +165,13 @@ impl Relay {
         let Ground { registry, spool, stream, doors, clock, offload } = ground;
         let of = |tls: bool| doors.iter().filter(move |door| door.tls.is_some() == tls).map(|door| door.addr);
         let addresses = Addresses { http: of(false).collect(), https: of(true).next() };
+        let listening: Vec<SocketAddr> = doors.iter().map(|door| door.addr).collect();
         let ports =
             Ports { http: addresses.http.first().map(SocketAddr::port), https: addresses.https.map(|a| a.port()) };
         let incarnations = Incarnations::load(&spool_folder(&config), &registry.snapshot());
         let shared = Arc::new(Shared {
             domain: config.domain.as_deref().and_then(Domain::new),
+            names: Names::new(&config, &listening),
             registry,
             spool,
             hub: Hub::new(clock.clone()),

@@ -86,6 +86,11 @@ impl Problem {
             Problem::Head(Refusal::Version) => {
                 say(S::HTTP_VERSION_NOT_SUPPORTED, "http-version", "This is neither HTTP/1.1 nor HTTP/1.0.")
             }
+            Problem::Head(Refusal::Misdirected) => say(
+                S::MISDIRECTED_REQUEST,
+                "misdirected",
+                "The Host header names somebody else. If it is a name of this relay, its operator must say so (--host).",
+            ),
             Problem::Head(Refusal::Malformed(why)) => say(S::BAD_REQUEST, "malformed-request", why),
             Problem::NotFound => say(
                 S::NOT_FOUND,
@@ -285,6 +290,7 @@ mod tests {
         let all = [
             Problem::Head(Refusal::TooLarge),
             Problem::Head(Refusal::Version),
+            Problem::Head(Refusal::Misdirected),
             Problem::Head(Refusal::Malformed("x")),
             Problem::NotFound,
             Problem::TooLarge { limit: 1 },

@@ -9,6 +9,7 @@ use tunnel_spool::Spool as _;
 use crate::config::Config;
 use crate::flag::Flag;
 use crate::ground::{Clock, Offload};
+use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
@@ -21,6 +22,8 @@ use crate::tokens::TokenId;
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) domain: Option<Domain>,
+    /// What the relay is called: requests for others are refused.
+    pub(crate) names: Names,
     pub(crate) registry: Registry,
     pub(crate) spool: Store,
     pub(crate) hub: Hub,

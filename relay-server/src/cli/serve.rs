@@ -24,6 +24,10 @@ pub(super) struct Serve {
     /// Domain below which each tunnel NAME is https://NAME.DOMAIN; without it tunnels are reached as /t/NAME
     #[arg(long, value_name = "DOMAIN", env = "HEALTHIE_RELAY_DOMAIN")]
     domain: Option<String>,
+    /// Another name or address by which requests may name this relay; may be given more than once. The domain, names below it and the addresses
+    /// listened on need not be given. Without this and --domain any name is taken
+    #[arg(long, value_name = "NAME", value_delimiter = ',', env = "HEALTHIE_RELAY_HOST", value_parser = host)]
+    host: Vec<String>,
     /// Where the world reaches this relay, if a proxy stands before it, such as https://relay.example.com; told to agents
     #[arg(long, value_name = "URL", env = "HEALTHIE_RELAY_PUBLIC_URL")]
     public_url: Option<String>,
@@ -92,6 +96,7 @@ impl Serve {
             https: self.door.https()?,
             proxies,
             domain: self.domain,
+            hosts: self.host,
             public_url: self.public_url,
             limits: Limits { body: self.max_body, ..Limits::default() },
             spool: SpoolLimits {
@@ -100,6 +105,15 @@ impl Serve {
                 min_free_bytes: self.min_free,
             },
         })
+    }
+}
+
+/// A name or an address, without a port to it: ports are not compared.
+fn host(text: &str) -> Result<String, String> {
+    let plain = if text.starts_with('[') { !text.contains("]:") } else { !text.contains(':') };
+    match crate::http::host::Host::parse(text.as_bytes()) {
+        Some(_) if plain => Ok(text.to_owned()),
+        _ => Err("write a name or an address, such as relay.example.com or [2001:db8::1], without a port".into()),
     }
 }
 

@@ -16,7 +16,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Lost, TunnelName};
 use tunnel_spool::Spool as _;
 
-use super::head::{Framing, Head, HeadLimits, Refusal};
+use super::head::{self, Framing, Head, HeadLimits, Refusal};
+use super::host::Host;
 use super::recorder::{Heads, Recorder};
 use crate::accept::Tasks;
 use crate::flag::Flag;
@@ -54,7 +55,15 @@ where
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(16 << 10).half_close(true);
     let service = service_fn(|request: Request<Incoming>| {
         let (head, connection) = (heads.next(), Arc::clone(&connection));
-        async move { Ok::<_, Infallible>(answer::<S>(head, request, &connection).await) }
+        async move {
+            let asks_upgrade = matches!(&head, Some(Ok(head)) if head.upgrade);
+            let mut answer = answer::<S>(head, request, &connection).await;
+            if asks_upgrade && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // The recorder reads no head after such a request, so none may follow.
+                answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serving = http.serve_connection(recorder, service).with_upgrades();
     tokio::pin!(serving);
@@ -147,15 +156,19 @@ fn head_of_http2(request: &Request<Incoming>, limits: HeadLimits) -> Result<Head
     let malformed = |why| move |_| Refusal::Malformed(why);
     let target = request.uri().path_and_query().map_or("/", |t| t.as_str());
     let mut headers = Headers::default();
-    if let Some(authority) = request.uri().authority() {
-        headers.push("host", authority.as_str().to_owned());
+    let authority = request.uri().authority().map(|a| a.as_str());
+    if let Some(authority) = authority {
+        headers.push("host", authority.to_owned());
     }
-    headers.0.extend(
-        request
-            .headers()
-            .iter()
-            .map(|(name, value)| HeaderLine::new(name.as_str().to_owned(), value.as_bytes().to_vec())),
-    );
+    for (name, value) in request.headers() {
+        // Who says it twice must say the same (RFC 9113, section 8.3.1); it is recorded once.
+        let again = name == hyper::header::HOST
+            && authority.is_some_and(|a| value.as_bytes().eq_ignore_ascii_case(a.as_bytes()));
+        if !again {
+            headers.0.push(HeaderLine::new(name.as_str().to_owned(), value.as_bytes().to_vec()));
+        }
+    }
+    head::check_host(&headers)?;
     let bytes: usize = headers.iter().map(|l| l.name.len() + l.value.len() + 4).sum();
     if headers.0.len() > limits.lines || bytes + target.len() > limits.bytes {
         return Err(Refusal::TooLarge);
@@ -198,6 +211,9 @@ where
         && let Some(text) = tls.certificates.challenges.text(head.headers.get("host"), head.target.as_str())
     {
         return respond::acme(text);
+    }
+    if !head.headers.get("host").and_then(Host::parse).is_some_and(|host| shared.names.admit(&host)) {
+        return Problem::Head(Refusal::Misdirected).answer(None);
     }
     match route(head.headers.get("host"), &head.target, shared.domain.as_ref()) {
         Route::Tunnel { name, prefix_len } => {

@@ -8,6 +8,8 @@
 use bytes::{Bytes, BytesMut};
 use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Method, Target};
 
+use super::host::Host;
+
 /// Caps on a head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeadLimits {
@@ -48,6 +50,8 @@ pub(crate) enum Refusal {
     TooLarge,
     /// Not HTTP/1.0 or HTTP/1.1: 505.
     Version,
+    /// The Host is rightly formed and names somebody else: 421.
+    Misdirected,
     /// Everything else: 400, with the sentence for the sender.
     Malformed(&'static str),
 }
@@ -112,39 +116,26 @@ fn parse(bytes: &Bytes) -> Result<Head, Refusal> {
         .iter()
         .map(|h| HeaderLine { name: bytes.slice_ref(h.name.as_bytes()), value: bytes.slice_ref(h.value) })
         .collect();
-    check_host(&headers, version)?;
+    check_host(&headers)?;
     let body = framing(&headers, version)?;
+    // What carries a body, or is not GET, is no opening of a WebSocket (RFC 6455, section 4.1), whatever it asks for.
     let upgrade = version == HttpVersion::Http11
+        && method.as_str() == "GET"
+        && body == Framing::Length(0)
         && headers.get("upgrade").is_some_and(|v| v.eq_ignore_ascii_case(b"websocket"))
         && headers.get_all("connection").any(|v| has_token(v, "upgrade"));
     Ok(Head { method, target, version, headers, body, upgrade })
 }
 
-/// Exactly one Host of plausible form (RFC 9112, section 3.2); HTTP/1.0 may come without.
-fn check_host(headers: &Headers, version: HttpVersion) -> Result<(), Refusal> {
+/// Exactly one Host of the right form (RFC 9112, section 3.2), also with HTTP/1.0. Whether it names us is asked later, where more is known.
+pub(crate) fn check_host(headers: &Headers) -> Result<(), Refusal> {
     let mut hosts = headers.get_all("host");
     match (hosts.next(), hosts.next()) {
-        (None, _) if version == HttpVersion::Http10 => Ok(()),
         (None, _) => Err(Refusal::Malformed("There is no Host header.")),
         (Some(_), Some(_)) => Err(Refusal::Malformed("There is more than one Host header.")),
-        (Some(host), None) if is_host(host) => Ok(()),
+        (Some(host), None) if Host::parse(host).is_some() => Ok(()),
         (Some(_), None) => Err(Refusal::Malformed("The Host header is not a host name with an optional port.")),
     }
-}
-
-fn is_host(host: &[u8]) -> bool {
-    let (name, port) = match host.iter().rposition(|&b| b == b':') {
-        Some(at) if !host.ends_with(b"]") => (&host[..at], Some(&host[at + 1..])),
-        _ => (host, None),
-    };
-    let port_fits = port.is_none_or(|p| (1..=5).contains(&p.len()) && p.iter().all(u8::is_ascii_digit));
-    let name_fits = match name.strip_prefix(b"[") {
-        Some(v6) => {
-            v6.strip_suffix(b"]").is_some_and(|v6| v6.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')))
-        }
-        None => name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')),
-    };
-    port_fits && name_fits && !name.is_empty() && name.len() <= 255
 }
 
 /// Where the body ends, or that the sender's and our idea of it could differ.

@@ -58,6 +58,8 @@ pub(crate) struct Recorder<S> {
     state: State,
     /// What came from the socket and was not handed on.
     buf: BytesMut,
+    /// So much of `buf` is known to be the beginning of a head and no more.
+    looked_at: usize,
     /// What hyper is to read first.
     made: Bytes,
     /// Closing, but what is still coming is read and thrown away first.
@@ -71,7 +73,16 @@ struct Linger {
 
 impl<S> Recorder<S> {
     pub(crate) fn new(inner: S, limits: HeadLimits, heads: Heads) -> Recorder<S> {
-        Recorder { inner, limits, heads, state: State::Head, buf: BytesMut::new(), made: Bytes::new(), lingering: None }
+        Recorder {
+            inner,
+            limits,
+            heads,
+            state: State::Head,
+            buf: BytesMut::new(),
+            looked_at: 0,
+            made: Bytes::new(),
+            lingering: None,
+        }
     }
 
     /// The socket again, with what had been read from it and not handed on.
@@ -80,7 +91,18 @@ impl<S> Recorder<S> {
     }
 
     fn take_head(&mut self) -> bool {
-        let Some(head) = head::read(&mut self.buf, self.limits) else { return false };
+        // Nothing can have changed before a line ends (or what only looks like its end comes) or the head is too long: a head that comes byte by byte
+        // is not read anew for each.
+        let fresh = self.buf.get(self.looked_at..).unwrap_or_default();
+        if self.looked_at > 0 && self.buf.len() < self.limits.bytes && !fresh.iter().any(u8::is_ascii_control) {
+            self.looked_at = self.buf.len();
+            return false;
+        }
+        let Some(head) = head::read(&mut self.buf, self.limits) else {
+            self.looked_at = self.buf.len();
+            return false;
+        };
+        self.looked_at = 0;
         match &head {
             Ok(head) => {
                 self.made = head::for_hyper(head);

@@ -24,6 +24,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
     let spool = RedbSpool::open(&dir.join("spool"), Limits { min_free_bytes: 0, ..Limits::default() }).unwrap();
     let clock = Clock::new(|| NOW);
     Arc::new(Shared {
+        names: crate::http::host::Names::default(),
         domain: None,
         spool: Store::new(spool),
         hub: Hub::new(clock.clone()),

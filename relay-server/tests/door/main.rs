@@ -3,5 +3,6 @@
 mod acme;
 mod http2;
 mod proxies;
+mod raw_http2;
 mod tls;
 mod visitor;
