@@ -178,7 +178,7 @@ async fn a_folder_in_use_is_left_alone() {
     assert!(matches!(rescue(dir.path(), None, |_| (), |_| ()), Err(ArchiveError::Held { .. })));
     assert!(matches!(repair(dir.path(), None, |_| ()), Err(ArchiveError::Held { .. })));
     drop(archive);
-    std::fs::write(dir.path().join("format"), "healthie-tunnel archive 4\n").unwrap();
+    std::fs::write(dir.path().join("format"), "healthie-tunnel archive 5\n").unwrap();
     assert!(matches!(repair(dir.path(), None, |_| ()), Err(ArchiveError::Newer { found: 5, known: 4, .. })));
 }
 
