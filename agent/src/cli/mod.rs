@@ -21,6 +21,7 @@ mod out_file;
 mod output;
 mod panics;
 mod pause;
+mod purge;
 mod replay;
 mod resume;
 mod sign;
@@ -76,6 +77,7 @@ enum Command {
     Answer(answer::Args),
     #[command(subcommand)]
     Store(store::Command),
+    Purge(purge::Args),
     Config(config::Args),
 }
 
@@ -174,6 +176,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Resume(args) => resume::run(args, context).await,
         Command::Answer(args) => answer::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
+        Command::Purge(args) => purge::run(args, context).await,
         Command::Config(args) => config::run(args, context),
     }
 }

@@ -22,6 +22,7 @@ use tunnel_archive::{ArchiveError, Keep};
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{Start, Welcome};
 use tunnel_signature::Secret;
+use tunnel_vault::KeySource;
 
 use crate::control::{AgentFile, Claim, Operations, Running, open_archive};
 use crate::dial::{Dialer, Trust};
@@ -59,6 +60,8 @@ pub struct ListenConfig {
     pub start: Start,
     /// The folder that everything is kept in.
     pub data: PathBuf,
+    /// Where the key is to be had that it is encrypted with, if it is.
+    pub store_key: Option<KeySource>,
     /// How much of it is kept.
     pub keep: Keep,
     /// The signing secrets.
@@ -133,7 +136,7 @@ async fn start(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ListenError> {
     let data = config.data.clone();
-    let archive = open_archive(&data).await.map_err(|e| held(e, &data))?;
+    let archive = open_archive(&data, config.store_key.as_ref()).await.map_err(|e| held(e, &data))?;
     let device = match config.device.clone() {
         Some(device) => device,
         None => device_name(&data).map_err(io(format!("keep a device name in {}", data.display())))?,

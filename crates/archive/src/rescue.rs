@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tunnel_delivery::{Answer, AnswerClass, Cause, DeliveryId, Stored};
+use tunnel_vault::UserKey;
 
 use crate::engine::{Engine, Fault, Kind};
 use crate::error::ArchiveError;
@@ -23,6 +24,7 @@ use crate::record::{self, Entry};
 use crate::report::{Named, Progress};
 use crate::scan::{self, Found};
 use crate::space::Space;
+use crate::veil::Veil;
 
 /// A delivery that was saved.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +50,7 @@ pub struct Salvage {
     pub lost: Named,
     /// Deliveries that were saved without a note or an attempt that they had.
     pub incomplete: Named,
-    /// Why a store of format 1 could not be read to its end.
+    /// Why not everything could be looked at: a store of format 1 could not be read to its end, or keys of what is encrypted are not there.
     pub stopped: Option<String>,
 }
 
@@ -70,14 +72,16 @@ const CACHE: u64 = 8 << 20;
 /// The archive must not be open; nothing in it is changed, unless it has format 1. Blocks.
 ///
 /// # Errors
-/// [`ArchiveError::Held`], [`ArchiveError::Newer`], [`ArchiveError::Io`].
+/// [`ArchiveError::Held`], [`ArchiveError::Newer`], [`ArchiveError::Key`], [`ArchiveError::Io`].
 pub fn rescue(
     dir: &Path,
+    key: Option<&UserKey>,
     mut progress: impl FnMut(Progress),
     mut each: impl FnMut(Rescued),
 ) -> Result<Salvage, ArchiveError> {
-    let folder = Folder::open_damaged(dir)?;
-    from(&folder, &mut progress, &mut |rescued| {
+    let mut folder = Folder::open_damaged(dir)?;
+    let veil = folder.veil(key)?;
+    from(&folder, &veil, &mut progress, &mut |rescued| {
         each(rescued);
         Ok(())
     })
@@ -88,16 +92,17 @@ pub fn rescue(
 ///
 /// # Errors
 /// As [`rescue`]; [`ArchiveError::DiskFull`] if there is no room for the new store.
-pub fn repair(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Repaired, ArchiveError> {
+pub fn repair(dir: &Path, key: Option<&UserKey>, mut progress: impl FnMut(Progress)) -> Result<Repaired, ArchiveError> {
     let mut folder = Folder::open_damaged(dir)?;
+    let veil = folder.veil(key)?;
     let space = Space::new(dir, 0, FREE);
     let damaged = folder.store_paths()?;
     let new = folder.next_store()?;
     let failed = |fault: Fault| ArchiveError::Failed { detail: fault.detail };
     let mut built = || {
-        let engine = Engine::open(&new, CACHE, Kind::Building).map_err(failed)?;
+        let engine = Engine::open(&new, CACHE, Kind::Building, &veil).map_err(failed)?;
         let mut ledger = Ledger::new(&engine, Counters::default());
-        let salvage = from(&folder, &mut progress, &mut |rescued| {
+        let salvage = from(&folder, &veil, &mut progress, &mut |rescued| {
             // A long body comes to the disk while it is restored, and a full disk is the end of the engine.
             let body = rescued.stored.delivery.body.len();
             let answers: usize = rescued.stored.attempts.iter().map(|a| a.response_body.len()).sum();
@@ -135,6 +140,7 @@ pub fn repair(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Repaired
 /// Hands out everything that is readable.
 pub(crate) fn from(
     folder: &Folder,
+    veil: &Veil,
     progress: &mut dyn FnMut(Progress),
     each: &mut dyn FnMut(Rescued) -> Result<(), ArchiveError>,
 ) -> Result<Salvage, ArchiveError> {
@@ -151,7 +157,11 @@ pub(crate) fn from(
         salvage.stopped = old(folder, &mut salvage, &mut hand_out)?;
         return Ok(salvage);
     }
-    let found = Found::scan(&scan::files(&folder.store_paths()?), progress)?;
+    let found = Found::scan(&scan::files(&folder.store_paths()?), veil, progress)?;
+    if found.locked() > 0 {
+        salvage.stopped =
+            Some(format!("{} pieces are encrypted with keys that keys.json does not have", found.locked()));
+    }
     let total = found.keys(b'l').count() as u64;
     let mut orphans = found.keys(b'r').chain(found.keys(b'R')).filter_map(|(key, number)| {
         let id = DeliveryId::from_slice(key.get(..16)?)?;
@@ -276,7 +286,7 @@ fn old(
     salvage: &mut Salvage,
     hand_out: &mut dyn FnMut(Rescued, &mut Salvage) -> Result<(), ArchiveError>,
 ) -> Result<Option<String>, ArchiveError> {
-    let engine = match Engine::open(&folder.store(), CACHE, Kind::Old) {
+    let engine = match Engine::open(&folder.store(), CACHE, Kind::Old, &Veil::default()) {
         Ok(engine) => engine,
         Err(fault) => return Ok(Some(fault.detail)),
     };
@@ -361,10 +371,10 @@ mod tests {
         archive.close().await.unwrap();
         let db = dir.path().join("store/db");
         let original = std::fs::read(&db).unwrap();
-        let found = Found::scan(std::slice::from_ref(&db), &mut |_| ()).unwrap();
+        let found = Found::scan(std::slice::from_ref(&db), &Veil::default(), &mut |_| ()).unwrap();
         let saved = || {
             let mut ids = BTreeSet::new();
-            let salvage = rescue(dir.path(), |_| (), |r| assert!(ids.insert(r.stored.delivery.id))).unwrap();
+            let salvage = rescue(dir.path(), None, |_| (), |r| assert!(ids.insert(r.stored.delivery.id))).unwrap();
             (ids, salvage)
         };
         let (all, salvage) = saved();

@@ -158,6 +158,8 @@ impl Record {
         match why {
             Why::Age => self.dropped_age += count,
             Why::Size => self.dropped_size += count,
+            // What was asked for is not counted as a loss.
+            Why::Removed => {}
         }
         if self.devices.is_empty() {
             self.gap = Some(widened(self.gap, from, upto, why));
