@@ -27,7 +27,7 @@ codes!(class: AnswerClass {
     AnswerClass::None = 0, AnswerClass::Queued = 1, AnswerClass::Success = 2, AnswerClass::Redirect = 3,
     AnswerClass::Refused = 4, AnswerClass::Failed = 5, AnswerClass::Error = 6,
 });
-codes!(version: HttpVersion { HttpVersion::Http10 = 10, HttpVersion::Http11 = 11, HttpVersion::Http2 = 20 });
+codes!(version: HttpVersion { HttpVersion::Http10 = 10, HttpVersion::Http11 = 11, HttpVersion::Http2 = 20, HttpVersion::Sealed = 255 });
 codes!(lost: Lost { Lost::HeaderOrder = 1, Lost::ChunkBoundaries = 2, Lost::Trailers = 3 });
 codes!(cause: Cause { Cause::Forward = 0, Cause::Replay = 1 });
 codes!(kind: ErrorKind {

@@ -149,6 +149,10 @@ pub enum HttpVersion {
     /// HTTP/2
     #[serde(rename = "HTTP/2")]
     Http2,
+    /// Not known: the request is sealed to the agents' keys and lies in the body as an envelope (crates/envelope); method, target and header lines are
+    /// stand-ins. No sender can bring this about.
+    #[serde(rename = "sealed")]
+    Sealed,
 }
 
 impl HttpVersion {
@@ -158,6 +162,7 @@ impl HttpVersion {
             HttpVersion::Http10 => "HTTP/1.0",
             HttpVersion::Http11 => "HTTP/1.1",
             HttpVersion::Http2 => "HTTP/2",
+            HttpVersion::Sealed => "sealed",
         }
     }
 }
@@ -205,6 +210,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Whether the request is sealed and nothing of it can be read here.
+    pub fn is_sealed(&self) -> bool {
+        self.http_version == HttpVersion::Sealed
+    }
+
     /// The target as the handler is meant to see it: without the relay's prefix. It begins with `/`.
     pub fn handler_target(&self) -> std::borrow::Cow<'_, str> {
         let rest = self.target.as_str().get(self.prefix_len..).unwrap_or(self.target.as_str());

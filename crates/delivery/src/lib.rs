@@ -7,6 +7,7 @@
 mod attempt;
 mod bytes_json;
 mod delivery;
+mod device_key;
 mod environment;
 mod event;
 mod headers;
@@ -18,6 +19,7 @@ mod verdict;
 
 pub use attempt::{Attempt, AttemptError, COMMAND, Cause, ErrorKind};
 pub use delivery::{Delivery, HttpVersion, Lost, Method, MethodError, Target, TargetError};
+pub use device_key::DeviceKey;
 pub use environment::Environment;
 pub use event::Event;
 pub use headers::{HeaderLine, Headers};

@@ -1,0 +1,251 @@
+//! Envelopes go round, open for nobody else, and take nothing for an envelope that is none.
+
+use std::sync::LazyLock;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tunnel_delivery::{DeliveryId, HeaderLine, Lost, Timestamp};
+
+use super::*;
+use crate::KeyPair;
+use crate::padding::padded;
+
+fn ring() -> KeyRing {
+    KeyRing::new(KeyPair::new().unwrap())
+}
+
+static OURS: LazyLock<KeyRing> = LazyLock::new(ring);
+static THEIRS: LazyLock<KeyRing> = LazyLock::new(ring);
+
+fn sample(body: &'static [u8]) -> Delivery {
+    let mut headers = Headers::default();
+    headers.push("Host", "team.relay.test");
+    headers.push("X-patient", vec![0xff, b'7']);
+    Delivery {
+        id: DeliveryId::from_bytes([7; 16]),
+        received_at: Timestamp::from_micros(1_800_000_000_000_001),
+        tunnel: "team".parse().unwrap(),
+        source_ip: [203, 0, 113, 9].into(),
+        environment: Environment::Staging,
+        method: "POST".parse().unwrap(),
+        target: "/t/team/hook?patient=12".parse().unwrap(),
+        prefix_len: 7,
+        http_version: HttpVersion::Http11,
+        headers,
+        body: Bytes::from_static(body),
+        lost: vec![Lost::ChunkBoundaries],
+    }
+}
+
+#[test]
+fn each_recipient_opens_it_and_nobody_else() {
+    let delivery = sample(b"{\"resource_id\":12}");
+    let sealed = seal(&delivery, &[OURS.public(), THEIRS.public(), OURS.public()]).unwrap();
+    assert_eq!(open(&sealed, &OURS).as_ref(), Ok(&delivery));
+    assert_eq!(open(&sealed, &THEIRS).as_ref(), Ok(&delivery));
+    assert_eq!(open(&sealed, &ring()), Err(OpenError::NotForUs(2)));
+    assert_eq!(sealed.body.len(), sealed_len(&delivery, 2));
+    assert!(sealed.is_sealed());
+    assert_eq!((sealed.method.as_str(), sealed.target.as_str(), sealed.headers.0.len()), ("SEALED", "/", 0));
+    for secret in [&b"resource_id"[..], b"hook", b"patient", b"X-patient", b"POST"] {
+        assert!(!sealed.body.windows(secret.len()).any(|w| w == secret), "{secret:?}");
+    }
+}
+
+#[test]
+fn an_older_pair_of_the_ring_still_opens() {
+    let sealed = seal(&sample(b""), &[OURS.public()]).unwrap();
+    let old = KeyRing::parse(&OURS.text()).unwrap();
+    let ring = old.behind(ring()).unwrap();
+    assert_ne!(ring.public(), OURS.public());
+    assert_eq!(open(&sealed, &ring), Ok(sample(b"")));
+}
+
+#[test]
+fn what_stands_outside_cannot_be_exchanged() {
+    let sealed = seal(&sample(b"{}"), &[OURS.public()]).unwrap();
+    let changes: [fn(&mut Delivery); 6] = [
+        |d| d.id = DeliveryId::from_bytes([8; 16]),
+        |d| d.received_at = Timestamp::from_micros(1),
+        |d| d.tunnel = "other".parse().unwrap(),
+        |d| d.source_ip = [203, 0, 113, 10].into(),
+        |d| d.source_ip = std::net::Ipv4Addr::new(203, 0, 113, 9).to_ipv6_mapped().into(),
+        |d| d.environment = Environment::Production,
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let mut other = sealed.clone();
+        change(&mut other);
+        assert_eq!(open(&other, &OURS), Err(OpenError::Changed), "change {n}");
+    }
+}
+
+#[test]
+fn recipients_cannot_be_removed_added_or_swapped_between_envelopes() {
+    let (one, other) = (sample(b"{}"), sample(b"[]"));
+    let both = [OURS.public(), THEIRS.public()];
+    let (a, b) = (seal(&one, &both).unwrap(), seal(&other, &both).unwrap());
+    let bodied = |body: Vec<u8>| Delivery { body: body.into(), ..a.clone() };
+    // One recipient is cut out, count and all.
+    for cut in [FIXED, FIXED + STANZA] {
+        let mut fewer = a.body.to_vec();
+        fewer.drain(cut..cut + STANZA);
+        fewer[4] = 1;
+        let fewer = bodied(fewer);
+        assert!([&OURS, &THEIRS].iter().all(|ring| open(&fewer, ring).is_err()));
+    }
+    // The keys of one, the content of the other, of the same id and time.
+    let begin = FIXED + 2 * STANZA;
+    let mixed = bodied([&a.body[..begin], &b.body[begin..]].concat());
+    assert_eq!(open(&mixed, &OURS), Err(OpenError::Changed));
+}
+
+#[test]
+fn two_envelopes_of_one_delivery_have_nothing_in_common() {
+    let [a, b] = [(); 2].map(|()| seal(&sample(b"{}"), &[OURS.public()]).unwrap().body);
+    assert_eq!(a.len(), b.len());
+    assert_ne!(a[FIXED + ID..][..ENC], b[FIXED + ID..][..ENC]);
+    let begin = FIXED + STANZA;
+    assert_ne!(a[begin..][..16], b[begin..][..16]);
+}
+
+#[test]
+fn a_length_says_little() {
+    let len = |body: &'static [u8]| seal(&sample(body), &[OURS.public()]).unwrap().body.len();
+    assert_eq!(len(b"{\"resource_id\":1}"), len(b"{\"resource_id\":1234567}"));
+    assert!(padded(1 << 18) < (1 << 18) + (1 << 15));
+}
+
+#[test]
+fn what_cannot_be_sealed_is_told() {
+    let delivery = sample(b"{}");
+    assert_eq!(seal(&delivery, &[]), Err(SealError::NoRecipient));
+    let many: Vec<_> = (0..=64_u8).map(|n| DeviceKey::from_slice(&[n; 32]).unwrap()).collect();
+    assert_eq!(seal(&delivery, &many), Err(SealError::TooManyRecipients(65)));
+    // A point of small order: what is agreed with it is known to everybody (RFC 7748, section 6.1).
+    let zero = DeviceKey::from_slice(&[0; 32]).unwrap();
+    assert_eq!(seal(&delivery, &[zero]), Err(SealError::BadKey(zero)));
+    let sealed = seal(&delivery, &[OURS.public()]).unwrap();
+    assert_eq!(seal(&sealed, &[OURS.public()]), Err(SealError::Sealed));
+    assert_eq!(open(&delivery, &OURS), Err(OpenError::NotSealed));
+    let mut long = delivery;
+    long.headers.push("a", vec![b'x'; content::MAX_HEAD]);
+    assert_eq!(seal(&long, &[OURS.public()]), Err(SealError::TooLarge));
+}
+
+#[test]
+fn a_newer_version_is_told_as_one() {
+    let mut sealed = seal(&sample(b"{}"), &[OURS.public()]).unwrap();
+    let mut body = sealed.body.to_vec();
+    body[3] = 2;
+    sealed.body = body.into();
+    assert_eq!(open(&sealed, &OURS), Err(OpenError::TooNew(2)));
+}
+
+/// An envelope of a forger who knows the public key, around any text.
+fn forged(plain: &[u8]) -> Delivery {
+    let mut sealed = seal(&sample(b""), &[OURS.public()]).unwrap();
+    let (key, id, context) = ([5; KEY], id_of(&OURS.public()), context(&sealed));
+    let (enc, wrapped) = wrap(&OURS.public(), &context, &id, &key).unwrap();
+    let mut out = [&MAGIC[..], &[1], &id, &enc, &wrapped].concat();
+    let (associated, begin) = ([&context, &out[..]].concat(), out.len());
+    out.extend_from_slice(plain);
+    let tag = cipher(&key).unwrap();
+    let tag = tag.seal_in_place_separate_tag(nonce(), Aad::from(associated), &mut out[begin..]).unwrap();
+    out.extend_from_slice(tag.as_ref());
+    sealed.body = out.into();
+    sealed
+}
+
+#[test]
+fn what_a_forger_seals_is_checked_as_what_comes_from_the_network() {
+    let good = |change: fn(&mut Delivery)| {
+        let mut d = sample(b"{}");
+        change(&mut d);
+        let mut out = Vec::new();
+        content::write(&d, &mut out);
+        open(&forged(&out), &OURS)
+    };
+    assert_eq!(good(|_| {}), Ok(sample(b"{}")));
+    let bad: [fn(&mut Delivery); 7] = [
+        |d| d.headers.push("X", "a\r\nHost: elsewhere"),
+        |d| d.headers.push("X:", "a"),
+        |d| d.headers.push("", "a"),
+        |d| d.headers.push("X", vec![0]),
+        |d| d.prefix_len = 1000,
+        |d| d.http_version = HttpVersion::Sealed,
+        |d| (0..600).for_each(|_| d.headers.push("a", "b")),
+    ];
+    for (n, change) in bad.into_iter().enumerate() {
+        assert!(matches!(good(change), Err(OpenError::Content(_))), "{n}");
+    }
+    for bad in [&b""[..], &[0; 3], &[0xff; 8], &[0, 0, 0, 200, 1, 2]] {
+        assert!(matches!(open(&forged(bad), &OURS), Err(OpenError::Content(_))), "{bad:?}");
+    }
+}
+
+fn any_delivery() -> impl Strategy<Value = Delivery> {
+    let text =
+        |bytes: std::ops::RangeInclusive<u8>, len| vec(bytes.prop_map(|b| if b == b':' { b'-' } else { b }), len);
+    let line = (text(b'!'..=b'~', 1..30), text(b' '..=b'~', 0..60)).prop_map(|(n, v)| HeaderLine::new(n, v));
+    let lost = proptest::sample::subsequence(vec![Lost::HeaderOrder, Lost::ChunkBoundaries, Lost::Trailers], 0..=3);
+    let version = prop_oneof![Just(HttpVersion::Http10), Just(HttpVersion::Http11), Just(HttpVersion::Http2)];
+    (
+        (any::<[u8; 16]>(), any::<i64>(), any::<std::net::IpAddr>(), "[A-Za-z!-]{1,10}", "/[!\"$-~]{0,60}"),
+        (version, vec(line, 0..10), vec(any::<u8>(), 0..3000), lost),
+    )
+        .prop_map(|((id, at, source_ip, method, target), (http_version, lines, body, lost))| Delivery {
+            id: DeliveryId::from_bytes(id),
+            received_at: Timestamp::from_micros(at),
+            source_ip,
+            method: method.parse().unwrap(),
+            target: target.parse().unwrap(),
+            prefix_len: 0,
+            http_version,
+            headers: Headers(lines),
+            body: body.into(),
+            lost,
+            ..sample(b"")
+        })
+}
+
+proptest! {
+    #[test]
+    fn deliveries_go_round_byte_for_byte(delivery in any_delivery()) {
+        let sealed = seal(&delivery, &[THEIRS.public(), OURS.public()]).unwrap();
+        prop_assert_eq!(sealed.body.len(), sealed_len(&delivery, 2));
+        prop_assert_eq!(open(&sealed, &OURS).unwrap(), delivery);
+    }
+
+    #[test]
+    fn one_changed_bit_and_it_does_not_open(delivery in any_delivery(), at in any::<proptest::sample::Index>(), bit in 0_u8..8) {
+        let sealed = seal(&delivery, &[OURS.public()]).unwrap();
+        let mut body = sealed.body.to_vec();
+        let at = at.index(body.len());
+        body[at] ^= 1_u8 << bit;
+        let changed = Delivery { body: body.into(), ..sealed };
+        prop_assert!(open(&changed, &OURS).is_err());
+    }
+
+    #[test]
+    fn one_that_is_cut_off_does_not_open(at in any::<proptest::sample::Index>()) {
+        let sealed = seal(&sample(b"{}"), &[OURS.public()]).unwrap();
+        let cut = at.index(sealed.body.len());
+        let cut = Delivery { body: sealed.body.slice(..cut), ..sealed };
+        prop_assert!(open(&cut, &OURS).is_err());
+    }
+
+    #[test]
+    fn garbage_is_an_error_and_not_a_panic(mut body in vec(any::<u8>(), 0..600), count in 0_u8..70) {
+        let garbage = |body: &[u8]| Delivery { body: Bytes::copy_from_slice(body), http_version: HttpVersion::Sealed, ..sample(b"") };
+        prop_assert!(open(&garbage(&body), &OURS).is_err());
+        if let Some(begin) = body.get_mut(..FIXED) {
+            begin[..4].copy_from_slice(&MAGIC);
+            begin[4] = count;
+        }
+        if let Some(id) = body.get_mut(FIXED..FIXED + ID) {
+            id.copy_from_slice(&id_of(&OURS.public()));
+        }
+        prop_assert!(open(&garbage(&body), &OURS).is_err());
+        let _ = open(&forged(&body), &OURS);
+    }
+}
