@@ -139,7 +139,6 @@ fn plain(bytes: &[u8]) -> Option<Plain<'_>> {
         headers.iter().filter(|line| line.0.eq_ignore_ascii_case(name.as_bytes())).map(|line| line.1).collect()
     };
     let hosted = match &all("host")[..] {
-        [] => http10,
         [one] => host(one),
         _ => false,
     };
@@ -159,17 +158,26 @@ fn token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }
 
-/// A host name or an address with an optional port.
+/// A name or an address, with or without a port, that nobody could take for something else.
 fn host(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
-    let (name, port) = match text.rsplit_once(':') {
-        Some((name, port)) if !text.ends_with(']') => (name, port),
-        _ => (text, "80"),
+    let end = if text.starts_with('[') { text.find(']').map_or(text.len(), |at| at + 1) } else { text.len() };
+    let colon = if text.starts_with('[') { end } else { text.find(':').unwrap_or(end) };
+    let (name, port) = text.split_at(colon);
+    let numbered = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|port| {
+            let digits = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
+            digits && port.parse::<u32>().is_ok_and(|port| (1..=65535).contains(&port))
+        });
+    if let Some(inner) = name.strip_prefix('[') {
+        return numbered && inner.strip_suffix(']').is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    }
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    let labels: Vec<&str> = bare.split('.').collect();
+    let label = |label: &&str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    let named = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        Some(inner) => inner.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')),
-        None => name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')),
-    };
-    let numbered = (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
-    named && numbered && (1..=255).contains(&name.len())
+    let number = labels.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    let named = bare.len() <= 255 && labels.iter().all(label) && !number;
+    numbered && (named || name.parse::<std::net::Ipv4Addr>().is_ok())
 }

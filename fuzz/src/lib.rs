@@ -15,6 +15,7 @@ mod proxies;
 mod queries;
 mod request;
 mod routing;
+mod sealed;
 mod shown;
 mod signatures;
 mod stored;
@@ -56,6 +57,9 @@ pub const TARGETS: &[Target] = &[
     target("spool-delivery", stored::spool_delivery, 2048),
     target("spool-tunnel", stored::spool_tunnel, 1024),
     target("archive-record", stored::archive_record, 2048),
+    target("envelope-content", sealed::content, 2048),
+    target("envelope-changed", sealed::changed, 1024),
+    target("keys", sealed::keys, 1024),
     target("archive-seals", stored::archive_seals, 8192),
 ];
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use tunnel_delivery::DeliveryId;
 
 use crate::record::{self, Entry};
-use crate::seal::{self, MAGIC};
+use crate::seal::{self, ENCRYPTED, MAGIC};
 use crate::{attempt, piece::Piece};
 
 /// Where whole seals are in these bytes: each one's beginning and length.
@@ -15,7 +15,7 @@ use crate::{attempt, piece::Piece};
 pub fn seals(bytes: &[u8]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     seal::find(bytes, bytes.len(), |at, sealed| {
-        let made = seal::seal(sealed.key, sealed.number, sealed.payload);
+        let made = seal::seal(sealed.key, sealed.number, sealed.payload, sealed.encrypted);
         assert_eq!(made, &bytes[at..at + sealed.len()]);
         assert_eq!(seal::open(sealed.key, &made), Some(sealed));
         found.push((at, sealed.len()));
@@ -26,7 +26,7 @@ pub fn seals(bytes: &[u8]) -> Vec<(usize, usize)> {
 /// Puts the right checksum behind everything that looks like a seal: no fuzzer guesses one.
 pub fn reseal(bytes: &mut [u8]) {
     let mut at = 0;
-    while let Some(found) = bytes[at..].windows(4).position(|w| w == MAGIC) {
+    while let Some(found) = bytes[at..].windows(4).position(|w| w == MAGIC || w == ENCRYPTED) {
         at += found;
         let head: Option<[u8; 7]> = bytes.get(at..at + 7).and_then(|head| head.try_into().ok());
         let Some([.., high, low, key]) = head else { return };

@@ -354,6 +354,30 @@ mod tests {
         }
     }
 
+    /// A line may say anything of how many attempts there were; looking for each of them would take minutes.
+    #[tokio::test]
+    async fn attempts_that_are_only_said_to_be_there_are_counted_and_not_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { min_free_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
+        let archive = Archive::open(dir.path(), options).unwrap();
+        archive.insert(intake(1, 10)).await.unwrap();
+        archive.close().await.unwrap();
+        let id = intake(1, 10).delivery.id;
+        let db = dir.path().join("store/db");
+        let found = Found::scan(std::slice::from_ref(&db), &Veil::default(), &mut |_| ()).unwrap();
+        let (line, number) = found.read(&[b"l", &id.as_bytes()[..]].concat()).unwrap();
+        let mut entry = Entry::from_bytes(id, &line).unwrap();
+        entry.summary.attempts = u32::MAX;
+        let line = entry.to_bytes();
+        let block = [&id.as_bytes()[..], &(line.len() as u16).to_be_bytes(), &line].concat();
+        let sealed = crate::seal::seal(&[b"l", &id.as_bytes()[..]].concat(), number + 1, &block, false);
+        let bytes = [std::fs::read(&db).unwrap(), sealed].concat();
+        std::fs::write(&db, bytes).unwrap();
+        let mut lost = Vec::new();
+        rescue(dir.path(), None, |_| (), |r| lost.push((r.stored.delivery.id, r.attempts_lost))).unwrap();
+        assert_eq!(lost, [(id, u32::MAX)]);
+    }
+
     /// Everything that no byte was changed of is saved: the damage is compared with the places of what is latest.
     #[tokio::test]
     async fn all_that_was_not_hit_is_saved() {

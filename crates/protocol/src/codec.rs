@@ -304,7 +304,10 @@ fn check_body(body_len: u64, body: &Bytes) -> Result<(), DecodeError> {
         return Err(invalid("body", format!("has {body_len} bytes; at most {MAX_BODY}")));
     }
     if body.len() > INLINE_BODY {
-        return Err(invalid("body", format!("has {} bytes in the head; longer ones than {INLINE_BODY} come in chunks", body.len())));
+        return Err(invalid(
+            "body",
+            format!("has {} bytes in the head; longer ones than {INLINE_BODY} come in chunks", body.len()),
+        ));
     }
     if body_len != body.len() as u64 && !body.is_empty() {
         return Err(invalid("body", format!("has {} of {body_len} bytes in the head", body.len())));

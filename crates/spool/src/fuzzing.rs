@@ -3,22 +3,28 @@
 
 use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 
+use crate::format::At;
 use crate::{Seq, Why, format};
+
+/// Where it is all stored.
+const AT: At = At(1, Seq(1));
 
 /// Reads a stored delivery.
 ///
 /// # Errors
 /// Why it cannot be read.
 pub fn decode(tunnel: &TunnelName, value: &[u8]) -> Result<Delivery, String> {
-    format::decode(tunnel, value)
+    format::decode(tunnel, AT, value, None)
 }
 
 /// A delivery as it is stored.
 pub fn encode(delivery: &Delivery) -> Vec<u8> {
-    let encoded = format::encode(delivery);
+    let encoded = format::encode(delivery, false);
     let mut out = vec![0; encoded.len()];
-    encoded.write_to(&mut out);
-    out
+    match encoded.write_to(&mut out, AT, None) {
+        Ok(()) => out,
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Reads a stored tunnel, writes it and reads it again, and lets everything happen to it that may happen to a tunnel. False where it is
