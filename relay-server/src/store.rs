@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
+use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 use tunnel_spool::{DevicePlace, Dropped, Place, ReadLimit, Seq, Spool, SpoolError, Start, Stats};
 
 type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, SpoolError>> + Send + 'a>>;
@@ -35,6 +35,7 @@ trait AnySpool: Send + Sync {
         start: Start,
         now: Timestamp,
     ) -> Later<'a, Place>;
+    fn set_key<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName, key: DeviceKey) -> Later<'a, bool>;
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq);
     fn forget<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName) -> Later<'a, bool>;
     fn drop_tunnel<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, ()>;
@@ -71,6 +72,10 @@ impl<S: Spool> AnySpool for S {
         now: Timestamp,
     ) -> Later<'a, Place> {
         Box::pin(Spool::join(self, tunnel, device, start, now))
+    }
+
+    fn set_key<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName, key: DeviceKey) -> Later<'a, bool> {
+        Box::pin(Spool::set_key(self, tunnel, device, key))
     }
 
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {
@@ -135,6 +140,10 @@ impl Spool for Store {
         now: Timestamp,
     ) -> Result<Place, SpoolError> {
         self.0.join(tunnel, device, start, now).await
+    }
+
+    async fn set_key(&self, tunnel: &TunnelName, device: &DeviceName, key: DeviceKey) -> Result<bool, SpoolError> {
+        self.0.set_key(tunnel, device, key).await
     }
 
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {

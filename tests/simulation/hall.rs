@@ -164,6 +164,7 @@ impl House {
             resume: None,
             window_deliveries: 9,
             window_bytes: 9999,
+            device_key: None,
         };
         socket.say(ToRelay::Hello(hello)).await;
         assert!(matches!(socket.heard().await, Some(ToAgent::Welcome(_))));

@@ -269,6 +269,8 @@ async fn an_agent_asks_a_silent_relay_and_gives_it_up() {
         waiting: 0,
         software: "test".into(),
         sets_answer: true,
+        sealed: false,
+        notice: None,
     };
     relay.send(Message::Binary(ToAgent::Welcome(welcome).encode())).await.unwrap();
     let began = Instant::now();

@@ -241,6 +241,11 @@ impl Spool for MemorySpool {
         self.ask(|answer| Order::Join(tunnel.clone(), device.clone(), start, now, answer)).await
     }
 
+    /// Agents of a simulation have no keys: those come from the system's chance and not from the seed.
+    async fn set_key(&self, _: &TunnelName, _: &DeviceName, _: DeviceKey) -> Result<bool, SpoolError> {
+        Ok(false)
+    }
+
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {
         if let Some(tunnel) = lock(&self.0.seen).get_mut(tunnel) {
             let last = tunnel.last;
@@ -278,6 +283,7 @@ impl Spool for MemorySpool {
             waiting: tunnel.last - after,
             gap: None,
             joined: *joined,
+            key: None,
         };
         Ok(tunnel.devices.iter().map(place).collect())
     }

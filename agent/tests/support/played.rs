@@ -79,6 +79,8 @@ pub fn welcome(after: u64) -> ToAgent {
         waiting: 0,
         software: "a test".into(),
         sets_answer: true,
+        sealed: false,
+        notice: None,
     })
 }
 

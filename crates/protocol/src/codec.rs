@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tunnel_delivery::{
-    Delivery, DeliveryId, Environment, HeaderLine, Headers, HttpVersion, Lost, Timestamp, TunnelName,
+    Delivery, DeliveryId, DeviceKey, Environment, HeaderLine, Headers, HttpVersion, Lost, Timestamp, TunnelName,
 };
 
 use crate::limits::{CHUNK, INLINE_BODY, MAX_BODY, MAX_FRAME, MAX_HEAD, MAX_HEADER_LINES, MAX_TAKEN};
@@ -179,6 +179,7 @@ impl Hello {
             window_bytes: self.window_bytes,
             resume_stream: self.resume.as_ref().map(|r| r.stream.clone()).unwrap_or_default(),
             resume_after: self.resume.as_ref().map_or(0, |r| r.after),
+            device_key: self.device_key.map(|key| Bytes::copy_from_slice(key.as_bytes())).unwrap_or_default(),
         }
     }
 
@@ -197,6 +198,10 @@ impl Hello {
                 .then(|| Resume { stream: h.resume_stream.clone(), after: h.resume_after }),
             window_deliveries: h.window_deliveries,
             window_bytes: h.window_bytes,
+            device_key: match DeviceKey::from_slice(&h.device_key) {
+                None if !h.device_key.is_empty() => return Err(invalid("device key", "is not 32 bytes long")),
+                key => key,
+            },
         })
     }
 }
@@ -216,6 +221,8 @@ impl Welcome {
             waiting: self.waiting,
             software: self.software.clone(),
             sets_answer: self.sets_answer,
+            sealed: self.sealed,
+            notice: self.notice.clone().unwrap_or_default(),
         }
     }
 
@@ -236,6 +243,8 @@ impl Welcome {
             waiting: w.waiting,
             software: shown(w.software),
             sets_answer: w.sets_answer,
+            sealed: w.sealed,
+            notice: (!w.notice.is_empty()).then(|| shown(w.notice)),
         })
     }
 }
@@ -339,6 +348,7 @@ impl Incoming {
                 HttpVersion::Http10 => 10,
                 HttpVersion::Http11 => 11,
                 HttpVersion::Http2 => 20,
+                HttpVersion::Sealed => 255,
             },
             headers: lines_to_wire(&d.headers),
             lost: d
@@ -392,6 +402,7 @@ impl Incoming {
                     10 => HttpVersion::Http10,
                     11 => HttpVersion::Http11,
                     20 => HttpVersion::Http2,
+                    255 => HttpVersion::Sealed,
                     other => {
                         return Err(invalid("HTTP version", format!("is {other}, which this version does not know")));
                     }

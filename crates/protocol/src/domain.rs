@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tunnel_delivery::{Delivery, DeviceName, Headers, Timestamp, TunnelName};
+use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Headers, Timestamp, TunnelName};
 
 use crate::limits::{MAX_ANSWER, MAX_BODY, MAX_HEAD, MAX_HEADER_LINES};
 
@@ -73,6 +73,8 @@ pub struct Hello {
     pub window_deliveries: u32,
     /// The most bytes of bodies that may be on their way.
     pub window_bytes: u64,
+    /// The public key to which deliveries may be sealed for this device; an older agent has none.
+    pub device_key: Option<DeviceKey>,
 }
 
 /// Where a new device starts in the tunnel's stream.
@@ -174,6 +176,10 @@ pub struct Welcome {
     pub software: String,
     /// Whether the relay takes [`SetAnswer`].
     pub sets_answer: bool,
+    /// Whether what comes in for the tunnel from now on is sealed to its devices.
+    pub sealed: bool,
+    /// Something that the agent's user should know, in words for people.
+    pub notice: Option<String>,
 }
 
 /// Why there is no session.

@@ -34,6 +34,12 @@
 //! which all are taken and starts there when the device comes back. What was taken beyond it, and what was taken when the relay could not
 //! note it any more, is sent again: the agent knows a delivery by its id and stores it once.
 //!
+//! # Sealed deliveries
+//! An agent tells its public key in [`Hello`]. Where [`Welcome::sealed`] says so, what comes in from then on is sealed to the keys of the tunnel's devices before
+//! it is stored (crates/envelope has the format): such a delivery's HTTP version is 255, its body an envelope, its method, target and lines stand-ins. An agent without a
+//! key is refused where deliveries are sealed. Sealed deliveries may come after sealing was turned off, and others after it was turned on: each says what it is.
+//! One that the agent cannot open it takes all the same: it will never be able to open it, and what comes behind it must not wait. Answers go up in the clear.
+//!
 //! # Flow control
 //! The relay never has more deliveries, or more bytes of bodies, sent and not yet taken than the window in [`Hello`] allows, except that one
 //! delivery may always be on its way ([`Window`]). It may have fewer: the relay caps what it holds for one agent. There is no other credit: taking

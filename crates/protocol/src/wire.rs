@@ -86,6 +86,9 @@ pub(crate) struct Hello {
     pub(crate) resume_stream: Bytes,
     #[prost(uint64, tag = "10")]
     pub(crate) resume_after: u64,
+    /// Empty: none.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub(crate) device_key: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -115,6 +118,11 @@ pub(crate) struct Welcome {
     pub(crate) software: String,
     #[prost(bool, tag = "12")]
     pub(crate) sets_answer: bool,
+    #[prost(bool, tag = "13")]
+    pub(crate) sealed: bool,
+    /// Empty: none.
+    #[prost(string, tag = "14")]
+    pub(crate) notice: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -155,7 +163,7 @@ pub(crate) struct Delivery {
     pub(crate) target: String,
     #[prost(uint32, tag = "9")]
     pub(crate) prefix_len: u32,
-    /// 10, 11, 20.
+    /// 10, 11, 20; 255: sealed, and the body is an envelope.
     #[prost(uint32, tag = "10")]
     pub(crate) http_version: u32,
     #[prost(message, repeated, tag = "11")]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use tunnel_delivery::{Delivery, DeliveryId, Environment, HeaderLine, Headers, HttpVersion, Lost, Timestamp};
+use tunnel_delivery::{
+    Delivery, DeliveryId, DeviceKey, Environment, HeaderLine, Headers, HttpVersion, Lost, Timestamp,
+};
 use tunnel_protocol::*;
 
 fn headers() -> impl Strategy<Value = Headers> {
@@ -42,7 +44,8 @@ fn delivery() -> impl Strategy<Value = Delivery> {
             method: method.parse().unwrap(),
             prefix_len: usize::from(ip[1]) % (target.len() + 1),
             target: target.parse().unwrap(),
-            http_version: [HttpVersion::Http10, HttpVersion::Http11, HttpVersion::Http2][usize::from(ip[2]) % 3],
+            http_version: [HttpVersion::Http10, HttpVersion::Http11, HttpVersion::Http2, HttpVersion::Sealed]
+                [usize::from(ip[2]) % 4],
             headers,
             body: body.into(),
             lost: if ip[3] % 2 == 0 { vec![] } else { vec![Lost::ChunkBoundaries, Lost::HeaderOrder] },
@@ -111,6 +114,7 @@ fn hello_and_welcome_go_round() {
         resume: Some(Resume { stream: Bytes::from_static(b"abc"), after: 12 }),
         window_deliveries: 256,
         window_bytes: 8 << 20,
+        device_key: DeviceKey::from_slice(&[9; 32]),
     });
     assert_eq!(ToRelay::decode(hello.encode()), Ok(hello));
     let welcome = ToAgent::Welcome(Welcome {
@@ -126,6 +130,8 @@ fn hello_and_welcome_go_round() {
         waiting: 9,
         software: "healthie-relay 0.1.0".into(),
         sets_answer: true,
+        sealed: true,
+        notice: Some("it starts from now".into()),
     });
     assert_eq!(ToAgent::decode(welcome.encode()), Ok(welcome));
     for other in [

@@ -100,6 +100,7 @@ impl Batch {
         for order in &self.orders {
             match order {
                 Order::Join { tunnel, .. }
+                | Order::SetKey { tunnel, .. }
                 | Order::Forget { tunnel, .. }
                 | Order::DropTunnel { tunnel, .. }
                 | Order::Purge { tunnel, .. } => {
@@ -229,6 +230,14 @@ impl Batch {
                     }
                 };
                 Owed::Join(answer, place)
+            }
+            Order::SetKey { tunnel, device, key, answer } => {
+                let draft = self.drafts.get_mut(&tunnel).filter(|draft| draft.record.id != 0);
+                let known = draft.is_some_and(|draft| {
+                    draft.touched = true;
+                    draft.record.set_key(&device, key)
+                });
+                Owed::Flag(answer, known)
             }
             Order::Forget { tunnel, device, answer } => {
                 let known = self.drafts.get_mut(&tunnel).filter(|draft| draft.record.device(&device).is_some());

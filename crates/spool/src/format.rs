@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use bytes::Bytes;
 use prost::Message;
 use tunnel_delivery::{
-    Delivery, DeliveryId, Environment, HeaderLine, Headers, HttpVersion, Lost, Timestamp, TunnelName,
+    Delivery, DeliveryId, DeviceKey, Environment, HeaderLine, Headers, HttpVersion, Lost, Timestamp, TunnelName,
 };
 
 use tunnel_vault::{KeyId, OVERHEAD, Vault, VaultError};
@@ -137,6 +137,8 @@ pub(crate) fn encode(delivery: &Delivery, encrypted: bool) -> Encoded {
             HttpVersion::Http10 => 10,
             HttpVersion::Http11 => 11,
             HttpVersion::Http2 => 20,
+            // Programs that do not know of sealing refuse the number, and so the delivery.
+            HttpVersion::Sealed => 255,
         },
         headers: delivery
             .headers
@@ -215,6 +217,7 @@ pub(crate) fn decode(tunnel: &TunnelName, at: At, value: &[u8], vault: Option<&V
             10 => HttpVersion::Http10,
             11 => HttpVersion::Http11,
             20 => HttpVersion::Http2,
+            255 => HttpVersion::Sealed,
             other => return Err(format!("its HTTP version {other} is not known")),
         },
         headers: Headers(head.headers.into_iter().map(|l| HeaderLine { name: l.name, value: l.value }).collect()),
@@ -264,6 +267,9 @@ struct DeviceMessage {
     joined: i64,
     #[prost(uint64, optional, tag = "5")]
     began: Option<u64>,
+    /// Its public key; empty where it has told none.
+    #[prost(bytes = "bytes", tag = "6")]
+    key: Bytes,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -316,6 +322,7 @@ pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
                 gap: d.gap.map(GapMessage::from),
                 joined: d.joined.as_micros(),
                 began: Some(d.began.0),
+                key: d.key.map(|key| Bytes::copy_from_slice(key.as_bytes())).unwrap_or_default(),
             })
             .collect(),
     };
@@ -345,6 +352,10 @@ pub(crate) fn decode_record(value: &[u8]) -> Result<Record, Reason> {
             after: Seq(d.after),
             gap: d.gap.map(Gap::from),
             joined: Timestamp::from_micros(d.joined),
+            key: match DeviceKey::from_slice(&d.key) {
+                None if !d.key.is_empty() => return Err(format!("the key of its device {} is none", d.name)),
+                key => key,
+            },
         })
     };
     Ok(Record {
@@ -368,7 +379,12 @@ mod tests {
     fn any_delivery() -> impl Strategy<Value = Delivery> {
         let line = (vec(any::<u8>(), 0..30), vec(any::<u8>(), 0..60)).prop_map(|(n, v)| HeaderLine::new(n, v));
         let lost = proptest::sample::subsequence(vec![Lost::HeaderOrder, Lost::ChunkBoundaries, Lost::Trailers], 0..=3);
-        let version = prop_oneof![Just(HttpVersion::Http10), Just(HttpVersion::Http11), Just(HttpVersion::Http2)];
+        let version = prop_oneof![
+            Just(HttpVersion::Http10),
+            Just(HttpVersion::Http11),
+            Just(HttpVersion::Http2),
+            Just(HttpVersion::Sealed)
+        ];
         let environment =
             prop_oneof![Just(Environment::Staging), Just(Environment::Production), Just(Environment::Unknown)];
         (
@@ -462,11 +478,11 @@ mod tests {
         }
 
         #[test]
-        fn records_go_round(first in 1u64..50, waiting in 0u64..50, bytes: u64, dropped: (u64, u64), at: i64, gap: Option<(u64, u64, u8)>) {
+        fn records_go_round(first in 1u64..50, waiting in 0u64..50, bytes: u64, dropped: (u64, u64), at: i64, key: Option<[u8; 32]>, gap: Option<(u64, u64, u8)>) {
             let gap = gap.map(|(from, upto, why)| Gap { from: Seq(from), upto: Seq(upto), why: [Why::Age, Why::Size, Why::Removed][usize::from(why % 3)] });
             let device = |name: &str, after| {
                 let (began, joined) = (Seq(after / 2), Timestamp::from_micros(at));
-                Device { name: name.parse().unwrap(), began, after: Seq(after), gap, joined }
+                Device { name: name.parse().unwrap(), began, after: Seq(after), gap, joined, key: key.and_then(|key| DeviceKey::from_slice(&key)) }
             };
             let record = Record {
                 id: 7, first: Seq(first), next: Seq(first + waiting), bytes, dropped_age: dropped.0, dropped_size: dropped.1, gap,

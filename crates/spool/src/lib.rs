@@ -27,7 +27,7 @@ mod writer;
 use std::future::Future;
 use std::sync::Arc;
 
-use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
+use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 
 pub use error::SpoolError;
 pub use place::{Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Seq, Start, Stats, Why};
@@ -80,6 +80,17 @@ pub trait Spool: Send + Sync + 'static {
         start: Start,
         now: Timestamp,
     ) -> impl Future<Output = Result<Place, SpoolError>> + Send;
+
+    /// Notes the public key of a device, durably, in place of the one it had. Whether there is such a device.
+    ///
+    /// # Errors
+    /// `Busy`, `Failed`.
+    fn set_key(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        key: DeviceKey,
+    ) -> impl Future<Output = Result<bool, SpoolError>> + Send;
 
     /// Notes that a device durably has everything up to and including `upto`. Never waits; it is on the disk some 200 ms later. A
     /// crash before that hands the deliveries over a second time, which the agent recognises by their ids.

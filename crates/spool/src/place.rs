@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
+use tunnel_delivery::{DeviceKey, DeviceName, Timestamp, TunnelName};
 
 /// A place in a tunnel's stream. The first delivery has 1; numbers are given at commit, grow by one and are never given twice, not
 /// even after everything was deleted. 0 stands before the first.
@@ -111,6 +111,8 @@ pub struct DevicePlace {
     pub gap: Option<Gap>,
     /// When it last joined.
     pub joined: Timestamp,
+    /// Its public key, where it has told one.
+    pub key: Option<DeviceKey>,
 }
 
 /// Figures of one tunnel.

@@ -2,7 +2,7 @@
 //!
 //! Deliveries are only ever added at the end and removed at the beginning, so those that are there are exactly `first..next`.
 
-use tunnel_delivery::{DeviceName, Timestamp};
+use tunnel_delivery::{DeviceKey, DeviceName, Timestamp};
 
 use crate::{DevicePlace, Gap, Place, Seq, Why};
 
@@ -33,6 +33,8 @@ pub(crate) struct Device {
     /// What was dropped behind it; ends after `after`, or is none.
     pub(crate) gap: Option<Gap>,
     pub(crate) joined: Timestamp,
+    /// Deliveries may be sealed to it.
+    pub(crate) key: Option<DeviceKey>,
 }
 
 /// Adds a dropped run to a gap that may be there; the run always lies behind it.
@@ -77,7 +79,7 @@ impl Record {
         let after = after.min(self.last());
         let place = Place { after, new: true, gap };
         let standing = gap.map_or(after, |gap| gap.from.prev());
-        self.devices.push(Device { name, began: after, after: standing, gap, joined: now });
+        self.devices.push(Device { name, began: after, after: standing, gap, joined: now, key: None });
         place
     }
 
@@ -106,6 +108,12 @@ impl Record {
             }
             _ => false,
         }
+    }
+
+    /// Notes the key of a device. Whether there is such a device.
+    pub(crate) fn set_key(&mut self, name: &DeviceName, key: DeviceKey) -> bool {
+        let device = self.devices.iter_mut().find(|d| d.name == *name);
+        device.map(|device| device.key = Some(key)).is_some()
     }
 
     pub(crate) fn forget(&mut self, name: &DeviceName) -> bool {
@@ -179,6 +187,7 @@ impl Record {
             waiting: self.next.0 - d.after.next().max(self.first).0,
             gap: d.gap,
             joined: d.joined,
+            key: d.key,
         };
         self.devices.iter().map(place).collect()
     }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use redb::{Database, ReadableDatabase as _};
 use tokio::sync::oneshot;
-use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
+use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 use tunnel_vault::{Entropy, UserKey, Vault};
 
 use crate::format::At;
@@ -188,6 +188,11 @@ impl Spool for RedbSpool {
         }
         let (tunnel, device) = (tunnel.clone(), device.clone());
         self.ask(|answer| Order::Join { tunnel, device, start, now, answer }).await
+    }
+
+    async fn set_key(&self, tunnel: &TunnelName, device: &DeviceName, key: DeviceKey) -> Result<bool, SpoolError> {
+        let (tunnel, device) = (tunnel.clone(), device.clone());
+        self.ask(|answer| Order::SetKey { tunnel, device, key, answer }).await
     }
 
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {

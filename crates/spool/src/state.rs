@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
-use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
+use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 
 use crate::format::Encoded;
 use crate::recent::Recent;
@@ -40,6 +40,13 @@ pub(crate) enum Order {
         start: Start,
         now: Timestamp,
         answer: Answer<Place>,
+    },
+    /// Whether there is such a device.
+    SetKey {
+        tunnel: TunnelName,
+        device: DeviceName,
+        key: DeviceKey,
+        answer: Answer<bool>,
     },
     Forget {
         tunnel: TunnelName,
@@ -73,7 +80,9 @@ impl Order {
         // Whoever asked may be gone: nothing is owed then.
         match self {
             Order::Join { answer, .. } => drop(answer.send(Err(error))),
-            Order::Forget { answer, .. } | Order::DropTunnel { answer, .. } => drop(answer.send(Err(error))),
+            Order::SetKey { answer, .. } | Order::Forget { answer, .. } | Order::DropTunnel { answer, .. } => {
+                drop(answer.send(Err(error)));
+            }
             Order::Expire { answer, .. } | Order::Purge { answer, .. } => drop(answer.send(Err(error))),
             Order::Flush { answer } => drop(answer.send(Err(error))),
         }

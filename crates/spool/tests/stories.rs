@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
+use tunnel_delivery::{DeviceKey, DeviceName, Timestamp, TunnelName};
 use tunnel_spool::{Gap, Limits, MAX_DEVICES, Place, ReadLimit, RedbSpool, Seq, Spool as _, SpoolError, Start, Why};
 
 const ALL: ReadLimit = ReadLimit { count: usize::MAX, bytes: usize::MAX };
@@ -360,4 +360,25 @@ async fn a_device_that_is_away_does_not_keep_a_full_tunnel_closed() {
         }
     }
     panic!("200 deliveries that nobody has fit into {} bytes", limits.max_bytes_per_tunnel);
+}
+
+#[tokio::test]
+async fn the_key_of_a_device_is_durable_and_goes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |n| DeviceKey::from_slice(&[n; 32]).unwrap();
+    let keys = |spool: &RedbSpool| spool.devices(&team()).unwrap().into_iter().map(|d| d.key).collect::<Vec<_>>();
+    let spool = open(dir.path());
+    assert!(!spool.set_key(&team(), &device("a"), key(1)).await.unwrap(), "there is no such device");
+    spool.join(&team(), &device("a"), Start::Now, NOW).await.unwrap();
+    assert_eq!(keys(&spool), [None]);
+    assert!(spool.set_key(&team(), &device("a"), key(1)).await.unwrap());
+    assert!(spool.set_key(&team(), &device("a"), key(2)).await.unwrap());
+    // Known again, its key stays.
+    spool.join(&team(), &device("a"), Start::Now, NOW).await.unwrap();
+    drop(spool);
+    let spool = open(dir.path());
+    assert_eq!(keys(&spool), [Some(key(2))]);
+    spool.forget(&team(), &device("a")).await.unwrap();
+    spool.join(&team(), &device("a"), Start::Now, NOW).await.unwrap();
+    assert_eq!(keys(&spool), [None], "it is another device now");
 }

@@ -164,6 +164,7 @@ fn an_agent_that_allows_anything_is_sent_a_bounded_amount() {
         resume: None,
         window_deliveries,
         window_bytes,
+        device_key: None,
     };
     let fits = |hello: &Hello, len| {
         let mut window = window(hello);
