@@ -1,4 +1,4 @@
-//! What happens to a delivery that came down from the relay: receive, verify, store durably, acknowledge, announce, forward.
+//! What happens to a delivery that came down from the relay: receive, open, verify, store durably, acknowledge, announce, forward.
 //!
 //! Verifying comes before storing so that one commit holds the delivery and its verdict; it is pure computation of a few microseconds and
 //! cannot fail. Where the sender waits for the handler's answer, storing and forwarding go on at once, and the answer goes up only when both
@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tunnel_archive::{ArchiveError, Inserted};
 use tunnel_delivery::{Attempt, Cause, Delivery, DeliveryId, Stored, Summary};
+use tunnel_envelope::KeyRing;
 use tunnel_protocol::{Answer, AnswerFailure, Incoming};
 use tunnel_signature::Reading;
 use tunnel_signature::doctor::Note;
@@ -23,6 +24,7 @@ use crate::hand::{Hand, Try};
 use crate::inflight::Inflight;
 use crate::keep::Keep;
 use crate::notice::Notice;
+use crate::opening::{self, opened};
 use crate::pause::Pause;
 use crate::policy::Policy;
 use crate::summary;
@@ -58,6 +60,8 @@ pub(crate) struct Intake {
     pub(crate) keep: Arc<dyn Keep>,
     /// Which of them are handed on.
     pub(crate) policy: Arc<Policy>,
+    /// What opens those that come sealed.
+    pub(crate) keys: Option<Arc<KeyRing>>,
     /// How they are handed on.
     pub(crate) hand: Hand,
     /// Whether that is paused.
@@ -126,6 +130,12 @@ impl Intake {
         // Receive.
         let Incoming { n, seq, answer_within, body_len: len, delivery } = incoming;
         let receipt = Receipt { n, seq, len };
+
+        // Open.
+        let delivery = match opened(&delivery, self.keys.as_deref()) {
+            Ok(delivery) => delivery,
+            Err(why) => return self.keep_shut(delivery, why, (receipt, answer_within.is_some()), done).await,
+        };
 
         // Verify.
         let checked = self.hand.signing.check(&delivery);
@@ -236,6 +246,44 @@ impl Intake {
             }
         }
         drop(inflight);
+    }
+
+    /// Stores a delivery that cannot be opened, and says so. Where its sender waits it is not stored: the sender is told to send it again.
+    async fn keep_shut(
+        &self,
+        delivery: Arc<Delivery>,
+        why: String,
+        (receipt, answers): (Receipt, bool),
+        done: mpsc::Sender<Done>,
+    ) {
+        let tell = |kept| {
+            self.hand.announcer.tell(Notice::Unopened { id: delivery.id, reason: why.clone(), kept });
+        };
+        if answers {
+            tell(false);
+            let answer = Answer { n: receipt.n, outcome: Err(AnswerFailure::NotStored) };
+            return drop(done.send(Done::Answered(receipt, answer)).await);
+        }
+        let verdict = opening::verdict(&why);
+        let mut line = summary::of_new(&delivery, None, &verdict, None, false);
+        let stored = self.keep.insert(tunnel_archive::Intake {
+            delivery: Arc::clone(&delivery),
+            body_sha256: tunnel_signature::sha256(&delivery.body),
+            event: None,
+            signature: verdict,
+            queued: false,
+        });
+        match stored.await {
+            Ok(inserted) => {
+                drop(done.send(Done::Taken(receipt)).await);
+                if let Inserted::New { duplicate_of } = inserted {
+                    line.duplicate_of = duplicate_of.map(|d| d.id);
+                    self.announce(&line);
+                    tell(true);
+                }
+            }
+            Err(e) => drop(done.send(Done::NotStored(e)).await),
+        }
     }
 
     /// What the handler still says after the sender has given up, within the handler's own limit.

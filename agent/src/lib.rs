@@ -2,7 +2,7 @@
 //!
 //! The rooms: `cli` (one file per command) · `settings` (flags, environment, files) · `listen` (the connection to the relay) · `intake`
 //! (receive, verify, store, acknowledge, announce, forward) · `backlog` (what is stored and waits to be forwarded) · `forward` (the only HTTP
-//! client) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) ·
+//! client) · `device_keys` and `opening` (deliveries that come sealed) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) ·
 //! `trigger` (synthetic deliveries: which, when, and what is wrong about them) · `check` (a handler under a battery of deliveries) ·
 //! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `query` and `saved_filters` (the language of
 //! filters, and those that have a name) · `fixtures` (deliveries as files: to
@@ -16,6 +16,7 @@ pub mod cli;
 pub mod compare;
 pub mod control;
 pub mod demo;
+pub mod device_keys;
 pub mod dial;
 pub mod examine;
 pub mod exec;
@@ -25,6 +26,7 @@ pub mod habit;
 pub mod keep;
 pub mod listen;
 pub mod notice;
+pub mod opening;
 pub mod pause;
 pub mod policy;
 pub mod query;

@@ -42,6 +42,15 @@ pub enum Notice {
         /// `age`, `size`, `removed` or `other`.
         reason: &'static str,
     },
+    /// A delivery came sealed and could not be opened.
+    Unopened {
+        /// Which.
+        id: DeliveryId,
+        /// Why not.
+        reason: String,
+        /// Whether it is stored as it came. It is not where its sender waits, who is told to send it again.
+        kept: bool,
+    },
     /// Deliveries were removed from the store, because they were more than is kept.
     Removed {
         /// How many.

@@ -69,6 +69,7 @@ fn rescue(folder: &Path) {
     let (mut ids, mut attempts) = (BTreeSet::new(), 0);
     let salvage = tunnel_archive::rescue(
         folder,
+        None,
         |_| (),
         |rescued| {
             let stored = rescued.stored;

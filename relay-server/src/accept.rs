@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use crate::admission::{Entry, Held};
 use crate::flag::Flag;
 use crate::http::connection::{self, Connection};
+use crate::metrics::Limit;
 use crate::proxy::preface;
 use crate::shared::Shared;
 use crate::stream::Stream;
@@ -74,8 +76,6 @@ pub(crate) struct Door {
     pub(crate) tls: Option<TlsAcceptor>,
     /// Trusted proxies say first who is at their other end.
     pub(crate) preface: bool,
-    /// One permit for each connection.
-    pub(crate) permits: Arc<Semaphore>,
     /// Raised when connections are to end after the request in hand.
     pub(crate) draining: Flag,
     pub(crate) connections: Tasks,
@@ -84,14 +84,9 @@ pub(crate) struct Door {
 
 /// Accepts until draining begins.
 pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
+    let shared = &door.shared;
     loop {
-        // A permit first: beyond the limit, connections wait in the kernel and cost nothing here.
-        let permit = tokio::select! {
-            biased;
-            () = door.draining.raised() => return,
-            permit = Arc::clone(&door.permits).acquire_owned() => permit,
-        };
-        let Ok(permit) = permit else { return };
+        // Always: what waited in the kernel would wait behind whoever came first, and `admission` knows better who has to go.
         let accepted = tokio::select! {
             biased;
             () = door.draining.raised() => return,
@@ -99,44 +94,76 @@ pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
         };
         match accepted {
             Ok((stream, peer)) => {
+                let held = match shared.admission.enter() {
+                    Entry::Free(held) => held,
+                    Entry::InsteadOfAnother(held) => {
+                        shared.metrics.limit_hit(Limit::Connections);
+                        held
+                    }
+                    Entry::Full => {
+                        shared.metrics.limit_hit(Limit::Connections);
+                        continue;
+                    }
+                };
                 let door_of_this = door.clone();
                 door.connections.spawn(async move {
-                    serve(stream, peer, permit, door_of_this).await;
+                    serve(stream, peer, held, door_of_this).await;
                 });
             }
             Err(e) => {
-                // Out of file descriptors, mostly: it passes, and trying at once again would only burn the processor.
-                warn!(error = %e, "a connection could not be accepted");
+                // Out of file descriptors, mostly: one is had back from whoever is worth the least. Trying at once again would only burn the processor.
+                let made_room = shared.admission.make_room();
+                warn!(error = %e, made_room, "a connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
 }
 
-async fn serve<S>(mut stream: S, peer: IpAddr, permit: OwnedSemaphorePermit, door: Door)
+async fn serve<S>(mut stream: S, peer: IpAddr, held: Held, door: Door)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &door.shared.config.limits;
-    let Some(source_ip) = sender(&mut stream, peer.to_canonical(), &door).await else { return };
-    let connection = Arc::new(Connection {
-        shared: Arc::clone(&door.shared),
-        source_ip,
-        _permit: permit,
-        sessions: door.sessions.clone(),
-    });
-    let Some(tls) = &door.tls else {
-        return connection::serve_http1(Stream::Plain(stream), connection, door.draining).await;
+    let place = Arc::clone(held.place());
+    let entering = async {
+        let source_ip = sender(&mut stream, peer.to_canonical(), &door).await?;
+        if door.shared.is_favoured(source_ip) {
+            held.is_favoured();
+        } else if !held.belongs_to(source_ip) {
+            door.shared.metrics.limit_hit(Limit::ConnectionsPerAddress);
+            debug!(%source_ip, "connection closed: its address has as many as it may");
+            return None;
+        }
+        let Some(tls) = &door.tls else { return Some((source_ip, Stream::plain(stream, place, limits.write_time))) };
+        match tokio::time::timeout(limits.tls_time, tls.accept(stream)).await {
+            Ok(Ok(stream)) => Some((source_ip, Stream::tls(stream, place, limits.write_time))),
+            Ok(Err(e)) => {
+                debug!(%source_ip, error = %e, "TLS was not set up");
+                None
+            }
+            Err(_) => {
+                door.shared.metrics.limit_hit(Limit::HandshakeTime);
+                debug!(%source_ip, "TLS took too long to set up");
+                None
+            }
+        }
     };
-    match tokio::time::timeout(limits.tls_time, tls.accept(stream)).await {
-        Ok(Ok(mut stream)) => match stream.get_ref().1.alpn_protocol() {
-            // The handshake was all that the ACME server wanted to see (RFC 8737, section 3).
-            Some(ACME_TLS) => drop(tokio::time::timeout(limits.tls_time, stream.shutdown()).await),
-            Some(b"h2") => connection::serve_http2(Stream::Tls(Box::new(stream)), connection, door.draining).await,
-            _ => connection::serve_http1(Stream::Tls(Box::new(stream)), connection, door.draining).await,
+    let (source_ip, mut stream) = tokio::select! {
+        biased;
+        () = held.place().must_give_way() => return,
+        entered = entering => match entered {
+            Some(entered) => entered,
+            None => return,
         },
-        Ok(Err(e)) => debug!(%source_ip, error = %e, "TLS was not set up"),
-        Err(_) => debug!(%source_ip, "TLS took too long to set up"),
+    };
+    let connection =
+        Arc::new(Connection { shared: Arc::clone(&door.shared), source_ip, held, sessions: door.sessions.clone() });
+    match stream.alpn() {
+        // The handshake was all that the ACME server wanted to see (RFC 8737, section 3).
+        Some(ACME_TLS) => drop(tokio::time::timeout(limits.tls_time, stream.shutdown()).await),
+        Some(b"h2") => connection::serve_http2(stream, connection, door.draining).await,
+        _ => connection::serve_http1(stream, connection, door.draining).await,
     }
 }
 
@@ -156,6 +183,7 @@ async fn sender(stream: &mut (impl AsyncRead + Unpin), peer: IpAddr, door: &Door
             None
         }
         Err(_) => {
+            door.shared.metrics.limit_hit(Limit::HandshakeTime);
             debug!(proxy = %peer, "a trusted proxy took too long to say who connects");
             None
         }

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tunnel_protocol::MAX_BODY;
-use tunnel_spool::Limits as SpoolLimits;
+use ipnet::IpNet;
+use tunnel_protocol::{HELLO_TIMEOUT, MAX_ANSWER, MAX_BODY, MAX_FRAME, MAX_HEAD};
+use tunnel_spool::{Limits as SpoolLimits, MAX_DEVICES};
 
 use crate::proxy::Proxies;
+use crate::rates::Rate;
 
 /// Everything a relay needs to know. Nothing is read from the environment after this.
 #[derive(Clone, Debug)]
@@ -161,22 +163,52 @@ impl std::fmt::Debug for AcmeBinding {
 /// Bounds on what strangers may do.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The longest body, in bytes.
+    /// The longest body, in bytes. A tunnel may have a shorter one.
     pub body: u64,
+    /// The most bytes of bodies that are held at once, of all requests that are not answered yet.
+    pub bodies: u64,
     /// The longest head, in bytes.
     pub head_bytes: usize,
     /// The most header lines.
     pub head_lines: usize,
-    /// How long a connection may take to send a head, idle time before it included.
+    /// How long a head may take to come, once it has begun.
     pub head_time: Duration,
+    /// How long a connection may wait for the next request, or the first.
+    pub idle_time: Duration,
     /// How long a request may take to send its body.
     pub body_time: Duration,
+    /// How many bytes a second of a body must come at least, after the first [`BODY_GRACE`]; 0 for any.
+    pub body_rate: u64,
+    /// How long a sender may take to take its answer, and an agent to take anything.
+    pub write_time: Duration,
     /// How long TLS may take to be set up, and a proxy to say who sends.
     pub tls_time: Duration,
-    /// The most connections at once, agents included.
+    /// How long an agent may take to say hello, once its connection is a WebSocket.
+    pub hello_time: Duration,
+    /// The most connections at once, agents not included.
     pub connections: usize,
+    /// Of those, the most from one address, or from one /64 of IPv6.
+    pub connections_per_address: usize,
+    /// Networks that no bounds for each address are set for. Healthie's own addresses and trusted proxies need not be named.
+    pub unlimited: Vec<IpNet>,
+    /// The most requests at once on one connection of HTTP/2.
+    pub streams: u32,
+    /// The most requests that one connection of HTTP/2 may give up before they are answered.
+    pub resets: u32,
+    /// Requests from one address.
+    pub address_rate: Rate,
+    /// Deliveries for one tunnel, of Healthie and of all others apart. A tunnel may have another.
+    pub tunnel_rate: Rate,
+    /// The longest body of a handler's answer that is carried back, in bytes.
+    pub answer: u64,
+    /// The most agents at once, of all tunnels.
+    pub agents: usize,
     /// The most agents of one tunnel at once.
     pub agents_per_tunnel: usize,
+    /// The most devices that one tunnel keeps deliveries for; at most [`tunnel_spool::MAX_DEVICES`].
+    pub devices_per_tunnel: usize,
+    /// The longest WebSocket frame and message that an agent may send, in bytes; at most [`MAX_FRAME`].
+    pub frame: usize,
     /// How long to hear nothing from an agent before asking whether it is there.
     pub heartbeat: Duration,
     /// How long to hear nothing from an agent before giving it up.
@@ -185,23 +217,77 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+/// How long a body may come as slowly as it likes.
+pub const BODY_GRACE: Duration = Duration::from_secs(5);
+
+/// The least that a frame must be allowed to have: an answer with a handler's usual header lines and a body that travels in one piece.
+const FRAME_LEAST: usize = 64 << 10;
+
 impl Default for Limits {
-    /// 1 MiB of body, 32 KiB of head in 100 lines, 30 s each for head and body, 10 s for TLS, 10,000 connections, 32 agents for each tunnel, a
-    /// heartbeat of 3 s and dead after 8 s, 20 s to drain.
+    /// What is right for a small team; the figures are the help's too.
     fn default() -> Limits {
         Limits {
             body: 1 << 20,
+            bodies: 256 << 20,
             head_bytes: 32 << 10,
             head_lines: 100,
-            head_time: Duration::from_secs(30),
+            head_time: Duration::from_secs(10),
+            idle_time: Duration::from_secs(30),
             body_time: Duration::from_secs(30),
+            body_rate: 1 << 10,
+            write_time: Duration::from_secs(20),
             tls_time: Duration::from_secs(10),
+            hello_time: HELLO_TIMEOUT,
             connections: 10_000,
+            connections_per_address: 256,
+            unlimited: Vec::new(),
+            streams: 100,
+            resets: 100,
+            address_rate: Rate { per_second: 200, burst: 2_000 },
+            tunnel_rate: Rate { per_second: 500, burst: 5_000 },
+            answer: 64 << 10,
+            agents: 12_000,
             agents_per_tunnel: 32,
+            devices_per_tunnel: MAX_DEVICES,
+            frame: MAX_FRAME,
             heartbeat: Duration::from_secs(3),
             dead_after: Duration::from_secs(8),
             drain: Duration::from_secs(20),
         }
+    }
+}
+
+impl Limits {
+    fn problem(&self) -> Option<String> {
+        if self.body > MAX_BODY {
+            return Some(format!("bodies of {} bytes are more than the {MAX_BODY} that the protocol carries", self.body));
+        }
+        if self.bodies < self.body {
+            return Some(format!(
+                "{} bytes of bodies at once are less than one body of {} bytes; raise --max-bodies",
+                self.bodies, self.body
+            ));
+        }
+        if self.answer > MAX_ANSWER {
+            let answer = self.answer;
+            return Some(format!("answers of {answer} bytes are more than the {MAX_ANSWER} that the protocol carries"));
+        }
+        if self.dead_after <= self.heartbeat {
+            return Some("agents are given up before they are asked whether they are there; raise --dead-after".into());
+        }
+        if !(FRAME_LEAST..=MAX_FRAME).contains(&self.frame) {
+            let frame = self.frame;
+            return Some(format!("frames of {frame} bytes: the protocol's are of {FRAME_LEAST} to {MAX_FRAME}"));
+        }
+        if self.head_lines > crate::http::head::MAX_LINES {
+            let (lines, most) = (self.head_lines, crate::http::head::MAX_LINES);
+            return Some(format!("{lines} header lines are more than the {most} that are ever read"));
+        }
+        if self.head_bytes < 1 << 10 || self.head_bytes > MAX_HEAD {
+            let (bytes, most) = (self.head_bytes, MAX_HEAD);
+            return Some(format!("heads of {bytes} bytes: at least 1024 are needed, and {most} is the most that is carried"));
+        }
+        None
     }
 }
 
@@ -240,11 +326,8 @@ impl Config {
         if (self.proxies.preface_on_http || self.proxies.preface_on_https) && self.proxies.trusted.is_empty() {
             return Some("the PROXY protocol is believed from trusted proxies only; give --trusted-proxy".into());
         }
-        if self.limits.body > MAX_BODY {
-            return Some(format!(
-                "bodies of {} bytes are more than the {MAX_BODY} that the protocol carries",
-                self.limits.body
-            ));
+        if let Some(problem) = self.limits.problem() {
+            return Some(problem);
         }
         if let Some(domain) = &self.domain
             && crate::route::Domain::new(domain).is_none()

@@ -121,6 +121,11 @@ impl Hub {
         }
     }
 
+    /// Whether the tunnel has room for an agent of this device when it may have `most`.
+    pub(crate) fn has_room(&self, tunnel: &TunnelName, device: &DeviceName, most: usize) -> bool {
+        self.agents(tunnel).live().iter().filter(|live| live.device != *device).count() < most
+    }
+
     /// Seats an agent, unless the tunnel has `most` already. One that sits there under the same device name is told to go.
     pub(crate) fn seat(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId, most: usize) -> Option<Seat> {
         let agents = self.agents(tunnel);
@@ -281,6 +286,7 @@ mod tests {
         let old = hub.seat(&team, &a, &token, 1).unwrap();
         let _new = hub.seat(&team, &a, &token, 1).unwrap();
         assert!(old.leave.0.has_changed().is_err(), "the old session is told to go");
+        assert!(hub.has_room(&team, &a, 1) && !hub.has_room(&team, &b, 1));
         assert!(hub.seat(&team, &b, &token, 1).is_none());
         drop(old);
         hub.offer(&team, offer().0).unwrap();

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -11,13 +12,20 @@ use hyper::body::{Body as _, Incoming};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
-use tunnel_delivery::{Delivery, Environment, Headers, HttpVersion, Lost, Method, Target, TunnelName};
+use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, Lost, Method, Target, TunnelName};
 use tunnel_spool::{Spool as _, SpoolError};
 
+use crate::admission::{InHand, neighbourhood};
+use crate::bodies::Hold;
+use crate::config::{BODY_GRACE, Limits};
+use crate::harmless;
 use crate::hub::{NoTaker, Offer};
+use crate::metrics::{Limit, Outcome};
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
-use crate::respond::{self, Answer, Problem};
+use crate::respond::{self, Answer, Many, Problem};
+use crate::sealing;
 use crate::shared::Shared;
+use crate::sources::Source;
 
 /// A request that is addressed to a tunnel, without its body.
 pub(crate) struct Request {
@@ -32,54 +40,164 @@ pub(crate) struct Request {
 }
 
 /// Takes a delivery and says what to answer its sender.
-pub(crate) async fn take(request: Request, body: Incoming, shared: &Arc<Shared>) -> Answer {
-    let started = Instant::now();
+pub(crate) async fn take(request: Request, body: Incoming, in_hand: &mut InHand, shared: &Arc<Shared>) -> Answer {
     let tunnel = request.tunnel.clone();
-    let Some(settings) = shared.tunnel(&tunnel).await else { return Problem::NotFound.answer(None) };
-    if shared.is_stopping() {
-        return Problem::Stopping.answer(None);
-    }
-    let delivery = match read(request, body, shared).await {
-        Ok(delivery) => Arc::new(delivery),
-        Err(problem) => {
-            debug!(%tunnel, outcome = problem.code(), "delivery refused");
-            return problem.answer(None);
-        }
-    };
-    // While the body came in, the tunnel may have become another one of the same name, with another owner.
-    let same = |now: &TunnelSettings| now.created_at == settings.created_at;
-    if !shared.registry.snapshot().tunnels.get(&tunnel).is_some_and(|now| same(now)) {
-        return Problem::NotFound.answer(None);
-    }
-    let id = delivery.id;
-    let outcome = match settings.answer {
-        AnswerMode::Ack => spool(&delivery, shared).await.map(|()| respond::accepted(id)),
-        AnswerMode::Passthrough => pass_through(&delivery, &settings, shared).await,
-    };
-    match outcome {
-        Ok(answer) => {
-            debug!(%tunnel, %id, status = answer.status().as_u16(), us = started.elapsed().as_micros(), "delivery answered");
-            answer
+    let counting = Counting { shared, tunnel: &tunnel, began: Instant::now(), outcome: Outcome::SenderGone };
+    let mut id = None;
+    match try_take(request, body, in_hand, shared, &mut id).await {
+        Ok(taken) => {
+            in_hand.taken();
+            counting.ended(taken.outcome);
+            taken.answer
         }
         Err(problem) => {
-            debug!(%tunnel, %id, outcome = problem.code(), us = started.elapsed().as_micros(), "delivery not taken");
-            problem.answer(Some(id))
+            counting.ended(problem.outcome());
+            problem.answer(id)
         }
     }
 }
 
+/// A delivery that is answered as it should be.
+struct Taken {
+    answer: Answer,
+    outcome: Outcome,
+}
+
+impl Taken {
+    /// It is durably spooled.
+    fn spooled(id: DeliveryId) -> Taken {
+        Taken { answer: respond::accepted(id), outcome: Outcome::Accepted }
+    }
+}
+
+/// Counts and tells what came of a delivery: also where its sender went away, and all that was under way for it was dropped.
+struct Counting<'a> {
+    shared: &'a Shared,
+    tunnel: &'a TunnelName,
+    began: Instant,
+    outcome: Outcome,
+}
+
+impl Counting<'_> {
+    fn ended(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        debug!(tunnel = %self.tunnel, outcome = self.outcome.as_str(), us = took.as_micros(), "delivery");
+        self.shared.metrics.delivery(self.tunnel, self.outcome, took);
+    }
+}
+
+/// `id` is set as soon as the delivery has one.
+async fn try_take(
+    request: Request,
+    body: Incoming,
+    in_hand: &mut InHand,
+    shared: &Arc<Shared>,
+    id: &mut Option<DeliveryId>,
+) -> Result<Taken, Problem> {
+    let tunnel = request.tunnel.clone();
+    answers_method(&request, shared)?;
+    let Some(settings) = shared.tunnel(&tunnel).await else { return Err(Problem::NotFound) };
+    if shared.is_stopping() {
+        return Err(Problem::Stopping);
+    }
+    let metrics = &shared.metrics;
+    comes_from_where_it_may(&request, &settings, shared)?;
+    let healthie = Environment::of(request.source_ip) != Environment::Unknown;
+    let rate = settings.rate(shared.config.limits.tunnel_rate);
+    shared.rates.tunnel(&tunnel, healthie, rate).map_err(|wait| {
+        metrics.limit_hit(Limit::TunnelRate);
+        Problem::TooMany { of: Many::Tunnel, retry_after: whole_seconds(wait) }
+    })?;
+    let source = request.source_ip;
+    let mut hold = shared.bodies.hold((!shared.is_favoured(source)).then(|| neighbourhood(source)));
+    let limit = settings.max_body.map_or(shared.config.limits.body, |own| own.min(shared.config.limits.body));
+    let delivery = read(request, body, limit, &mut hold, shared).await?;
+    in_hand.was_read();
+    // While the body came in, the tunnel may have become another one of the same name, with another owner, or closed to this sender.
+    let now = shared.registry.snapshot().tunnels.get(&tunnel).cloned();
+    let Some(settings) = now.filter(|now| now.created_at == settings.created_at) else {
+        return Err(Problem::NotFound);
+    };
+    if !Source::admit(&settings.from, source) {
+        metrics.limit_hit(Limit::Source);
+        return Err(Problem::Source);
+    }
+    *id = Some(delivery.id);
+    // From here on a sealed tunnel's delivery is an envelope.
+    let delivery = Arc::new(if settings.seal { sealing::seal(delivery, shared).await? } else { delivery });
+    match settings.answer {
+        AnswerMode::Ack => spool(&delivery, shared).await.map(|()| Taken::spooled(delivery.id)),
+        AnswerMode::Passthrough => pass_through(&delivery, &settings, shared).await,
+    }
+}
+
+/// Whether the tunnel answers the request's method. It is asked before whether there is such a tunnel, and of what is known at once, so that a browser's visit to
+/// an address tells nobody whether it is a tunnel's: all answer POST unless their owner adds something.
+fn answers_method(request: &Request, shared: &Shared) -> Result<(), Problem> {
+    let all = shared.registry.snapshot();
+    let known = all.tunnels.get(&request.tunnel);
+    let post = request.method.as_str() == "POST";
+    let allowed = match known {
+        Some(settings) if settings.methods.contains(&request.method) => return Ok(()),
+        None if post => return Ok(()),
+        Some(settings) => {
+            let names: Vec<&str> = settings.methods.iter().map(Method::as_str).collect();
+            names.join(", ").into()
+        }
+        None => "POST".into(),
+    };
+    shared.metrics.limit_hit(Limit::Method);
+    Err(Problem::Method(allowed))
+}
+
+/// Whether the tunnel takes deliveries from where this one comes.
+fn comes_from_where_it_may(request: &Request, settings: &TunnelSettings, shared: &Shared) -> Result<(), Problem> {
+    if Source::admit(&settings.from, request.source_ip) {
+        return Ok(());
+    }
+    shared.metrics.limit_hit(Limit::Source);
+    debug!(tunnel = %request.tunnel, source_ip = %request.source_ip, "delivery refused: the tunnel takes none from there");
+    Err(Problem::Source)
+}
+
+/// For Retry-After: no shorter than it is.
+pub(crate) fn whole_seconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
+}
+
 /// Reads the body and makes the delivery.
-async fn read(mut request: Request, body: Incoming, shared: &Shared) -> Result<Delivery, Problem> {
-    let limits = &shared.config.limits;
-    if body.size_hint().lower() > limits.body {
-        return Err(Problem::TooLarge { limit: limits.body });
+async fn read(
+    mut request: Request,
+    body: Incoming,
+    limit: u64,
+    hold: &mut Hold,
+    shared: &Shared,
+) -> Result<Delivery, Problem> {
+    let too_large = || {
+        shared.metrics.limit_hit(Limit::BodyBytes);
+        Problem::TooLarge { limit }
+    };
+    if body.size_hint().lower() > limit {
+        return Err(too_large());
     }
     let body = if body.is_end_stream() {
         Bytes::new()
     } else {
-        let (body, trailers) = tokio::time::timeout(limits.body_time, collect(body, limits.body))
-            .await
-            .map_err(|_| Problem::BodyTimeout)??;
+        let (body, trailers) = collect(body, limit, hold, &shared.config.limits).await.map_err(|problem| {
+            match problem {
+                Problem::TooLarge { .. } => return too_large(),
+                Problem::BodyTimeout => shared.metrics.limit_hit(Limit::BodyTime),
+                Problem::Overloaded => shared.metrics.limit_hit(Limit::InFlight),
+                _ => {}
+            }
+            problem
+        })?;
         if trailers {
             request.lost.push(Lost::Trailers);
         }
@@ -103,16 +221,25 @@ async fn read(mut request: Request, body: Incoming, shared: &Shared) -> Result<D
 }
 
 /// The body's bytes, and whether trailers came after them. A body in one piece, as nearly all are, is not copied.
-async fn collect(mut body: Incoming, limit: u64) -> Result<(Bytes, bool), Problem> {
+async fn collect(mut body: Incoming, limit: u64, hold: &mut Hold, limits: &Limits) -> Result<(Bytes, bool), Problem> {
+    let began = Instant::now();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut trailers = false;
-    while let Some(frame) = body.frame().await {
+    loop {
+        // What has come earns time for what is to come, up to the most that any body has.
+        let earned = ((first.len() + rest.len()) as u64).checked_div(limits.body_rate).map(Duration::from_secs);
+        let time = earned.map_or(limits.body_time, |earned| limits.body_time.min(BODY_GRACE.saturating_add(earned)));
+        let next = tokio::time::timeout_at(began + time, body.frame());
+        let Some(frame) = next.await.map_err(|_| Problem::BodyTimeout)? else { break };
         let frame = frame.map_err(|_| Problem::BadBody)?;
         match frame.into_data() {
             Ok(data) => {
                 if (first.len() + rest.len() + data.len()) as u64 > limit {
                     return Err(Problem::TooLarge { limit });
+                }
+                if !hold.grow(data.len() as u64) {
+                    return Err(Problem::Overloaded);
                 }
                 if first.is_empty() && rest.is_empty() {
                     first = data;
@@ -146,13 +273,13 @@ async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem>
 }
 
 /// The handler's own answer. Where other devices wait for the delivery too, a 2xx goes out only once it is spooled for them.
-async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, shared: &Shared) -> Result<Answer, Problem> {
+async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, shared: &Shared) -> Result<Taken, Problem> {
     let until = Instant::now() + settings.answer_within();
     let (reply, answer) = oneshot::channel();
     match shared.hub.offer(&delivery.tunnel, Offer { delivery: Arc::clone(delivery), until, reply }) {
         Ok(()) => {}
         Err(NoTaker::Away) if settings.when_away == WhenAway::Spool => {
-            return spool(delivery, shared).await.map(|()| respond::accepted(delivery.id));
+            return spool(delivery, shared).await.map(|()| Taken::spooled(delivery.id));
         }
         Err(NoTaker::Away) => return Err(Problem::NoAgent),
         Err(NoTaker::Busy) => return Err(Problem::AgentBusy),
@@ -177,5 +304,9 @@ async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, share
     } else {
         answer.await?
     };
-    Ok(respond::handlers(answer, delivery.id))
+    let (answer, left_out) = harmless::answer(answer, shared.config.limits.answer)?;
+    if left_out {
+        shared.metrics.limit_hit(Limit::AnswerBytes);
+    }
+    Ok(Taken { answer: respond::handlers(answer, delivery.id), outcome: Outcome::Answered })
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
 
+use crate::admission::{Admission, Most};
+use crate::bodies::Bodies;
 use crate::accept::{Door, Listener, Tasks, listen};
 use crate::acme::{AcmeError, Keeper};
 use crate::config::Config;
@@ -23,6 +24,8 @@ use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
+use crate::metrics::Metrics;
+use crate::rates::Rates;
 use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
 use crate::shared::{Ports, Shared};
@@ -169,13 +172,24 @@ impl Relay {
         let ports =
             Ports { http: addresses.http.first().map(SocketAddr::port), https: addresses.https.map(|a| a.port()) };
         let incarnations = Incarnations::load(&spool_folder(&config), &registry.snapshot());
+        let limits = &config.limits;
+        let most = Most {
+            connections: limits.connections,
+            per_address: limits.connections_per_address,
+            agents: limits.agents,
+            agents_per_tunnel: limits.agents_per_tunnel,
+        };
         let shared = Arc::new(Shared {
+            admission: Admission::new(most),
+            rates: Rates::new(limits.address_rate),
+            bodies: Bodies::new(limits.bodies),
             domain: config.domain.as_deref().and_then(Domain::new),
             names: Names::new(&config, &listening),
             registry,
             spool,
             hub: Hub::new(clock.clone()),
             ids: Ids::default(),
+            metrics: Metrics::new(),
             incarnations,
             reloading: tokio::sync::Mutex::new(()),
             started: clock.now(),
@@ -190,6 +204,7 @@ impl Relay {
         });
         // Tunnels that were removed, or removed and added again, while no relay ran.
         let all = shared.registry.snapshot();
+        shared.metrics.tunnels(all.tunnels.keys());
         if !shared.drop_spooled(&shared.incarnations.stale(&all)).await {
             return Err(StartError::Config("what removed tunnels had spooled cannot be dropped; see the log".into()));
         }
@@ -201,7 +216,6 @@ impl Relay {
             shared: Arc::clone(&shared),
             tls: None,
             preface: false,
-            permits: Arc::new(Semaphore::new(shared.config.limits.connections)),
             draining: drain.0.clone(),
             connections: connections.clone(),
             sessions: sessions.clone(),

@@ -2,15 +2,21 @@
 //!
 //! Each answer has a short JSON body, `{"error": CODE, "message": SENTENCE}`, for whoever reads the sender's log. None is ever a redirect.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, REFERRER_POLICY, SERVER, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{HeaderMap, Response, StatusCode};
 use tunnel_delivery::DeliveryId;
-use tunnel_protocol::{AnswerBody, AnswerFailure};
+use tunnel_protocol::AnswerFailure;
 use tunnel_spool::SpoolError;
 
 use crate::http::head::Refusal;
+use crate::metrics::Outcome;
+use crate::page::{PAGE, POLICY};
 
 /// The body type of every answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -35,10 +41,27 @@ pub(crate) enum Problem {
     Unauthorized,
     /// A session can only be opened by a WebSocket upgrade.
     UpgradeRequired,
-    /// The endpoint knows only other methods.
-    Method(&'static str),
+    /// Only other methods are answered here: these.
+    Method(Cow<'static, str>),
+    /// The tunnel takes no deliveries from where this one comes.
+    Source,
+    /// Too many in a second, of this address or for this tunnel; when there may be one more.
+    TooMany {
+        /// What they are too many of.
+        of: Many,
+        /// In seconds.
+        retry_after: u32,
+    },
+    /// The relay holds as many bytes of bodies as it may.
+    Overloaded,
+    /// There are as many agents as there may be.
+    TooManyAgents,
     /// The spool cannot take the delivery now.
     Spool { temporary: bool },
+    /// The tunnel's deliveries are sealed, and none of its devices has told a key yet.
+    NoKey,
+    /// Sealing failed.
+    NotSealed,
     /// Passthrough, and no agent is connected.
     NoAgent,
     /// Passthrough, and the agent has more on its hands than it takes.
@@ -51,6 +74,15 @@ pub(crate) enum Problem {
     Handler(AnswerFailure),
     /// The relay is stopping.
     Stopping,
+}
+
+/// What there may be too many deliveries of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Many {
+    /// From one address.
+    Address,
+    /// For one tunnel.
+    Tunnel,
 }
 
 struct Said {
@@ -68,9 +100,35 @@ impl Problem {
         }
     }
 
-    /// A short name for logs and metrics; it is also the code in the answer's body.
-    pub(crate) fn code(&self) -> &'static str {
-        self.said().code
+    /// What a delivery that is answered so is counted as.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Problem::Head(_) | Problem::UpgradeRequired => Outcome::BadHead,
+            Problem::NotFound | Problem::Unauthorized => Outcome::NotFound,
+            Problem::TooLarge { .. } => Outcome::BodyTooLarge,
+            Problem::BodyTimeout => Outcome::BodyTimeout,
+            Problem::BadBody => Outcome::BadBody,
+            Problem::Method(_) => Outcome::Method,
+            Problem::Source => Outcome::Source,
+            Problem::TooMany { .. } => Outcome::RateLimited,
+            Problem::Overloaded | Problem::TooManyAgents => Outcome::Overloaded,
+            Problem::Spool { temporary: true } => Outcome::SpoolFull,
+            Problem::Spool { temporary: false } => Outcome::SpoolFailed,
+            Problem::NoKey => Outcome::NoKey,
+            Problem::NotSealed => Outcome::NotSealed,
+            Problem::NoAgent => Outcome::NoAgent,
+            Problem::AgentBusy => Outcome::AgentBusy,
+            Problem::Timeout | Problem::Handler(AnswerFailure::Timeout) => Outcome::HandlerTimeout,
+            Problem::AgentGone => Outcome::AgentGone,
+            Problem::Handler(AnswerFailure::Unreachable) => Outcome::HandlerUnreachable,
+            Problem::Handler(AnswerFailure::Broken) => Outcome::HandlerBroken,
+            Problem::Handler(AnswerFailure::NotStored) => Outcome::AgentNotStored,
+            Problem::Handler(AnswerFailure::NotForwarded) => Outcome::NotForwarded,
+            Problem::Handler(AnswerFailure::Paused) => Outcome::AgentPaused,
+            Problem::Handler(AnswerFailure::TooLarge) => Outcome::AnswerTooLarge,
+            Problem::Handler(AnswerFailure::Other(_)) => Outcome::AgentError,
+            Problem::Stopping => Outcome::Stopping,
+        }
     }
 
     fn said(&self) -> Said {
@@ -113,6 +171,38 @@ impl Problem {
             Problem::Method(allowed) => {
                 say(S::METHOD_NOT_ALLOWED, "method", &format!("Only {allowed} is answered here."))
             }
+            Problem::Source => say(
+                S::FORBIDDEN,
+                "source",
+                "This tunnel takes no deliveries from the address that this one comes from; its owner decides from which it does.",
+            ),
+            Problem::TooMany { of, retry_after } => again(
+                *retry_after,
+                say(
+                    S::TOO_MANY_REQUESTS,
+                    "too-many-requests",
+                    match of {
+                        Many::Address => "This address sends more than the relay takes from one; send it again later.",
+                        Many::Tunnel => "This tunnel gets more than the relay takes for one; send it again later.",
+                    },
+                ),
+            ),
+            Problem::Overloaded => again(
+                5,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "overloaded",
+                    "The relay has as much in hand as it takes; send it again in a moment.",
+                ),
+            ),
+            Problem::TooManyAgents => again(
+                60,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "too-many-agents",
+                    "As many agents are connected as this relay allows, of this tunnel or in all; its operator can raise it.",
+                ),
+            ),
             Problem::Spool { temporary: true } => again(
                 30,
                 say(
@@ -127,6 +217,22 @@ impl Problem {
                     S::SERVICE_UNAVAILABLE,
                     "spool-failed",
                     "The relay cannot store deliveries; its operator must look at it. Send it again later.",
+                ),
+            ),
+            Problem::NoKey => again(
+                60,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "no-key",
+                    "This tunnel's deliveries are sealed to its agents' keys, and no agent has connected with one yet; send it again later.",
+                ),
+            ),
+            Problem::NotSealed => again(
+                30,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "not-sealed",
+                    "The delivery could not be sealed and was not stored; send it again later.",
                 ),
             ),
             Problem::NoAgent => again(
@@ -200,15 +306,17 @@ impl Problem {
         if let Some(seconds) = said.retry_after {
             answer.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
-        if let Problem::Method(allowed) = self {
-            answer.headers_mut().insert(hyper::header::ALLOW, HeaderValue::from_static(allowed));
+        if let Problem::Method(allowed) = self
+            && let Ok(allowed) = HeaderValue::from_str(allowed)
+        {
+            answer.headers_mut().insert(ALLOW, allowed);
         }
         if matches!(self, Problem::UpgradeRequired) {
             answer.headers_mut().insert(hyper::header::UPGRADE, HeaderValue::from_static("websocket"));
             answer.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
         }
         // What could not be read to its end cannot be followed by another request.
-        if matches!(self, Problem::Head(_) | Problem::TooLarge { .. } | Problem::BodyTimeout | Problem::BadBody) {
+        if matches!(self, Problem::Head(_) | Problem::TooLarge { .. } | Problem::BodyTimeout | Problem::BadBody | Problem::Overloaded) {
             answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer
@@ -240,50 +348,42 @@ fn name_delivery(headers: &mut HeaderMap, id: Option<DeliveryId>) {
     }
 }
 
-/// The handler's own answer. Lines of the connection are left out; two are added, so that a page that comes from a laptop through the relay's name
-/// cannot run as one of the relay's.
-pub(crate) fn handlers(answer: AnswerBody, id: DeliveryId) -> Answer {
-    const OF_THE_CONNECTION: [&str; 8] = [
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "content-length",
-    ];
-    let mut out = Response::new(Full::new(answer.body));
-    *out.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let headers = out.headers_mut();
-    for line in &answer.headers {
-        let name = HeaderName::from_bytes(&line.name);
-        let value = HeaderValue::from_maybe_shared(line.value.clone());
-        if let (Ok(name), Ok(value)) = (name, value)
-            && !OF_THE_CONNECTION.contains(&name.as_str())
-        {
-            headers.append(name, value);
-        }
-    }
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    headers.insert("content-security-policy", HeaderValue::from_static("sandbox"));
-    headers.remove(CONTENT_LENGTH);
-    name_delivery(headers, Some(id));
-    out
+/// The handler's own answer, which was made harmless.
+pub(crate) fn handlers(mut answer: Answer, id: DeliveryId) -> Answer {
+    name_delivery(answer.headers_mut(), Some(id));
+    answer
+}
+
+/// The page for those who come with a browser, instead of an answer that says the same to a program. Its lines are kept.
+pub(crate) fn as_page(mut answer: Answer) -> Answer {
+    *answer.body_mut() = Full::from(PAGE);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    answer
+}
+
+/// What every answer says to browsers, whoever made it: that it is what it says it is, that nothing in it may run, and that nobody keeps it. It does not say
+/// what program answers.
+pub(crate) fn sealed(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.remove(SERVER);
+    answer
 }
 
 /// The text that an ACME server looks for. It is nothing that a browser would show.
 pub(crate) fn acme(text: String) -> Answer {
     let mut out = Response::new(Full::from(text));
     out.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    out.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tunnel_delivery::Headers;
 
     #[test]
     fn no_answer_of_ours_is_a_redirect_and_all_can_be_read_by_programs() {
@@ -298,7 +398,12 @@ mod tests {
             Problem::BadBody,
             Problem::Unauthorized,
             Problem::UpgradeRequired,
-            Problem::Method("GET"),
+            Problem::Method("GET".into()),
+            Problem::Source,
+            Problem::TooMany { of: Many::Address, retry_after: 1 },
+            Problem::TooMany { of: Many::Tunnel, retry_after: 1 },
+            Problem::Overloaded,
+            Problem::TooManyAgents,
             Problem::Spool { temporary: true },
             Problem::Spool { temporary: false },
             Problem::NoAgent,
@@ -314,29 +419,17 @@ mod tests {
             assert!(answer.status().is_client_error() || answer.status().is_server_error(), "{problem:?}");
             assert_eq!(answer.headers()[CONTENT_TYPE], "application/json");
             // Healthie tries again after a 5xx; where that is right it is told when.
-            let temporary = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
+            let temporary = matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
             assert_eq!(answer.headers().contains_key(RETRY_AFTER), temporary, "{problem:?}");
         }
     }
 
     #[test]
-    fn a_handler_s_answer_keeps_its_lines_and_loses_the_connection_s() {
-        let mut headers = Headers::default();
-        for (name, value) in [
-            ("Content-Type", "text/html"),
-            ("Set-Cookie", "a"),
-            ("set-cookie", "b"),
-            ("Connection", "close"),
-            ("bad name", "x"),
-        ] {
-            headers.push(name, value);
-        }
-        let id = DeliveryId::from_bytes([1; 16]);
-        let out = handlers(AnswerBody { status: 418, headers, body_len: 2, body: "hi".into() }, id);
-        assert_eq!(out.status(), 418);
-        assert_eq!(out.headers().get_all("set-cookie").iter().count(), 2);
-        assert!(!out.headers().contains_key("connection"));
-        assert_eq!(out.headers()["content-security-policy"], "sandbox");
-        assert_eq!(out.headers()["healthie-tunnel-delivery"], id.to_string());
+    fn a_page_keeps_the_status_and_the_lines_of_what_it_stands_for() {
+        let page = sealed(as_page(Problem::Method("POST, PUT".into()).answer(None)));
+        assert_eq!((page.status(), &page.headers()[ALLOW]), (StatusCode::METHOD_NOT_ALLOWED, &"POST, PUT".parse().unwrap()));
+        assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], POLICY);
+        assert_eq!(page.headers()[CACHE_CONTROL], "no-store");
     }
 }

@@ -1,11 +1,14 @@
 //! What all connections of one relay share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tunnel_delivery::{Timestamp, TunnelName};
+use tunnel_delivery::{Environment, Timestamp, TunnelName};
 use tunnel_spool::Spool as _;
 
+use crate::admission::Admission;
+use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::flag::Flag;
 use crate::ground::{Clock, Offload};
@@ -13,6 +16,8 @@ use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
+use crate::metrics::Metrics;
+use crate::rates::Rates;
 use crate::registry::{AnswerMode, Registry, RegistryError, TunnelSettings};
 use crate::route::Domain;
 use crate::store::Store;
@@ -24,12 +29,20 @@ pub(crate) struct Shared {
     pub(crate) domain: Option<Domain>,
     /// What the relay is called: requests for others are refused.
     pub(crate) names: Names,
+    /// Who may hold a connection.
+    pub(crate) admission: Arc<Admission>,
+    /// How many deliveries a second there may be.
+    pub(crate) rates: Rates,
+    /// How many bytes of bodies may be held.
+    pub(crate) bodies: Arc<Bodies>,
     pub(crate) registry: Registry,
     pub(crate) spool: Store,
     pub(crate) hub: Hub,
     pub(crate) ids: Ids,
     pub(crate) clock: Clock,
     pub(crate) offload: Offload,
+    /// What is counted, for the operator.
+    pub(crate) metrics: Metrics,
     /// Which tunnels the spool holds deliveries of.
     pub(crate) incarnations: Incarnations,
     /// One reload at a time.
@@ -62,6 +75,14 @@ impl Shared {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.is_up()
+    }
+
+    /// Whether no bounds for each address are set for this one: Healthie's, that of a trusted proxy, or one that the operator named.
+    pub(crate) fn is_favoured(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        Environment::of(address) != Environment::Unknown
+            || self.config.proxies.trusts(address)
+            || self.config.limits.unlimited.iter().any(|network| network.contains(&address))
     }
 
     /// A tunnel's settings. One that is not known may just have been added: the file is looked at before saying no.
@@ -101,6 +122,7 @@ impl Shared {
             // First without the tunnels of those names, so that nothing new comes in under them.
             let mut without = all.clone();
             without.tunnels.retain(|name, _| !stale.contains(name));
+            self.metrics.tunnels(without.tunnels.keys());
             self.registry.publish(Arc::new(without), self.registry.last_seen());
             self.dismiss();
             if !self.drop_spooled(&stale).await {
@@ -111,10 +133,12 @@ impl Shared {
             tracing::error!(error = %e, "which tunnels there are cannot be noted beside the spool; changes wait until it can");
             return;
         }
+        self.metrics.tunnels(all.tunnels.keys());
+        self.rates.keep(|name| all.tunnels.contains_key(name));
         self.registry.publish(Arc::new(all), seen);
         self.dismiss();
         for (name, tunnel) in &self.registry.snapshot().tunnels {
-            if before.tunnels.get(name).is_some_and(|old| old.answer != tunnel.answer) {
+            if before.tunnels.get(name).is_some_and(|old| old.answer != tunnel.answer || old.seal != tunnel.seal) {
                 self.hub.settings_changed(name);
             }
         }

@@ -1,60 +1,144 @@
-//! A connection with or without TLS.
+//! A connection with or without TLS, and how long its other end may take to take what is written.
+//!
+//! A peer that takes nothing must not hold a connection, whatever it sends meanwhile. hyper has no limit of its own for that, so it stands here, below
+//! it: what is written must have gone out, to the last byte, so long after it first had to wait. On an agent's connection there is always more to
+//! send, and it is enough that something goes out. What HTTP/2 keeps for a peer that opens no window never comes here: see `admission`.
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
-/// A connection as a listener got it.
-pub(crate) enum Stream<S> {
+use crate::admission::Place;
+
+enum Kind<S> {
     /// As it is.
     Plain(S),
     /// After the TLS handshake.
     Tls(Box<TlsStream<S>>),
 }
 
+/// A connection as a listener got it.
+pub(crate) struct Stream<S> {
+    kind: Kind<S>,
+    place: Arc<Place>,
+    write_time: Duration,
+    /// When what waits must have gone out; nothing while nothing waits.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
 macro_rules! either {
-    ($self:ident, $stream:ident => $do:expr) => {
-        match $self.get_mut() {
-            Stream::Plain($stream) => $do,
-            Stream::Tls($stream) => $do,
+    ($kind:expr, $stream:ident => $do:expr) => {
+        match $kind {
+            Kind::Plain($stream) => $do,
+            Kind::Tls($stream) => $do,
         }
     };
 }
 
+impl<S> Stream<S> {
+    /// As it is.
+    pub(crate) fn plain(stream: S, place: Arc<Place>, write_time: Duration) -> Stream<S> {
+        Stream { kind: Kind::Plain(stream), place, write_time, waiting: None }
+    }
+
+    /// After the TLS handshake.
+    pub(crate) fn tls(stream: TlsStream<S>, place: Arc<Place>, write_time: Duration) -> Stream<S> {
+        Stream { kind: Kind::Tls(Box::new(stream)), place, write_time, waiting: None }
+    }
+
+    /// What both ends agreed to speak over TLS.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match &self.kind {
+            Kind::Plain(_) => None,
+            Kind::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// The other end did not take what there is: it is an error once that has lasted for too long.
+    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let write_time = self.write_time;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(write_time)));
+        match waiting.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                self.place.too_slow_a_reader();
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read what it is sent")))
+            }
+        }
+    }
+
+    /// Something was written.
+    fn wrote(&mut self, written: usize) {
+        if written > 0 && self.place.is_agent() {
+            self.waiting = None;
+        }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        either!(self, s => Pin::new(s).poll_read(cx, buf))
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = either!(&mut self.kind, s => Pin::new(s).poll_read(cx, buf));
+        if buf.filled().len() > before {
+            self.place.heard();
+        }
+        read
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        either!(self, s => Pin::new(s).poll_write(cx, buf))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match either!(&mut self.kind, s => Pin::new(s).poll_write(cx, buf)) {
+            Poll::Pending => self.wait(cx),
+            done => {
+                self.wrote(if let Poll::Ready(Ok(n)) = done { n } else { 0 });
+                done
+            }
+        }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, s => Pin::new(s).poll_flush(cx))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match either!(&mut self.kind, s => Pin::new(s).poll_flush(cx)) {
+            Poll::Pending => self.wait(cx),
+            done => {
+                self.waiting = None;
+                done
+            }
+        }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, s => Pin::new(s).poll_shutdown(cx))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match either!(&mut self.kind, s => Pin::new(s).poll_shutdown(cx)) {
+            Poll::Pending => self.wait(cx),
+            done => {
+                self.waiting = None;
+                done
+            }
+        }
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        either!(self, s => Pin::new(s).poll_write_vectored(cx, bufs))
+        match either!(&mut self.kind, s => Pin::new(s).poll_write_vectored(cx, bufs)) {
+            Poll::Pending => self.wait(cx),
+            done => {
+                self.wrote(if let Poll::Ready(Ok(n)) = done { n } else { 0 });
+                done
+            }
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Stream::Plain(s) => s.is_write_vectored(),
-            Stream::Tls(s) => s.is_write_vectored(),
-        }
+        either!(&self.kind, s => s.is_write_vectored())
     }
 }

@@ -193,6 +193,8 @@ fn agent(wires: Wires, token: &str, chance: f64) -> (mpsc::UnboundedReceiver<(In
         concurrency: 1,
         host_header: HostHeader::Sent,
         secrets: Vec::new(),
+        // Made with the system's chance and not the seed's.
+        keys: None,
         last_attempts: S,
         chance: Arc::new(move || chance),
     });

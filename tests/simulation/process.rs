@@ -143,6 +143,8 @@ impl AgentProcess {
             concurrency: self.device.concurrency,
             host_header: HostHeader::Sent,
             secrets: Vec::new(),
+            // Made with the system's chance and not the seed's.
+            keys: None,
             last_attempts: Duration::from_secs(2),
             chance: Arc::new(move || pauses.fraction()),
         });

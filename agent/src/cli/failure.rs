@@ -83,7 +83,7 @@ impl From<ListenError> for Failure {
                 Kind::Unreachable,
                 "check --relay, --token, --tunnel and, for a certificate of your own, --ca (`healthie-tunnel config` shows them)",
             ),
-            ListenError::Archive(_) | ListenError::Io { .. } => (Kind::Unreachable, ""),
+            ListenError::Archive(_) | ListenError::Io { .. } | ListenError::Keys(_) => (Kind::Unreachable, ""),
         };
         Failure { kind: Some(kind), message: e.to_string(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
     }

@@ -67,6 +67,11 @@ impl Log {
                     format!("{} {what} gone from the relay before {they} could come ({reason})", deliveries(*count));
                 format!("{} {}", at(now), style.paint(Tone::Bad, text))
             }
+            Notice::Unopened { id, reason, kept } => {
+                let then = if *kept { "; it is stored as it came" } else { "; its sender is told to send it again" };
+                let text = format!("{id} came sealed and cannot be opened: {}{then}", SafeText::new(reason));
+                format!("{} {}", at(now), style.paint(Tone::Bad, text))
+            }
             Notice::Removed { count, reason, bytes } => {
                 let why = match *reason {
                     "age" => "older than is kept",

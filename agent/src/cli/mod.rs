@@ -15,6 +15,7 @@ mod events;
 mod failure;
 mod fixtures;
 mod inspect;
+mod key;
 mod listen;
 mod log;
 mod out_file;
@@ -70,6 +71,8 @@ enum Command {
     Diff(diff::Args),
     #[command(subcommand)]
     Fixtures(fixtures::Command),
+    #[command(subcommand)]
+    Key(key::Command),
     Status(status::Args),
     Api(api::Args),
     Pause(pause::Args),
@@ -170,6 +173,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Curl(args) => curl::run(args, context).await,
         Command::Diff(args) => diff::run(args, context).await,
         Command::Fixtures(command) => fixtures::run(command, context).await,
+        Command::Key(command) => key::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Api(args) => api::run(args, context).await,
         Command::Pause(args) => pause::run(args, context).await,

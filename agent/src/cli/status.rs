@@ -74,6 +74,12 @@ fn lines(s: &Status, now: tunnel_delivery::Timestamp, style: Style) -> Vec<(&'st
     if let Some(answer) = &s.answer {
         all.push(("answers", SafeText::new(answer).to_string()));
     }
+    if s.sealed == Some(true) {
+        all.push((
+            "sealed",
+            "at the relay, to the keys of the tunnel's agents (`healthie-tunnel key show`)".to_owned(),
+        ));
+    }
     if s.paused {
         let text = "paused, deliveries wait; `healthie-tunnel resume` goes on";
         all.push(("forwarding", style.paint(Tone::Doubtful, text)));
@@ -179,6 +185,7 @@ mod tests {
             device: Some("agent-1".into()),
             public_urls: vec!["https://team.relay.example.com/\u{1b}".into()],
             answer: Some("ack".into()),
+            sealed: Some(true),
             paused: true,
             connection: Some(ConnectionStatus {
                 round_trip_ms: Some(12.4),
@@ -228,6 +235,7 @@ mod tests {
             tunnel: None,
             public_urls: vec![],
             answer: None,
+            sealed: None,
             paused: false,
             ..s
         };

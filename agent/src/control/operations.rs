@@ -101,7 +101,15 @@ impl Operations {
     /// One delivery without its attempts, and its line in a list: what sending it again needs. After a thousand replays it is as quick as before
     /// the first.
     pub(super) async fn bare(&self, id: &str) -> Result<(Stored, Summary), ControlError> {
-        self.found(id, Archive::without_attempts).await
+        let (stored, line) = self.found(id, Archive::without_attempts).await?;
+        if stored.delivery.is_sealed() {
+            return Err(ControlError::new(
+                Kind::Negative,
+                format!("{} is sealed and could not be opened here", line.id),
+            )
+            .hint("with the key that it was sealed to, `healthie-tunnel key open` opens it"));
+        }
+        Ok((stored, line))
     }
 
     async fn found<T: Send + 'static>(

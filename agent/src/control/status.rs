@@ -45,6 +45,9 @@ pub struct Status {
     /// How the tunnel answers its senders, as far as is known: `ack` or `passthrough`.
     #[serde(default)]
     pub answer: Option<String>,
+    /// Whether the relay seals what comes in for the tunnel to its agents' keys, as far as is known.
+    #[serde(default)]
+    pub sealed: Option<bool>,
     /// Whether forwarding is paused.
     #[serde(default)]
     pub paused: bool,
@@ -107,6 +110,7 @@ impl Operations {
             relay: self.agent.as_ref().map(|a| a.relay.to_string()),
             tunnel: welcome.as_ref().map(|w| w.tunnel.to_string()),
             device: self.agent.as_ref().map(|a| a.device.to_string()),
+            sealed: welcome.as_ref().map(|w| w.sealed),
             answer: welcome.as_ref().map(|w| w.answer_mode.as_str().to_owned()),
             public_urls: welcome.map(|w| w.public_urls).unwrap_or_default(),
             paused: self.agent.as_ref().is_some_and(|a| a.steering.pause.is_on()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tunnel_archive::ArchiveError;
-use tunnel_delivery::{DeviceName, TunnelName};
+use tunnel_delivery::{DeviceKey, DeviceName, TunnelName};
 use tunnel_protocol::{
     Answer, AnswerFailure, Assembler, Beat, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, INLINE_BODY, Incoming,
     MAX_TAKEN, Refusal, Start, ToAgent, ToRelay, VERSION_MAX, VERSION_MIN, Welcome, Window,
@@ -75,6 +75,8 @@ pub enum DriveError {
 /// What runs the connection.
 pub(super) struct Driver {
     pub(super) connecting: Connecting,
+    /// The key that deliveries are to be sealed to.
+    pub(super) key: Option<DeviceKey>,
     pub(super) dialer: Dialer,
     pub(super) intake: Arc<Intake>,
     pub(super) announcer: Announcer,
@@ -175,6 +177,7 @@ impl Driver {
             resume: self.progress.resume(),
             window_deliveries: c.allowance.deliveries,
             window_bytes: c.allowance.bytes,
+            device_key: self.key,
         };
         link.outbox.urgent(ToRelay::Hello(hello).encode());
         let answer = async {
@@ -224,6 +227,9 @@ impl Driver {
             welcome,
             asked: Asked::default(),
         };
+        if let Some(notice) = &session.welcome.notice {
+            self.announcer.warn(format!("the relay says: {notice}"));
+        }
         // Told before the first delivery can be.
         self.mode_is(&session.welcome);
         let mut stop = self.stop.clone();

@@ -25,6 +25,7 @@ use tunnel_signature::Secret;
 use tunnel_vault::KeySource;
 
 use crate::control::{AgentFile, Claim, Operations, Running, open_archive};
+use crate::device_keys;
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
 use crate::notice::{Announcer, Notice, Ready, Sink};
@@ -104,6 +105,9 @@ pub enum ListenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The device's keys cannot be used.
+    #[error("{0}")]
+    Keys(String),
     /// The relay will not have this agent.
     #[error("{0}")]
     Refused(String),
@@ -141,6 +145,7 @@ async fn start(
         Some(device) => device,
         None => device_name(&data).map_err(io(format!("keep a device name in {}", data.display())))?,
     };
+    let keys = device_keys::load_or_make(&data).map_err(|e| ListenError::Keys(e.to_string()))?;
     let (listener, addr, elsewhere) = interface(config.inspector_port).await?;
     let file = AgentFile { addr, token: random_token()?, pid: std::process::id() };
     let claim = Claim::write(&data, &file).map_err(io(format!("write to {}", data.display())))?;
@@ -165,6 +170,7 @@ async fn start(
         concurrency: config.concurrency,
         host_header: config.host_header,
         secrets: config.secrets,
+        keys: Some(Arc::new(keys)),
         last_attempts: config.last_attempts,
         chance: Arc::new(driver::random),
     });

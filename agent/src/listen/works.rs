@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
+use tunnel_envelope::KeyRing;
 use tunnel_protocol::Welcome;
 use tunnel_signature::Secret;
 
@@ -48,6 +49,8 @@ pub struct Parts {
     pub host_header: HostHeader,
     /// The signing secrets.
     pub secrets: Vec<Secret>,
+    /// What deliveries are sealed to; an agent without keys takes no sealed ones.
+    pub keys: Option<Arc<KeyRing>>,
     /// How long attempts that are under way may go on when the agent is to end.
     pub last_attempts: Duration,
     /// Spreads the pauses between connections.
@@ -154,10 +157,12 @@ impl Works {
         }
         let driver = Driver {
             connecting: parts.connecting,
+            key: parts.keys.as_ref().map(|keys| keys.public()),
             dialer: parts.dialer,
             intake: Arc::new(Intake {
                 keep: parts.keep,
                 policy,
+                keys: parts.keys,
                 hand,
                 pause,
                 backlog,

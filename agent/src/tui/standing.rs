@@ -128,6 +128,9 @@ impl Standing {
                     n => format!("{n} deliveries are gone from the relay before they could come ({reason})"),
                 });
             }
+            Notice::Unopened { id, reason, .. } => {
+                return Some(format!("{id} came sealed and cannot be opened: {reason}"));
+            }
             Notice::Warning { message } => return Some(message.clone()),
             Notice::Stopped { reason: Some(reason) } => return Some(format!("the agent ended: {reason}")),
             _ => {}

@@ -58,7 +58,7 @@ pub enum OpenError {
     #[error("its envelope is of version {0}, which this program does not know; update it")]
     TooNew(u8),
     /// None of the keys is a recipient's.
-    #[error("it is sealed to {0} other keys and to none of this device's")]
+    #[error("it is sealed to other keys ({0}) and to none of this device's")]
     NotForUs(usize),
     /// It, or what stands around it, was changed after it was sealed.
     #[error("it was changed after it was sealed, or sealed for another delivery")]

@@ -99,6 +99,11 @@ pub(crate) fn wrap(to: &DeviceKey, info: &[u8], aad: &[u8], plain: &[u8]) -> Res
     SUITE.seal(info, aad, plain, &to).map(|(enc, text)| (enc.0, text))
 }
 
+/// Whether anything can be sealed to a key: to some (points of small order) nothing can.
+pub fn is_usable(key: &DeviceKey) -> bool {
+    wrap(key, b"", b"", b"").is_ok()
+}
+
 /// A device's pairs: the first is the one that is sealed to, the others open what was sealed to them.
 #[derive(Debug)]
 pub struct KeyRing(Vec<KeyPair>);

@@ -65,7 +65,7 @@ mod padding;
 
 pub use content::{MAX_BODY, MAX_HEAD, MAX_LINES};
 pub use envelope::{MAX_RECIPIENTS, OpenError, SealError, open, seal, sealed_len};
-pub use keys::{KeyError, KeyPair, KeyRing, MAX_KEYS};
+pub use keys::{KeyError, KeyPair, KeyRing, MAX_KEYS, is_usable};
 
 #[cfg(doc)]
 use tunnel_delivery::{Delivery, DeviceKey, HttpVersion};

@@ -4,7 +4,9 @@
 
 mod certificates;
 mod door;
+mod limits;
 mod serve;
+mod shape;
 mod token;
 mod tunnel;
 

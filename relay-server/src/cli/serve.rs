@@ -9,8 +9,9 @@ use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 use super::door::Door;
+use super::limits::Bounds;
 use super::{Data, Failure};
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::relay::Relay;
 use tunnel_spool::Limits as SpoolLimits;
 
@@ -33,9 +34,8 @@ pub(super) struct Serve {
     public_url: Option<String>,
     #[command(flatten)]
     data: Data,
-    /// Longest body, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body)]
-    max_body: u64,
+    #[command(flatten)]
+    bounds: Bounds,
     /// Longest time a delivery waits for its agents, in hours
     #[arg(long, value_name = "HOURS", default_value_t = 72)]
     spool_hours: u32,
@@ -98,7 +98,7 @@ impl Serve {
             domain: self.domain,
             hosts: self.host,
             public_url: self.public_url,
-            limits: Limits { body: self.max_body, ..Limits::default() },
+            limits: self.bounds.limits(),
             spool: SpoolLimits {
                 max_age: Duration::from_secs(u64::from(self.spool_hours) * 3600),
                 max_bytes_per_tunnel: self.spool_bytes,

@@ -1,11 +1,12 @@
-//! `healthie-relay tunnel add|list|remove|devices|forget`
+//! `healthie-relay tunnel add|set|list|remove|devices|forget`
 
 use clap::Subcommand;
 use tunnel_delivery::{DeviceName, TunnelName};
 
+use super::shape::{Shape, apart};
 use super::{Data, Failure, print, tell};
 use crate::control::{Question, Told, ask};
-use crate::registry::{AnswerMode, Registry, TunnelSettings, WhenAway};
+use crate::registry::{AnswerMode, Registry, TunnelSettings};
 use crate::session::wall_clock;
 
 #[derive(Subcommand)]
@@ -14,15 +15,17 @@ pub(super) enum Tunnel {
     Add {
         /// Its name: the first label of its host name, or what follows /t/
         name: TunnelName,
-        /// What the sender of a delivery is answered
-        #[arg(long, value_enum, default_value_t)]
-        answer: AnswerMode,
-        /// What a passthrough tunnel does when no agent is connected
-        #[arg(long, value_enum, default_value_t)]
-        when_away: WhenAway,
-        /// How long a sender waits for the handler in passthrough: 15, 15s, 2m; up to 10 minutes
-        #[arg(long, value_name = "TIME", default_value = "15s", value_parser = seconds)]
-        answer_within: u64,
+        #[command(flatten)]
+        shape: Shape,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Change a tunnel; a running relay takes it over at once
+    Set {
+        /// Its name
+        name: TunnelName,
+        #[command(flatten)]
+        shape: Shape,
         #[command(flatten)]
         data: Data,
     },
@@ -65,13 +68,22 @@ pub(super) enum Tunnel {
 impl Tunnel {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Tunnel::Add { name, answer, when_away, answer_within, data } => {
-                let settings = TunnelSettings {
-                    when_away,
-                    answer_within_ms: answer_within * 1000,
-                    ..TunnelSettings::new(answer, wall_clock())
-                };
+            Tunnel::Add { name, shape, data } => {
+                let mut settings = TunnelSettings::new(AnswerMode::default(), wall_clock());
+                shape.apply(&mut settings)?;
                 Registry::open(&data.data)?.add_tunnel(name, settings)?;
+            }
+            Tunnel::Set { shape, .. } if shape.is_empty() => {
+                return Err(Failure::usage(
+                    "say what is to be changed; `healthie-relay tunnel set --help` shows what can be",
+                ));
+            }
+            Tunnel::Set { name, shape, data } => {
+                let mut wrong = None;
+                data.registry()?.change_tunnel(&name, |settings| wrong = shape.apply(settings).err())?;
+                if let Some(wrong) = wrong {
+                    return Err(wrong);
+                }
             }
             Tunnel::List { json, data } => {
                 let all = data.registry()?.snapshot();
@@ -82,7 +94,8 @@ impl Tunnel {
                         .map(|(name, t)| {
                             serde_json::json!({
                                 "name": name, "answer": t.answer, "when_away": t.when_away, "answer_within_ms": t.answer_within_ms,
-                                "created_at": t.created_at,
+                                "methods": t.methods.iter().map(tunnel_delivery::Method::as_str).collect::<Vec<_>>(), "from": t.from,
+                                "seal": t.seal, "max_body": t.max_body, "rate": t.per_second, "burst": t.burst, "created_at": t.created_at,
                             })
                         })
                         .collect();
@@ -93,7 +106,9 @@ impl Tunnel {
                             AnswerMode::Ack => "ack",
                             AnswerMode::Passthrough => "passthrough",
                         };
-                        print(&format!("{name}\t{answer}\t{}\n", t.created_at));
+                        let apart = apart(t);
+                        let apart = if apart.is_empty() { apart } else { format!("\t{apart}") };
+                        print(&format!("{name}\t{answer}\t{}{apart}\n", t.created_at));
                     }
                 }
             }
@@ -137,32 +152,5 @@ fn refused(told: Told) -> Failure {
     match told {
         Told::No { why } => Failure { code: 1, message: why },
         other => Failure { code: 3, message: format!("the relay answered something else: {other:?}") },
-    }
-}
-
-/// For clap: a length of time in whole seconds, with or without its unit.
-fn seconds(text: &str) -> Result<u64, String> {
-    let (number, unit) = match (text.strip_suffix('s'), text.strip_suffix('m')) {
-        (Some(number), _) => (number, 1),
-        (_, Some(number)) => (number, 60),
-        (None, None) => (text, 1),
-    };
-    let seconds = number.parse::<u64>().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit()));
-    seconds
-        .and_then(|n| n.checked_mul(unit))
-        .filter(|n| (1..=600).contains(n))
-        .ok_or_else(|| "write 1s to 600s, such as 15, 30s or 2m".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::seconds;
-
-    #[test]
-    fn seconds_have_a_unit_or_not() {
-        assert_eq!([seconds("30"), seconds("30s"), seconds("2m")], [Ok(30), Ok(30), Ok(120)]);
-        for bad in ["", "0", "0s", "s", "601", "11m", "+5", "1h", "-1", "99999999999999999999m"] {
-            assert!(seconds(bad).is_err(), "{bad}");
-        }
     }
 }

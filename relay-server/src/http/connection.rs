@@ -6,26 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Lost, TunnelName};
+use tunnel_delivery::{HeaderLine, Headers, HttpVersion, Lost};
 use tunnel_spool::Spool as _;
 
+use super::agents;
+use super::carried::{Carried, carry};
 use super::head::{self, Framing, Head, HeadLimits, Refusal};
 use super::host::Host;
 use super::recorder::{Heads, Recorder};
 use crate::accept::Tasks;
+use crate::admission::{Held, InHand, Patience, neighbourhood};
+use crate::config::Limits;
 use crate::flag::Flag;
 use crate::ingest;
-use crate::proxy::Origin;
-use crate::respond::{self, Answer, Problem};
+use crate::metrics::Limit;
+use crate::page;
+use crate::respond::{self, Answer, Many, Problem};
 use crate::route::{Route, route};
-use crate::session::{self, Caller};
 use crate::shared::Shared;
 use crate::stream::Stream;
 use crate::tls::certificates::State;
@@ -36,9 +37,58 @@ pub(crate) struct Connection {
     /// Who is at its other end; through a trusted proxy, each request may be somebody else's.
     pub(crate) source_ip: IpAddr,
     /// Its place among the connections that are allowed; a session keeps it.
-    pub(crate) _permit: OwnedSemaphorePermit,
+    pub(crate) held: Held,
     /// Where sessions are counted, so that a stop can wait for them.
     pub(crate) sessions: Tasks,
+}
+
+/// How long a connection that nobody uses may take to end in order.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Of HTTP/2: what one request, and all of a connection, may send before we have read it; and what is kept of an answer that the sender opens no window for.
+/// Deliveries are small. A body at the limit of 1 MiB over a line of 100 ms takes some two seconds.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 512 << 10;
+const SEND_BUFFER: usize = 64 << 10;
+
+/// Serves until the connection ends, or hits a limit, or until the requests in hand are answered once draining has begun.
+macro_rules! serve {
+    ($serving:expr, $connection:expr, $patience:expr, $draining:expr) => {{
+        let (serving, connection, patience, draining): (_, &Connection, Patience, Flag) =
+            ($serving, $connection, $patience, $draining);
+        let (place, metrics) = (connection.held.place(), &connection.shared.metrics);
+        tokio::pin!(serving);
+        let mut last = false;
+        loop {
+            tokio::select! {
+                biased;
+                // How a stranger's connection ends is nobody's concern: it was answered, or it went away.
+                _ = &mut serving => break,
+                limit = place.over(patience) => {
+                    // Whose place is needed was counted where it was.
+                    if limit != Limit::Connections {
+                        metrics.limit_hit(limit);
+                    }
+                    if matches!(limit, Limit::ConnectionUse | Limit::HeadTime) {
+                        serving.as_mut().graceful_shutdown();
+                        let _ = tokio::time::timeout(GOODBYE, &mut serving).await;
+                    }
+                    break;
+                }
+                () = draining.raised(), if !last => {
+                    serving.as_mut().graceful_shutdown();
+                    last = true;
+                }
+            }
+        }
+        if place.was_too_slow_a_reader() {
+            metrics.limit_hit(Limit::ReadTime);
+        }
+    }};
+}
+
+fn patience(limits: &Limits, head: Option<Duration>) -> Patience {
+    Patience { idle: limits.idle_time, head, answer: limits.write_time, given_up: limits.resets }
 }
 
 /// Serves HTTP/1 until the connection ends, or until the request in hand is answered once `draining` is set.
@@ -51,31 +101,24 @@ where
     let recorder =
         Recorder::new(stream, HeadLimits { bytes: limits.head_bytes, lines: limits.head_lines }, heads.clone());
     let mut http = hyper::server::conn::http1::Builder::new();
+    // hyper knows one time for waiting and for a head; ours are shorter, and this one holds where they should not.
+    let at_last = limits.idle_time.saturating_add(limits.head_time).saturating_add(GOODBYE);
     // A sender that closes its writing side once the request is out still waits for the answer.
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(16 << 10).half_close(true);
+    http.timer(TokioTimer::new()).header_read_timeout(at_last).max_buf_size(16 << 10).half_close(true);
     let service = service_fn(|request: Request<Incoming>| {
         let (head, connection) = (heads.next(), Arc::clone(&connection));
         async move {
             let asks_upgrade = matches!(&head, Some(Ok(head)) if head.upgrade);
-            let mut answer = answer::<S>(head, request, &connection).await;
+            let mut answer = serve_request::<S>(head, request, &connection).await;
             if asks_upgrade && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                 // The recorder reads no head after such a request, so none may follow.
-                answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+                answer.headers_mut().insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(answer)
         }
     });
-    let serving = http.serve_connection(recorder, service).with_upgrades();
-    tokio::pin!(serving);
-    tokio::select! {
-        biased;
-        // How a stranger's connection ends is nobody's concern: it was answered, or it went away.
-        _ = &mut serving => {}
-        () = draining.raised() => {
-            serving.as_mut().graceful_shutdown();
-            let _ = serving.await;
-        }
-    }
+    let patience = patience(limits, Some(limits.head_time));
+    serve!(http.serve_connection(recorder, service).with_upgrades(), &connection, patience, draining);
 }
 
 /// Serves HTTP/2 likewise. It has no lines to record: names come in lower case, and the library groups those of one name; both is said in the record.
@@ -87,69 +130,26 @@ where
     let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .max_concurrent_streams(100)
-        .keep_alive_interval(limits.head_time)
-        .keep_alive_timeout(limits.head_time);
-    let (busy, head_time) = (Busy::default(), limits.head_time);
-    let limits = HeadLimits { bytes: limits.head_bytes, lines: limits.head_lines };
+        .max_concurrent_streams(limits.streams)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        // Streams that are reset before we have looked at them (CVE-2023-44487), and those that we have to reset (CVE-2025-8671).
+        .max_pending_accept_reset_streams(usize::try_from(limits.resets).unwrap_or(usize::MAX))
+        .max_local_error_reset_streams(usize::try_from(limits.resets).ok())
+        .keep_alive_interval(limits.idle_time)
+        .keep_alive_timeout(limits.write_time);
+    let head_limits = HeadLimits { bytes: limits.head_bytes, lines: limits.head_lines };
     let service = service_fn(|request: Request<Incoming>| {
-        let (connection, under_way) = (Arc::clone(&connection), busy.begin());
+        let connection = Arc::clone(&connection);
         async move {
-            let answer = answer::<S>(Some(head_of_http2(&request, limits)), request, &connection).await;
-            drop(under_way);
-            Ok::<_, Infallible>(answer)
+            let head = head_of_http2(&request, head_limits);
+            Ok::<_, Infallible>(serve_request::<S>(Some(head), request, &connection).await)
         }
     });
-    let serving = http.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    tokio::select! {
-        biased;
-        _ = &mut serving => {}
-        // Pings keep a connection open that nobody sends a request on; here it may not stay.
-        () = busy.idle_for(head_time) => {}
-        () = draining.raised() => {
-            serving.as_mut().graceful_shutdown();
-            let _ = serving.await;
-        }
-    }
-}
-
-/// Whether requests are under way on a connection, and since when not.
-#[derive(Clone)]
-struct Busy(Arc<watch::Sender<usize>>);
-
-/// One request under way.
-struct UnderWay(Busy);
-
-impl Default for Busy {
-    fn default() -> Self {
-        Busy(Arc::new(watch::Sender::new(0)))
-    }
-}
-
-impl Busy {
-    fn begin(&self) -> UnderWay {
-        self.0.send_modify(|n| *n += 1);
-        UnderWay(self.clone())
-    }
-
-    /// Returns once no request has been under way for so long.
-    async fn idle_for(&self, time: Duration) {
-        let mut seen = self.0.subscribe();
-        loop {
-            let idle = *seen.borrow_and_update() == 0;
-            let changed = tokio::time::timeout(time, seen.changed()).await;
-            if idle && changed.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.0.send_modify(|n| *n -= 1);
-    }
+    // Pings keep a connection open that nobody sends a request on; the time for waiting ends it all the same.
+    let patience = patience(limits, None);
+    serve!(http.serve_connection(TokioIo::new(stream), service), &connection, patience, draining);
 }
 
 fn head_of_http2(request: &Request<Incoming>, limits: HeadLimits) -> Result<Head, Refusal> {
@@ -190,22 +190,41 @@ fn head_of_http2(request: &Request<Incoming>, limits: HeadLimits) -> Result<Head
     })
 }
 
-/// Answers one request of a connection that came over an `S`.
+/// Answers one request of a connection that came over an `S`, and has it under way until the answer has gone out.
+async fn serve_request<S>(
+    head: Option<Result<Head, Refusal>>,
+    request: Request<Incoming>,
+    connection: &Arc<Connection>,
+) -> Response<Carried>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut in_hand = connection.held.place().request();
+    let answer = answer::<S>(head, request, &mut in_hand, connection).await;
+    carry(respond::sealed(answer), in_hand)
+}
+
 async fn answer<S>(
     head: Option<Result<Head, Refusal>>,
     request: Request<Incoming>,
+    in_hand: &mut InHand,
     connection: &Arc<Connection>,
 ) -> Answer
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let shared = &connection.shared;
     let head = match head {
         Some(Ok(head)) => head,
-        Some(Err(refusal)) => return Problem::Head(refusal).answer(None),
+        Some(Err(refusal)) => {
+            if refusal == Refusal::TooLarge {
+                shared.metrics.limit_hit(Limit::HeadBytes);
+            }
+            return Problem::Head(refusal).answer(None);
+        }
         // hyper answers only what the recorder made; without a record there is no request.
         None => return Problem::Head(Refusal::Malformed("The request could not be read.")).answer(None),
     };
-    let shared = &connection.shared;
     let origin = shared.config.proxies.origin(connection.source_ip, &head.headers);
     if let Some(tls) = &shared.tls
         && let Some(text) = tls.certificates.challenges.text(head.headers.get("host"), head.target.as_str())
@@ -213,9 +232,20 @@ where
         return respond::acme(text);
     }
     if !head.headers.get("host").and_then(Host::parse).is_some_and(|host| shared.names.admit(&host)) {
+        shared.metrics.limit_hit(Limit::Host);
         return Problem::Head(Refusal::Misdirected).answer(None);
     }
-    match route(head.headers.get("host"), &head.target, shared.domain.as_ref()) {
+    let route = route(head.headers.get("host"), &head.target, shared.domain.as_ref());
+    // Agents are few, and how often they may try is counted elsewhere; whether the relay is alive must be known under any load.
+    if matches!(route, Route::Tunnel { .. } | Route::Nothing | Route::Root)
+        && !shared.is_favoured(origin.source)
+        && let Err(wait) = shared.rates.address(neighbourhood(origin.source))
+    {
+        shared.metrics.limit_hit(Limit::AddressRate);
+        return Problem::TooMany { of: Many::Address, retry_after: ingest::whole_seconds(wait) }.answer(None);
+    }
+    let page = page::is_wanted(head.method.as_str(), &head.headers);
+    match route {
         Route::Tunnel { name, prefix_len } => {
             let mut lost = Vec::new();
             if head.version == HttpVersion::Http2 {
@@ -234,20 +264,22 @@ where
                 headers: head.headers,
                 lost,
             };
-            ingest::take(delivery, request.into_body(), shared).await
+            let answer = ingest::take(delivery, request.into_body(), in_hand, shared).await;
+            if page && answer.status() == StatusCode::METHOD_NOT_ALLOWED { respond::as_page(answer) } else { answer }
         }
-        Route::Agent(tunnel) => agent::<S>(head, request, tunnel, origin, connection).await,
+        Route::Nothing if page => respond::as_page(Problem::NotFound.answer(None)),
+        Route::Agent(tunnel) => agents::open::<S>(head, request, tunnel, origin, connection).await,
         Route::Nothing => Problem::NotFound.answer(None),
         Route::Health | Route::Ready | Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => {
-            Problem::Method("GET").answer(None)
+            Problem::Method("GET, HEAD".into()).answer(None)
         }
         Route::Health => respond::json(StatusCode::OK, &serde_json::json!({ "status": "alive" }), None),
         Route::Ready => ready(shared),
-        Route::Root => respond::json(
-            StatusCode::OK,
-            &serde_json::json!({ "message": "This is a healthie-relay: it takes webhooks for developers' machines. There is nothing to see here." }),
-            None,
-        ),
+        Route::Root if page => respond::as_page(Answer::default()),
+        Route::Root => {
+            let what = "This is a healthie-relay: it takes webhooks for developers' machines. There is nothing to see here.";
+            respond::json(StatusCode::OK, &serde_json::json!({ "message": what }), None)
+        }
     }
 }
 
@@ -268,59 +300,4 @@ fn ready(shared: &Shared) -> Answer {
         said["certificates"] = serde_json::json!(certificates);
     }
     respond::json(status, &said, None)
-}
-
-/// Opens a session, if the token is good for it.
-async fn agent<S>(
-    head: Head,
-    request: Request<Incoming>,
-    tunnel: Option<TunnelName>,
-    origin: Origin,
-    connection: &Arc<Connection>,
-) -> Answer
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let shared = &connection.shared;
-    if shared.is_stopping() {
-        return Problem::Stopping.answer(None);
-    }
-    let token = head
-        .headers
-        .get(AUTHORIZATION.as_str())
-        .and_then(|v| std::str::from_utf8(v).ok())
-        .and_then(|v| v.strip_prefix("Bearer "));
-    let known = match token {
-        Some(token) => shared.tunnel_of(token.trim()).await,
-        None => None,
-    };
-    let Some((token, its_tunnel)) = known.filter(|(_, its)| tunnel.as_ref().is_none_or(|wanted| wanted == its)) else {
-        return Problem::Unauthorized.answer(None);
-    };
-    let key = head.headers.get("sec-websocket-key").filter(|key| key.len() == 24);
-    let version = head.headers.get("sec-websocket-version");
-    let (Some(key), Some(b"13"), true, "GET") = (key, version, head.upgrade, head.method.as_str()) else {
-        return Problem::UpgradeRequired.answer(None);
-    };
-    let accept = derive_accept_key(key);
-    let host = head.headers.get("host").and_then(|h| std::str::from_utf8(h).ok());
-    let caller = Caller { public_urls: shared.public_urls(&its_tunnel, host, origin.https), tunnel: its_tunnel, token };
-    let (shared, end, place) = (Arc::clone(shared), shared.end_sessions.clone(), Arc::clone(connection));
-    let upgrade = hyper::upgrade::on(request);
-    connection.sessions.spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<Recorder<Stream<S>>>() else { return };
-        let (stream, buffered) = parts.io.into_parts();
-        let read = [&parts.read_buf[..], &buffered[..]].concat();
-        session::serve(stream, read, caller, shared, end).await;
-        drop(place);
-    });
-    let mut answer = Response::new(http_body_util::Full::default());
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    answer.headers_mut().insert(hyper::header::CONNECTION, HeaderValue::from_static("upgrade"));
-    answer.headers_mut().insert(hyper::header::UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::from_str(&accept) {
-        answer.headers_mut().insert("sec-websocket-accept", accept);
-    }
-    answer
 }

@@ -20,6 +20,9 @@ type Reply = oneshot::Sender<Result<AnswerBody, AnswerFailure>>;
 /// The most offers that may wait for the window to open; an agent that is so far behind is busy.
 const OFFERS_WAITING: usize = 1024;
 
+/// The most bytes of answers that come in pieces at once. It bounds what an agent can make the relay hold, as the window does the other way.
+const ANSWERS_COMING: u64 = 64 << 20;
+
 /// The agent broke the protocol; the session ends.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Breach {
@@ -32,6 +35,9 @@ pub(crate) enum Breach {
     /// An answer's body is longer than the relay takes.
     #[error("the agent sends an answer of {0} bytes")]
     AnswerTooLong(u64),
+    /// Too many answers come in pieces at once.
+    #[error("the agent sends answers of more than {ANSWERS_COMING} bytes at once")]
+    AnswersTooMany,
     /// Chunks out of order and the like.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
@@ -59,6 +65,8 @@ pub(crate) struct Ledger {
     untold: VecDeque<Seq>,
     waiting: VecDeque<Offer>,
     answers: Assembler<(u64, AnswerBody)>,
+    /// Bytes of answers that were announced and are not complete.
+    answers_coming: u64,
     /// What goes to the agent next.
     pub(crate) outbox: Outbox<ToAgent>,
 }
@@ -76,6 +84,7 @@ impl Ledger {
             untold: VecDeque::new(),
             waiting: VecDeque::new(),
             answers: Assembler::new(most.clamp(1, 4096) as usize),
+            answers_coming: 0,
             outbox: Outbox::default(),
         }
     }
@@ -188,7 +197,12 @@ impl Ledger {
         match answer.outcome {
             Ok(body) if !body.fits() => return Err(Breach::AnswerTooLong(body.body_len)),
             Ok(body) if body.body_len != body.body.len() as u64 => {
+                let coming = self.answers_coming + body.body_len;
+                if coming > ANSWERS_COMING {
+                    return Err(Breach::AnswersTooMany);
+                }
                 self.answers.begin(n, body.body_len, (n, body))?;
+                self.answers_coming = coming;
                 return Ok(());
             }
             outcome => self.finish(n, outcome)?,
@@ -201,6 +215,7 @@ impl Ledger {
     pub(crate) fn chunk(&mut self, chunk: Chunk, now: Instant) -> Result<(), Breach> {
         if let Some(whole) = self.answers.chunk(chunk)? {
             let (n, head) = whole.head;
+            self.answers_coming = self.answers_coming.saturating_sub(head.body_len);
             self.finish(n, Ok(AnswerBody { body: whole.body, ..head }))?;
             self.send_waiting(now);
         }
@@ -346,6 +361,21 @@ mod tests {
         l.chunk(Chunk { n: 2, offset: 2, data: "cd".into() }, now).unwrap();
         assert_eq!(answer.try_recv().unwrap().unwrap().body, "abcd");
         assert_eq!(l.on_their_way(), 1);
+    }
+
+    #[test]
+    fn an_agent_may_have_so_much_of_answers_on_its_way() {
+        let now = Instant::now();
+        let mut l = Ledger::new(Window::new(99, 9999), Seq(0), 99);
+        let most = ANSWERS_COMING / tunnel_protocol::MAX_ANSWER;
+        for n in 1..=most + 1 {
+            let (o, _answer) = offer(1, now + Duration::from_secs(1));
+            l.offer(o, now);
+            let body_len = tunnel_protocol::MAX_ANSWER;
+            let head = AnswerBody { status: 200, headers: Headers::default(), body_len, body: Bytes::new() };
+            let told = l.answer(Answer { n, outcome: Ok(head) }, now);
+            assert_eq!(told, if n <= most { Ok(()) } else { Err(Breach::AnswersTooMany) });
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! The books are `ledger`'s, the socket is `pump`'s; this is what wakes them. It knows nothing of HTTP.
 
+mod key;
 pub(crate) mod ledger;
 mod mode;
 pub(crate) mod pump;
@@ -25,6 +26,7 @@ use tunnel_spool::{DevicePlace, ReadLimit, Seq, Spool as _, SpoolError};
 
 use crate::flag::Flag;
 use crate::hub::Seat;
+use crate::metrics::Limit;
 use crate::registry::AnswerMode;
 use crate::shared::Shared;
 use crate::tokens::TokenId;
@@ -59,8 +61,8 @@ pub(crate) async fn serve<S>(stream: S, read: Vec<u8>, caller: Caller, shared: A
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut pump = Pump::server(stream, read).await;
-    let Some(hello) = hello(&mut pump).await else { return };
+    let mut pump = Pump::server(stream, read, shared.config.limits.frame).await;
+    let Some(hello) = hello(&mut pump, &shared).await else { return };
     let Some(mut session) = Session::open(&mut pump, hello, &caller, shared).await else { return };
     info!(tunnel = %caller.tunnel, device = %session.device, after = %session.ledger.sent(), "agent connected");
     let end = session.run(&mut pump, &stopping).await;
@@ -84,8 +86,31 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, code: Ref
     let _ = tokio::time::timeout(HELLO_TIMEOUT, pump.drain(&mut outbox)).await;
 }
 
-async fn hello<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>) -> Option<Hello> {
-    let frame = tokio::time::timeout(HELLO_TIMEOUT, pump.next(&mut Outbox::<ToAgent>::default())).await.ok()?.ok()?;
+/// The tunnel has as many agents as it may.
+async fn refuse_one_more<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, shared: &Shared, tunnel: &TunnelName) {
+    shared.metrics.limit_hit(Limit::Agents);
+    let agents = counted(shared.config.limits.agents_per_tunnel, "agent");
+    refuse(pump, Refusal::TooMany, format!("tunnel {tunnel} has {agents}, as many as this relay allows")).await;
+}
+
+/// So many of them, in words.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+async fn hello<S: AsyncRead + AsyncWrite + Unpin>(pump: &mut Pump<S>, shared: &Shared) -> Option<Hello> {
+    let mut nothing = Outbox::<ToAgent>::default();
+    let frame = match tokio::time::timeout(shared.config.limits.hello_time, pump.next(&mut nothing)).await {
+        Ok(Ok(frame)) => frame,
+        Ok(Err(ended)) => {
+            ended.count(&shared.metrics);
+            return None;
+        }
+        Err(_) => {
+            shared.metrics.limit_hit(Limit::HelloTime);
+            return None;
+        }
+    };
     match ToRelay::decode(frame) {
         Ok(ToRelay::Hello(hello)) => Some(hello),
         Ok(_) => {
@@ -113,6 +138,10 @@ struct Session {
     /// A read of the spool that is under way.
     reading: Option<JoinHandle<Backlog>>,
     token: TokenId,
+    /// Whether the agent was told that deliveries are sealed.
+    sealed: bool,
+    /// Whether it has a key.
+    has_key: bool,
     /// How the agent was told that the tunnel answers.
     told: AnswerMode,
     /// A change of that which the agent asked for and which is under way.
@@ -137,8 +166,13 @@ impl Session {
             refuse(pump, Refusal::Version, message).await;
             return None;
         };
-        if !shared.registry.snapshot().tunnels.contains_key(&caller.tunnel) {
+        let Some(sealed) = shared.registry.snapshot().tunnels.get(&caller.tunnel).map(|tunnel| tunnel.seal) else {
             refuse(pump, Refusal::Unavailable, format!("tunnel {} was removed", caller.tunnel)).await;
+            return None;
+        };
+        if let Some(why) = key::refusal(&caller.tunnel, sealed, &hello) {
+            // A code that an agent of any version ends over: trying again would not help.
+            refuse(pump, Refusal::BadHello, why).await;
             return None;
         }
         let start = match hello.start {
@@ -146,8 +180,30 @@ impl Session {
             Start::Beginning => tunnel_spool::Start::Beginning,
             Start::At(at) => tunnel_spool::Start::At(at),
         };
-        let place = match shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await {
-            Ok(place) => place,
+        let devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
+        let known = devices.iter().any(|place| place.device == hello.device);
+        if !known && devices.len() >= limits.devices_per_tunnel {
+            shared.metrics.limit_hit(Limit::Devices);
+            let message = format!(
+                "tunnel {} keeps deliveries for {}, as many as this relay allows; `healthie-relay tunnel forget` makes room where one is gone for good",
+                caller.tunnel,
+                counted(devices.len(), "device")
+            );
+            refuse(pump, Refusal::TooMany, message).await;
+            return None;
+        }
+        // Asked before it gets a place in the spool, which it would keep though it is refused.
+        if !shared.hub.has_room(&caller.tunnel, &hello.device, limits.agents_per_tunnel) {
+            refuse_one_more(pump, &shared, &caller.tunnel).await;
+            return None;
+        }
+        let joined = match shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await {
+            // Its key is durable before it is seated: whatever is sealed while it is there is sealed to it.
+            Ok(place) => key::noted(&shared, &caller.tunnel, &hello, place, sealed).await,
+            Err(e) => Err(e),
+        };
+        let key::Noted { place, notice } = match joined {
+            Ok(noted) => noted,
             Err(e) => {
                 warn!(tunnel = %caller.tunnel, device = %hello.device, error = %e, "an agent could not be seated");
                 refuse(pump, Refusal::Unavailable, e.to_string()).await;
@@ -155,11 +211,11 @@ impl Session {
             }
         };
         let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.token, limits.agents_per_tunnel) else {
-            let message = format!(
-                "tunnel {} has {} agents, as many as this relay allows",
-                caller.tunnel, limits.agents_per_tunnel
-            );
-            refuse(pump, Refusal::TooMany, message).await;
+            // Another came between.
+            if !known {
+                let _ = shared.spool.forget(&caller.tunnel, &hello.device).await;
+            }
+            refuse_one_more(pump, &shared, &caller.tunnel).await;
             return None;
         };
         // Seated, it is told of every later change; a change between the upgrade and now has passed it by.
@@ -169,6 +225,10 @@ impl Session {
             refuse(pump, Refusal::Unavailable, "the token was revoked".into()).await;
             return None;
         };
+        if settings.seal != sealed {
+            refuse(pump, Refusal::Unavailable, "the tunnel's settings changed just now".into()).await;
+            return None;
+        }
         let places = shared.spool.devices(&caller.tunnel).unwrap_or_default();
         if places.iter().all(|place| place.device != hello.device) {
             refuse(pump, Refusal::Unavailable, "the device was forgotten just now".into()).await;
@@ -192,7 +252,7 @@ impl Session {
                 tunnel: caller.tunnel.clone(),
                 answer_mode: mode::on_the_wire(settings.answer),
                 public_urls: caller.public_urls.clone(),
-                max_body: limits.body,
+                max_body: settings.max_body.map_or(limits.body, |own| own.min(limits.body)),
                 heartbeat: limits.heartbeat,
                 dead_after: limits.dead_after,
                 stream: shared.stream.clone(),
@@ -200,6 +260,8 @@ impl Session {
                 waiting,
                 software: concat!("healthie-relay ", env!("CARGO_PKG_VERSION")).into(),
                 sets_answer: true,
+                sealed,
+                notice,
             })
             .encode(),
         );
@@ -217,6 +279,8 @@ impl Session {
             backlog: VecDeque::new(),
             reading: None,
             token: caller.token.clone(),
+            sealed,
+            has_key: hello.device_key.is_some(),
             told: settings.answer,
             changing: None,
             change_after: Instant::now(),
@@ -237,7 +301,10 @@ impl Session {
                 why = self.seat.leave.told() => return End::Relay(why),
                 () = stopping.raised() => return End::Relay("the relay is stopping".into()),
                 () = &mut beat => match self.heartbeat.look(Instant::now().into_std()) {
-                    Beat::Dead => return End::Agent("nothing was heard for too long".into()),
+                    Beat::Dead => {
+                        self.shared.metrics.limit_hit(Limit::Silence);
+                        return End::Agent("nothing was heard for too long".into());
+                    }
                     Beat::Ping(n) => self.ledger.outbox.urgent(ToAgent::Ping(n).encode()),
                     Beat::Wait(at) => beat.as_mut().reset(at.into()),
                 },
@@ -248,7 +315,10 @@ impl Session {
                         }
                     }
                     Err(Ended::Closed) => return End::Agent("the connection ended".into()),
-                    Err(e) => return End::Agent(e.to_string()),
+                    Err(e) => {
+                        e.count(&self.shared.metrics);
+                        return End::Agent(e.to_string());
+                    }
                 },
                 read = async { match &mut self.reading { Some(reading) => reading.await, None => std::future::pending().await } } => {
                     self.reading = None;
@@ -264,7 +334,12 @@ impl Session {
                         self.ledger.offer(offer, Instant::now());
                     }
                 }
-                () = self.seat.changed.notified() => self.settings_changed(),
+                () = self.seat.changed.notified() => {
+                    if let Err(end) = self.sealing_is_as_told() {
+                        return end;
+                    }
+                    self.settings_changed();
+                }
                 () = self.seat.wake.notified() => {}
             }
         }
@@ -283,6 +358,9 @@ impl Session {
                     return Ok(());
                 }
                 let (seq, delivery) = (*seq, Arc::clone(delivery));
+                if delivery.is_sealed() {
+                    self.may_have_sealed()?;
+                }
                 self.tell_dropped(seq);
                 if Incoming::fits(&delivery) {
                     self.ledger.send(seq, &delivery);

@@ -12,6 +12,8 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tunnel_protocol::{ChunkFrame, MAX_FRAME, Outbox};
 
+use crate::metrics::{Limit, Metrics};
+
 /// Small buffers: ten thousand idle agents should cost little.
 const BUFFER: usize = 4096;
 
@@ -27,6 +29,23 @@ pub(crate) enum Ended {
     /// A text message.
     #[error("the peer sent a text message")]
     Text,
+    /// A frame or message that is too long.
+    #[error("the peer sent a frame that is too long: {0}")]
+    TooLong(String),
+    /// What was sent was not taken in time.
+    #[error("the peer did not read what it was sent")]
+    NotRead,
+}
+
+impl Ended {
+    /// Counts it where it was a limit.
+    pub(crate) fn count(&self, metrics: &Metrics) {
+        match self {
+            Ended::TooLong(_) => metrics.limit_hit(Limit::FrameSize),
+            Ended::NotRead => metrics.limit_hit(Limit::ReadTime),
+            Ended::Closed | Ended::Broken(_) | Ended::Text => {}
+        }
+    }
 }
 
 /// A WebSocket with an outbox.
@@ -37,13 +56,14 @@ pub(crate) struct Pump<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     /// The server's side of a connection that was upgraded; `read` is what had come after the request already.
-    pub(crate) async fn server(stream: S, read: Vec<u8>) -> Pump<S> {
+    /// The peer may send frames and messages of so many bytes.
+    pub(crate) async fn server(stream: S, read: Vec<u8>, longest: usize) -> Pump<S> {
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER)
             .write_buffer_size(BUFFER)
             .max_write_buffer_size(4 * MAX_FRAME)
-            .max_message_size(Some(MAX_FRAME))
-            .max_frame_size(Some(MAX_FRAME));
+            .max_message_size(Some(longest))
+            .max_frame_size(Some(longest));
         let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
         Pump { socket, unflushed: false }
     }
@@ -108,6 +128,8 @@ fn ended(error: Error) -> Ended {
         {
             Ended::Closed
         }
+        Error::Io(e) if e.kind() == io::ErrorKind::TimedOut => Ended::NotRead,
+        Error::Capacity(e) => Ended::TooLong(e.to_string()),
         Error::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
             Ended::Closed
         }

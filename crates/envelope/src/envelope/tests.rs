@@ -124,6 +124,7 @@ fn what_cannot_be_sealed_is_told() {
     // A point of small order: what is agreed with it is known to everybody (RFC 7748, section 6.1).
     let zero = DeviceKey::from_slice(&[0; 32]).unwrap();
     assert_eq!(seal(&delivery, &[zero]), Err(SealError::BadKey(zero)));
+    assert!(!crate::is_usable(&zero) && crate::is_usable(&OURS.public()));
     let sealed = seal(&delivery, &[OURS.public()]).unwrap();
     assert_eq!(seal(&sealed, &[OURS.public()]), Err(SealError::Sealed));
     assert_eq!(open(&delivery, &OURS), Err(OpenError::NotSealed));

@@ -12,8 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tunnel_delivery::{Timestamp, TunnelName};
+use tunnel_delivery::{Method, Timestamp, TunnelName};
 
+use crate::rates::Rate;
+use crate::sources::Source;
 use crate::tokens::{Token, TokenHash, TokenId};
 
 /// How a tunnel answers the sender of a delivery.
@@ -50,6 +52,24 @@ pub struct TunnelSettings {
     /// How long a sender waits for the handler's answer in passthrough, in milliseconds.
     #[serde(default = "default_answer_within_ms")]
     pub answer_within_ms: u64,
+    /// Whether deliveries are sealed to the keys of the tunnel's devices before anything else is done with them.
+    #[serde(default)]
+    pub seal: bool,
+    /// The methods that it answers.
+    #[serde(default = "default_methods", with = "methods")]
+    pub methods: Vec<Method>,
+    /// From where it takes deliveries; from anywhere if the list is empty.
+    #[serde(default)]
+    pub from: Vec<Source>,
+    /// The longest body, in bytes, where it is to be shorter than the relay's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body: Option<u64>,
+    /// Deliveries a second, where it is to be other than the relay's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_second: Option<u32>,
+    /// Deliveries at once, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
     /// When the tunnel was added.
     pub created_at: Timestamp,
 }
@@ -59,6 +79,26 @@ fn default_answer_within_ms() -> u64 {
     15_000
 }
 
+/// What Healthie sends, and all that it sends.
+fn default_methods() -> Vec<Method> {
+    "POST".parse().into_iter().collect()
+}
+
+/// Methods as the file has them.
+mod methods {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use tunnel_delivery::Method;
+
+    pub(super) fn serialize<S: Serializer>(methods: &[Method], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(methods.iter().map(Method::as_str))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Method>, D::Error> {
+        Vec::<String>::deserialize(from)?.iter().map(|name| name.parse().map_err(D::Error::custom)).collect()
+    }
+}
+
 impl TunnelSettings {
     /// The settings of a tunnel added at `now` that answers in that way.
     pub fn new(answer: AnswerMode, now: Timestamp) -> TunnelSettings {
@@ -66,8 +106,21 @@ impl TunnelSettings {
             answer,
             when_away: WhenAway::default(),
             answer_within_ms: default_answer_within_ms(),
+            seal: false,
+            methods: default_methods(),
+            from: Vec::new(),
+            max_body: None,
+            per_second: None,
+            burst: None,
             created_at: now,
         }
+    }
+
+    /// How many deliveries it takes a second, where `relays` is what tunnels take that say nothing of it. A rate of its own has ten seconds of it at once.
+    pub(crate) fn rate(&self, relays: Rate) -> Rate {
+        let per_second = self.per_second.unwrap_or(relays.per_second);
+        let usual = if self.per_second.is_some() { per_second.saturating_mul(10) } else { relays.burst };
+        Rate { per_second, burst: self.burst.unwrap_or(usual) }
     }
 
     /// How long a sender waits for the handler's answer.
@@ -282,6 +335,25 @@ impl Registry {
             Ok(())
         })?;
         Ok(changed)
+    }
+
+    /// Changes a tunnel's settings; when it was added stays as it is.
+    ///
+    /// # Errors
+    /// There is no such tunnel, or the file cannot be written.
+    pub fn change_tunnel(
+        &self,
+        name: &TunnelName,
+        edit: impl FnOnce(&mut TunnelSettings),
+    ) -> Result<(), RegistryError> {
+        self.change(|all| {
+            let tunnel = all.tunnels.get_mut(name).ok_or_else(|| RegistryError::NoTunnel(name.clone()))?;
+            let created_at = tunnel.created_at;
+            let tunnel = Arc::make_mut(tunnel);
+            edit(tunnel);
+            tunnel.created_at = created_at;
+            Ok(())
+        })
     }
 
     /// Creates a token for a tunnel. This is the only time that it can be seen.

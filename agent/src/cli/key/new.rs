@@ -1,0 +1,26 @@
+//! `key new`: another key.
+
+use tunnel_envelope::{KeyPair, KeyRing};
+
+use super::super::arguments::Data;
+use super::super::{Context, Failure};
+use crate::device_keys;
+
+/// Make a new key that is sealed to from now on; those that are there go on opening what was sealed to them
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    data: Data,
+}
+
+pub(super) fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
+    let data = super::folder(&args.data, context)?;
+    let new = KeyRing::new(KeyPair::new().map_err(|e| Failure::unreachable(e.to_string()))?);
+    let ring = match device_keys::load(&data).map_err(super::failed)? {
+        Some(ours) => ours.behind(new).map_err(|e| Failure::usage(e.to_string()))?,
+        None => new,
+    };
+    device_keys::save(&data, &ring).map_err(super::failed)?;
+    context.out.message(&format!("{} is the key that is sealed to; {}", ring.public(), super::FROM_NEXT));
+    Ok(())
+}

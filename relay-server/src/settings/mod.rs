@@ -1,0 +1,7 @@
+//! Where the values of `serve`'s settings come from: flag, then environment, then the settings file, then the default.
+//!
+//! There is one definition of every setting, clap's. What neither flag nor environment gives is taken from the file and handed to the same
+//! parser as if it had been written as flags, so that every flag is a key and each value is read and refused in one way only. Nothing here
+//! knows any particular setting, nor what becomes of it.
+
+pub(crate) mod units;
