@@ -305,6 +305,7 @@ async fn followed(follower: &mut Follower) -> DeliveryId {
 async fn a_follower_misses_nothing_of_an_agent_that_comes_later_nor_of_the_next_one() {
     let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
     let local = Local {
+        store_key: None,
         data: data.path().to_owned(),
         secrets: Vec::new(),
         policy: Policy::default(),
@@ -361,6 +362,7 @@ async fn the_status_is_right_at_every_moment() {
     session.send(&ToAgent::Welcome(Welcome { waiting: 2, ..two_wait })).await;
     agent.until("ready", |n| matches!(n, Notice::Ready(_)).then_some(())).await;
     let local = Local {
+        store_key: None,
         data: data.path().to_owned(),
         secrets: Vec::new(),
         policy: Policy::default(),

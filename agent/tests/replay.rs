@@ -317,6 +317,7 @@ async fn a_stop_waits_for_what_is_under_way_and_tells_what_is_left() {
     })
     .await;
     let local = Local {
+        store_key: None,
         data: stage.path().join("data"),
         secrets: Vec::new(),
         policy: Policy::default(),

@@ -17,6 +17,7 @@ use tunnel_protocol::{AnswerFailure, AnswerMode, Answers, SetAnswer, ToAgent, To
 
 fn local(data: &Path) -> Local {
     Local {
+        store_key: None,
         data: data.to_owned(),
         secrets: Vec::new(),
         policy: Policy::default(),

@@ -25,6 +25,7 @@ fn policy(port: u16) -> Policy {
 
 fn local(data: &tempfile::TempDir, port: u16) -> Local {
     Local {
+        store_key: None,
         data: data.path().to_owned(),
         secrets: vec![Secret::new(SECRET).unwrap()],
         policy: policy(port),
@@ -144,6 +145,7 @@ async fn a_running_agent() {
     let nobody = Server::closed().port;
     let ours = local(&data, handler.port);
     let config = ListenConfig {
+        store_key: None,
         relay: RelayUrl(Peer { tls: false, host: "127.0.0.1".into(), port: nobody }),
         token: Token::new("tok".into()).unwrap(),
         tunnel: None,

@@ -76,6 +76,7 @@ async fn a_large_archive() {
         println!("{n} deliveries stored in {:?}", began.elapsed());
     }
     let local = Local {
+        store_key: None,
         data: data.to_owned(),
         secrets: Vec::new(),
         policy: Policy::default(),

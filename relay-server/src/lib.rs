@@ -21,6 +21,8 @@ mod cli;
 mod config;
 mod control;
 mod flag;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ground;
 mod harmless;
 mod http;

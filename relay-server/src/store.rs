@@ -48,6 +48,7 @@ trait AnySpool: Send + Sync {
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq);
     fn forget<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName) -> Later<'a, bool>;
     fn drop_tunnel<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, ()>;
+    fn purge<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, Vec<Dropped>>;
     fn devices(&self, tunnel: &TunnelName) -> Result<Vec<DevicePlace>, SpoolError>;
     fn last(&self, tunnel: &TunnelName) -> Seq;
     fn stats(&self, tunnel: &TunnelName) -> Result<Stats, SpoolError>;
@@ -107,6 +108,10 @@ impl<S: Spool> AnySpool for S {
 
     fn drop_tunnel<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, ()> {
         Box::pin(Spool::drop_tunnel(self, tunnel))
+    }
+
+    fn purge<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, Vec<Dropped>> {
+        Box::pin(Spool::purge(self, tunnel))
     }
 
     fn devices(&self, tunnel: &TunnelName) -> Result<Vec<DevicePlace>, SpoolError> {
@@ -185,6 +190,10 @@ impl Spool for Store {
 
     async fn drop_tunnel(&self, tunnel: &TunnelName) -> Result<(), SpoolError> {
         self.0.drop_tunnel(tunnel).await
+    }
+
+    async fn purge(&self, tunnel: &TunnelName) -> Result<Vec<Dropped>, SpoolError> {
+        self.0.purge(tunnel).await
     }
 
     fn devices(&self, tunnel: &TunnelName) -> Result<Vec<DevicePlace>, SpoolError> {

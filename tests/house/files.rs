@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The folders that hold our sources.
-const FOLDERS: [&str; 4] = ["crates", "relay-server", "agent", "tests"];
+const FOLDERS: [&str; 5] = ["crates", "fuzz", "relay-server", "agent", "tests"];
 
 /// The project's folder.
 pub(crate) fn root() -> PathBuf {

@@ -43,7 +43,7 @@ fn versions_are_the_workspace_s() {
 #[test]
 fn no_manifest_is_outside_the_workspace() {
     let known = manifests();
-    for folder in ["crates", "relay-server", "agent", "tests"] {
+    for folder in ["crates", "fuzz", "relay-server", "agent", "tests"] {
         for path in below(folder) {
             assert!(!path.ends_with("Cargo.toml") || known.contains(&path), "{path} is no member of the workspace");
         }

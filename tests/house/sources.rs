@@ -3,8 +3,8 @@
 use crate::files::{Source, sources};
 
 /// Where the process's environment may be read: where settings are built, and where tests find what they test (a room's own tests/ too).
-const ENVIRONMENT: [&str; 4] =
-    ["agent/src/settings/", "relay-server/src/cli/", "crates/testkit/src/", "crates/bench/src/"];
+const ENVIRONMENT: [&str; 5] =
+    ["agent/src/settings/", "relay-server/src/cli/", "crates/testkit/src/", "crates/bench/src/", "fuzz/src/bin/"];
 
 /// These files quote what they look for.
 fn is_a_guard(source: &Source) -> bool {

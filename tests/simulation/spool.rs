@@ -280,6 +280,11 @@ impl Spool for MemorySpool {
         Ok(())
     }
 
+    async fn purge(&self, _: &TunnelName) -> Result<Vec<Dropped>, SpoolError> {
+        // Nobody asks for it within a simulation.
+        Ok(Vec::new())
+    }
+
     fn devices(&self, tunnel: &TunnelName) -> Result<Vec<DevicePlace>, SpoolError> {
         let seen = lock(&self.0.seen);
         let Some(tunnel) = seen.get(tunnel) else { return Ok(Vec::new()) };

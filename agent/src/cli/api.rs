@@ -32,7 +32,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     if args.openapi {
         return context.out.bytes(OPENAPI.as_bytes());
     }
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let data = settings.data()?;
     let agent = arguments::local(&settings)?.agent().await.ok_or_else(|| {
         Failure::unreachable(format!("no agent runs on the data folder {}", data.display()))

@@ -21,6 +21,12 @@ pub(crate) struct Data {
     /// The folder that deliveries are kept in
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<String>,
+    /// A file with the key that the store is encrypted with, which only you can read; HEALTHIE_TUNNEL_STORE_KEY is the key itself
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store_key_file: Option<String>,
+    /// A command that prints that key, such as one of the system's keyring
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) store_key_command: Option<String>,
 }
 
 /// What signatures are checked and made with.
@@ -39,6 +45,12 @@ impl Gather {
     pub(crate) fn one(mut self, key: &'static str, value: &Option<String>) -> Gather {
         self.0.extend(value.iter().map(|v| (key, v.clone())));
         self
+    }
+
+    pub(crate) fn data(self, data: &Data) -> Gather {
+        self.one("data", &data.data)
+            .one("store_key_file", &data.store_key_file)
+            .one("store_key_command", &data.store_key_command)
     }
 
     pub(crate) fn many(mut self, key: &'static str, values: &[String]) -> Gather {
@@ -115,6 +127,7 @@ pub(crate) fn trust(settings: &Settings) -> Result<Trust, Failure> {
 pub(crate) fn local(settings: &Settings) -> Result<Local, Failure> {
     Ok(Local {
         data: settings.data()?,
+        store_key: settings.store_key()?,
         secrets: settings.secrets()?,
         policy: policy(settings)?,
         host_header: settings.value::<HostHeader>("host_header")?.unwrap_or_default(),

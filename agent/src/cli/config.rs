@@ -26,7 +26,7 @@ pub(crate) fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     if args.keys {
         return keys(args.json, context);
     }
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let mut all = Vec::new();
     for key in KEYS {
         let (values, origin) = shown(key, &settings);

@@ -29,8 +29,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings =
-        Gather::default().one("data", &args.data.data).many("secret", &args.secrets.secrets).load(context)?;
+    let settings = Gather::default().data(&args.data).many("secret", &args.secrets.secrets).load(context)?;
     let secrets = arguments::secret_texts(&settings)?;
     let control = arguments::local(&settings)?.connect().await?;
     let copied = control.copy(&CopyOf { id: args.id, to: args.to, resign: args.resign, secrets }).await;

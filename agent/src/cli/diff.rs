@@ -62,7 +62,7 @@ struct Named {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let local = arguments::local(&settings)?;
     let wanted = [what(&args.a)?, what(&args.b)?];
     let answers = wanted.iter().filter(|w| matches!(w, What::Answer(..))).count();

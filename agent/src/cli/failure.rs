@@ -67,6 +67,9 @@ impl From<ListenError> for Failure {
         if let ListenError::Archive(archive @ ArchiveError::Damaged { .. }) = e {
             return ControlError::from(archive).into();
         }
+        if let ListenError::Archive(key @ ArchiveError::Key(_)) = e {
+            return ControlError::from(key).into();
+        }
         let (kind, hint) = match &e {
             ListenError::Held { .. } => (
                 Kind::Usage,

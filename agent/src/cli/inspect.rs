@@ -30,8 +30,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings =
-        Gather::default().many("secret", &args.secrets.secrets).one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().many("secret", &args.secrets.secrets).data(&args.data).load(context)?;
     if !on_a_terminal(&context.environment) {
         return Err(
             Failure::usage("the inspector needs a terminal").hint("`healthie-tunnel events list` prints a list")

@@ -135,7 +135,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         .one("token", &args.token)
         .one("tunnel", &args.tunnel)
         .many("secret", &args.secrets.secrets)
-        .one("data", &args.data.data)
+        .data(&args.data)
         .one("keep", &args.keep)
         .one("keep_count", &args.keep_count)
         .one("keep_size", &args.keep_size)
@@ -160,6 +160,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         device: settings.value("device")?,
         start: settings.value::<Moment>("since")?.unwrap_or(Moment::Now).start(arguments::now()),
         data: settings.data()?,
+        store_key: settings.store_key()?,
         keep: arguments::keep(&settings)?,
         secrets: settings.secrets()?,
         policy: arguments::policy(&settings)?,

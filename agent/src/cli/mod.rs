@@ -23,6 +23,7 @@ mod out_file;
 mod output;
 mod panics;
 mod pause;
+mod purge;
 mod replay;
 mod resume;
 mod sign;
@@ -81,6 +82,7 @@ enum Command {
     Answer(answer::Args),
     #[command(subcommand)]
     Store(store::Command),
+    Purge(purge::Args),
     Config(config::Args),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -182,6 +184,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Resume(args) => resume::run(args, context).await,
         Command::Answer(args) => answer::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
+        Command::Purge(args) => purge::run(args, context).await,
         Command::Config(args) => config::run(args, context),
         Command::Completions(args) => manual::completions(&args, context),
         Command::Man(args) => manual::man(args, context),

@@ -21,7 +21,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
 
 /// Asks the agent; whether that changed anything.
 pub(super) async fn set(data: &Data, paused: bool, context: &Context) -> Result<bool, Failure> {
-    let settings = Gather::default().one("data", &data.data).load(context)?;
+    let settings = Gather::default().data(data).load(context)?;
     let control = arguments::local(&settings)?.connect().await?;
     let changed = control.pause(paused).await;
     control.close().await;

@@ -122,11 +122,8 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let manner =
         Manner { duplicate: args.duplicate, shuffle: args.shuffle.then_some(seed), late: args.late, rate: args.rate };
     let planned = schedule(wanted, manner).map_err(|e| Failure::usage(e.to_string()))?;
-    let settings = Gather::default()
-        .one("data", &args.data.data)
-        .one("ca", &args.ca)
-        .many("secret", &args.secrets.secrets)
-        .load(context)?;
+    let settings =
+        Gather::default().data(&args.data).one("ca", &args.ca).many("secret", &args.secrets.secrets).load(context)?;
     let trigger = Trigger {
         event: String::new(),
         reading: args.profile.clone(),

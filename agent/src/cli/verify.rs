@@ -79,8 +79,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     }
     // clap sees to it that there is one.
     let what = args.what.as_deref().unwrap_or("latest");
-    let settings =
-        Gather::default().one("data", &args.data.data).many("secret", &args.secrets.secrets).load(context)?;
+    let settings = Gather::default().data(&args.data).many("secret", &args.secrets.secrets).load(context)?;
     let local = arguments::local(&settings)?;
     let secrets = arguments::secret_texts(&settings)?;
     let others: Vec<(String, String)> = args.others.into_iter().map(|Named(name, secret)| (name, secret)).collect();

@@ -181,8 +181,8 @@ impl Local {
     async fn rescue(&self, meant: Meant, met: HashSet<DeliveryId>, told: Watch, tx: mpsc::Sender<Exported>) {
         let lines = tx.clone();
         let rescued = self
-            .closed(told, move |dir, told| {
-                tunnel_archive::rescue(dir, told, |rescued| {
+            .closed(told, move |dir, key, told| {
+                tunnel_archive::rescue(dir, key, told, |rescued| {
                     let d = &rescued.stored.delivery;
                     let line = summary::of_stored(&rescued.stored);
                     if meant.fits(&line, &rescued.stored) && !met.contains(&d.id) {

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tunnel_archive::{Archive, ArchiveError};
 use tunnel_delivery::Summary;
 use tunnel_signature::Secret;
+use tunnel_vault::KeySource;
 
 use super::follow::{Follow, Met, Told};
 use super::meant::Meant;
@@ -32,6 +33,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub struct Local {
     /// The data folder.
     pub data: PathBuf,
+    /// Where the key is to be had that the store is encrypted with, if it is.
+    pub store_key: Option<KeySource>,
     /// The signing secrets.
     pub secrets: Vec<Secret>,
     /// Where deliveries go.
@@ -80,7 +83,7 @@ impl Local {
     }
 
     async fn open(&self) -> Result<Control, ControlError> {
-        match open_archive(&self.data).await {
+        match open_archive(&self.data, self.store_key.as_ref()).await {
             Ok(archive) => Ok(Control::Local(Box::new(self.operations(archive)))),
             // An agent that has just started.
             Err(e) => match self.agent().await {
@@ -287,6 +290,7 @@ mod tests {
         const MANY: u16 = 3000;
         let data = tempfile::tempdir().unwrap();
         let local = Local {
+            store_key: None,
             data: data.path().to_owned(),
             secrets: Vec::new(),
             policy: Policy::default(),

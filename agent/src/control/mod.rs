@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Options};
 use tunnel_delivery::Stored;
+use tunnel_vault::{KeySource, UserKey, VaultError};
 
 use remote::{but_id, delivery};
 
@@ -44,11 +45,11 @@ pub use load::{Load, Loaded};
 pub use local::{Followed, Follower, Local};
 pub use operations::{Aimed, Operations, Replay, Replayed, Running};
 pub use remote::Remote;
-pub use remove::{Remove, RemoveDone};
+pub use remove::{Purged, Remove, RemoveDone};
 pub use stats::StatsAsk;
 pub use status::{Figures, Hello, Status, Waiting};
 pub use steer::Steering;
-pub use store::{Checked, Finding, Ids, Saved, Shrunk, Watch};
+pub use store::{Checked, Finding, Ids, Rekey, Saved, Shrunk, Watch};
 pub use trigger::{Trigger, Triggered, payload};
 pub use verify::{Copied, CopyOf, Examine, Verify, examine_alone};
 
@@ -102,17 +103,22 @@ impl From<ArchiveError> for ControlError {
     fn from(e: ArchiveError) -> ControlError {
         let kind = match e {
             ArchiveError::Unknown(_) => Kind::Negative,
-            ArchiveError::Held { .. } | ArchiveError::TooLarge { .. } => Kind::Usage,
+            ArchiveError::Held { .. } | ArchiveError::TooLarge { .. } | ArchiveError::Key(_) => Kind::Usage,
             ArchiveError::Damaged { .. } => Kind::Damaged,
             _ => Kind::Unreachable,
         };
         let hint = match &e {
             ArchiveError::Damaged { dir, .. } => Some(damaged(dir)),
+            ArchiveError::Key(VaultError::Missing { .. } | VaultError::Wrong { .. }) => Some(KEY_HINT.to_owned()),
             _ => None,
         };
         ControlError { kind, message: e.to_string(), hint }
     }
 }
+
+/// How a key is given.
+pub(crate) const KEY_HINT: &str =
+    "give the key with --store-key-file, HEALTHIE_TUNNEL_STORE_KEY or --store-key-command";
 
 /// What can be done about a damaged archive in `dir`, with the data folder that the commands need; the error names the commands without it.
 pub(crate) fn damaged(dir: &Path) -> String {
@@ -164,18 +170,19 @@ fn nothing_there(data: &Path) -> ControlError {
 ///
 /// # Errors
 /// [`ArchiveError`]; `Held` if whoever has it keeps it.
-pub async fn open_archive(data: &Path) -> Result<Archive, ArchiveError> {
+pub async fn open_archive(data: &Path, key: Option<&KeySource>) -> Result<Archive, ArchiveError> {
     let dir = data.join("archive");
+    let key = user_key(key).await?;
     let deadline = Instant::now() + HELD_WAIT;
     loop {
-        let dir = dir.clone();
+        let (dir, key) = (dir.clone(), key.clone());
         let opened = tokio::task::spawn_blocking(move || {
             private_folder(&dir).map_err(|source| ArchiveError::Io {
                 doing: "create",
                 path: dir.clone(),
                 source: std::sync::Arc::new(source),
             })?;
-            Archive::open(&dir, Options::default())
+            Archive::open(&dir, Options { key, ..Options::default() })
         });
         match opened.await.unwrap_or(Err(ArchiveError::Closed)) {
             // A running agent keeps it; anybody else is a command, even where a killed agent left its file.
@@ -185,6 +192,13 @@ pub async fn open_archive(data: &Path) -> Result<Archive, ArchiveError> {
             other => return other,
         }
     }
+}
+
+/// Gets the key, which may take a command, and that may ask something.
+async fn user_key(source: Option<&KeySource>) -> Result<Option<UserKey>, ArchiveError> {
+    let Some(source) = source.cloned() else { return Ok(None) };
+    let read = tokio::task::spawn_blocking(move || source.read());
+    Ok(Some(read.await.map_err(|_| ArchiveError::Closed)??))
 }
 
 /// Refuses an id that is empty: on the way to a running agent it would be another path.

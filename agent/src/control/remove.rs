@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tunnel_archive::{Removed, Spare};
-use tunnel_delivery::{AnswerClass, DeliveryId, Summary, Timestamp};
+use tunnel_delivery::{AnswerClass, DeliveryId, Summary, Timestamp, TunnelName};
 
 use super::meant::Meant;
-use super::{Control, ControlError, Filter, Kind, Operations};
+use super::{Control, ControlError, Filter, Kind, Operations, Shrunk};
 use crate::audit::{Line, What};
 use crate::summary;
 
@@ -46,6 +46,17 @@ pub struct RemoveDone {
     pub queued: u64,
     /// That stay because they were just received.
     pub recent: u64,
+}
+
+/// What came of purging a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purged {
+    /// Deliveries that are removed.
+    pub removed: u64,
+    /// The length of the store's file before, in bytes.
+    pub before: u64,
+    /// And after.
+    pub after: u64,
 }
 
 impl RemoveDone {
@@ -172,6 +183,18 @@ impl Operations {
 }
 
 impl Control {
+    /// Removes all that a tunnel brought and writes the rest of the store anew, so that its bytes leave the disk.
+    ///
+    /// # Errors
+    /// As [`Control::remove`] and [`Control::compact`]; after one of the latter everything is removed, and its bytes are still there.
+    pub async fn purge(&self, tunnel: &TunnelName) -> Result<Purged, ControlError> {
+        let filter = Some(Filter { tunnel: Some(tunnel.clone()), ..Filter::default() });
+        let all = Remove { filter, pinned: true, queued: true, recent: true, ids: Vec::new(), dry_run: false };
+        let removed = self.remove(&all).await?.removed;
+        let Shrunk { before, after } = self.compact().await?;
+        Ok(Purged { removed, before, after })
+    }
+
     /// Removes stored deliveries.
     ///
     /// # Errors

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tunnel_archive::{ArchiveError, Named, Progress, Repaired, Report, Salvage};
 use tunnel_delivery::DeliveryId;
+use tunnel_vault::{KeySource, UserKey};
 
-use super::{Control, ControlError, HELD_WAIT, Kind, Local, Operations, has_store, nothing_there};
+use super::{Control, ControlError, HELD_WAIT, Kind, Local, Operations, has_store, nothing_there, user_key};
 
 /// Is told how far something is.
 pub type Watch = Box<dyn FnMut(Progress) + Send>;
@@ -118,6 +119,30 @@ pub struct Shrunk {
     pub after: u64,
 }
 
+/// How the store's encryption is to change.
+#[derive(Clone, Debug)]
+pub enum Rekey {
+    /// To the key from there.
+    To(KeySource),
+    /// It is encrypted again, after it was turned off.
+    On,
+    /// What is written from then on is not encrypted.
+    Off,
+}
+
+impl Control {
+    /// Gives disk space back.
+    ///
+    /// # Errors
+    /// The store is damaged, or there is no room for the copy that it takes.
+    pub async fn compact(&self) -> Result<Shrunk, ControlError> {
+        match self {
+            Control::Remote(agent) => agent.post("/v1/store/compact", &()).await,
+            Control::Local(ops) => ops.compact().await,
+        }
+    }
+}
+
 /// What was or can be saved of a damaged store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
@@ -178,7 +203,7 @@ impl Local {
         if let Some(agent) = self.agent().await {
             return agent.post("/v1/store/check", &()).await;
         }
-        let report = self.closed(told, |dir, told| tunnel_archive::check(dir, told)).await?;
+        let report = self.closed(told, |dir, key, told| tunnel_archive::check(dir, key, told)).await?;
         Ok(report.into())
     }
 
@@ -187,14 +212,34 @@ impl Local {
     /// # Errors
     /// There is no store, it is damaged, or there is no room for the copy that it takes.
     pub async fn compact(&self) -> Result<Shrunk, ControlError> {
-        match self.connect().await? {
-            Control::Remote(agent) => agent.post("/v1/store/compact", &()).await,
-            Control::Local(ops) => {
-                let done = ops.compact().await;
-                Control::Local(ops).close().await;
-                done
-            }
+        let control = self.connect().await?;
+        let done = control.compact().await;
+        control.close().await;
+        done
+    }
+
+    /// Changes what the store is encrypted with, or whether; nobody may have it open.
+    ///
+    /// # Errors
+    /// There is no store, somebody has it open, or one of the keys is not the right one.
+    pub async fn rekey(&self, rekey: Rekey) -> Result<(), ControlError> {
+        if let Some(agent) = self.agent().await {
+            let pid = agent.file().pid;
+            let message = format!("a running agent (process {pid}) has the store in {} open", self.data.display());
+            return Err(
+                ControlError::new(Kind::Usage, message).hint("stop that agent first, and start it with the new key")
+            );
         }
+        let new = match &rekey {
+            Rekey::To(source) => user_key(Some(source)).await?,
+            Rekey::On | Rekey::Off => None,
+        };
+        let on = matches!(rekey, Rekey::On);
+        self.closed(Box::new(|_| ()), move |dir, key, _| match &new {
+            Some(new) => tunnel_archive::rekey(dir, key, new),
+            None => tunnel_archive::encrypt(dir, key, on),
+        })
+        .await
     }
 
     /// Builds the store anew from what is readable of it, and puts the damaged files aside.
@@ -208,7 +253,8 @@ impl Local {
             return Err(ControlError::new(Kind::Usage, message)
                 .hint("stop that agent first; without --rescue compaction works beside it"));
         }
-        let Repaired { salvage, aside } = self.closed(told, |dir, told| tunnel_archive::repair(dir, told)).await?;
+        let Repaired { salvage, aside } =
+            self.closed(told, |dir, key, told| tunnel_archive::repair(dir, key, told)).await?;
         Ok(Saved { aside, ..Saved::from(salvage) })
     }
 
@@ -216,16 +262,17 @@ impl Local {
     pub(super) async fn closed<T: Send + 'static>(
         &self,
         mut told: Watch,
-        work: impl FnOnce(&Path, &mut Watch) -> Result<T, ArchiveError> + Send + 'static + Clone,
+        work: impl FnOnce(&Path, Option<&UserKey>, &mut Watch) -> Result<T, ArchiveError> + Send + 'static + Clone,
     ) -> Result<T, ControlError> {
         if !has_store(&self.data) {
             return Err(nothing_there(&self.data));
         }
+        let key = user_key(self.store_key.as_ref()).await?;
         let deadline = Instant::now() + HELD_WAIT;
         loop {
-            let (dir, again) = (self.archive(), work.clone());
+            let (dir, again, key) = (self.archive(), work.clone(), key.clone());
             let work = tokio::task::spawn_blocking(move || {
-                let done = again(&dir, &mut told);
+                let done = again(&dir, key.as_ref(), &mut told);
                 (done, told)
             });
             let Ok((done, back)) = work.await else {

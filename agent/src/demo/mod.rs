@@ -135,6 +135,7 @@ async fn with_agent<S: Future<Output = ()>>(
     let handler = handler::start().await.map_err(start("handler"))?;
     let peer = Peer { tls: false, host: relay.ip().to_string(), port: relay.port() };
     let config = ListenConfig {
+        store_key: None,
         relay: RelayUrl(peer.clone()),
         token,
         tunnel: None,

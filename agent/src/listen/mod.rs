@@ -23,6 +23,7 @@ use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{Start, Welcome};
 use tunnel_signature::Secret;
 use tunnel_telemetry::Traces;
+use tunnel_vault::KeySource;
 
 use crate::audit::{Audit, By};
 use crate::control::{AgentFile, Claim, Operations, Running, open_archive};
@@ -62,6 +63,8 @@ pub struct ListenConfig {
     pub start: Start,
     /// The folder that everything is kept in.
     pub data: PathBuf,
+    /// Where the key is to be had that it is encrypted with, if it is.
+    pub store_key: Option<KeySource>,
     /// How much of it is kept.
     pub keep: Keep,
     /// The signing secrets.
@@ -141,7 +144,7 @@ async fn start(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ListenError> {
     let data = config.data.clone();
-    let archive = open_archive(&data).await.map_err(|e| held(e, &data))?;
+    let archive = open_archive(&data, config.store_key.as_ref()).await.map_err(|e| held(e, &data))?;
     let device = match config.device.clone() {
         Some(device) => device,
         None => device_name(&data).map_err(io(format!("keep a device name in {}", data.display())))?,

@@ -24,6 +24,7 @@ impl Query {
         word("resource", &one(filter.resource_id.clone()));
         word("sig", &filter.signature.iter().map(|s| s.as_str().to_owned()).collect::<Vec<_>>());
         word("status", &filter.status.iter().map(|s| s.as_str().to_owned()).collect::<Vec<_>>());
+        word("env", &filter.environment.iter().map(|e| e.as_str().to_owned()).collect::<Vec<_>>());
         word("since", &one(filter.since.map(|t| t.to_string())));
         word("until", &one(filter.until.map(|t| t.to_string())));
         word("tunnel", &one(filter.tunnel.as_ref().map(ToString::to_string)));
@@ -43,7 +44,7 @@ fn quoted(value: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tunnel_delivery::{AnswerClass, SignatureStatus, Timestamp};
+    use tunnel_delivery::{AnswerClass, Environment, SignatureStatus, Timestamp};
 
     const NOW: Timestamp = Timestamp::from_micros(1_763_714_000_000_000);
 
@@ -55,16 +56,25 @@ mod tests {
             (
                 prop::sample::subsequence(&SignatureStatus::ALL[..], 0..3),
                 prop::sample::subsequence(&AnswerClass::ALL[..], 0..3),
+                prop::sample::subsequence(
+                    vec![Environment::Staging, Environment::Production, Environment::Unknown],
+                    0..3,
+                ),
             ),
             (time(), time(), prop::option::of("[a-z]{3,9}"), prop::option::of(text())),
         )
             .prop_map(
-                |((events, resource_type, resource_id), (signature, status), (since, until, tunnel, text))| Filter {
+                |(
+                    (events, resource_type, resource_id),
+                    (signature, status, environment),
+                    (since, until, tunnel, text),
+                )| Filter {
                     events,
                     resource_type,
                     resource_id,
                     signature,
                     status,
+                    environment,
                     since,
                     until,
                     tunnel: tunnel.map(|name| name.parse().unwrap()),

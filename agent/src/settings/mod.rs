@@ -8,6 +8,7 @@ mod keep;
 mod keys;
 mod size;
 mod span;
+mod store_key;
 mod values;
 
 use std::collections::BTreeMap;
@@ -208,9 +209,11 @@ impl Settings {
                 .iter()
                 .find(|k| k.name == name)
                 .ok_or_else(|| wrong(format!("the key {name:?}, which is not known")))?;
-            if key.name == "exec" && !own {
-                let why = "the key \"exec\", and a project's file cannot name a command that is run: give it with --exec, HEALTHIE_TUNNEL_EXEC or the user's settings file";
-                return Err(wrong(why.into()));
+            if matches!(key.name, "exec" | "store_key_command") && !own {
+                let Key { name, flag, variable, .. } = key;
+                return Err(wrong(format!(
+                    "the key {name:?}, and a project's file cannot name a command that is run: give it with {flag}, {variable} or the user's settings file"
+                )));
             }
             let values = match value {
                 toml::Value::Array(items) if key.many => items.iter().map(plain).collect(),

@@ -52,6 +52,7 @@ impl Agent {
     ) -> (Agent, Arc<Notice>, UnboundedReceiver<Arc<Notice>>) {
         let nobody = Server::closed().port;
         let config = ListenConfig {
+            store_key: None,
             relay: RelayUrl(Peer { tls: false, host: "127.0.0.1".into(), port: nobody }),
             token: Token::new("tok".into()).unwrap(),
             tunnel: None,
@@ -92,6 +93,7 @@ impl Agent {
 
 pub fn local(data: &tempfile::TempDir, secrets: &[&str]) -> Local {
     Local {
+        store_key: None,
         data: data.path().to_owned(),
         secrets: secrets.iter().map(|s| Secret::new(*s).unwrap()).collect(),
         policy: Policy::default(),

@@ -171,6 +171,7 @@ pub struct Agent {
 
 pub fn config(relay: &Relay, data: &Path, target: Option<&Server>) -> ListenConfig {
     ListenConfig {
+        store_key: None,
         relay: relay.url(),
         token: Token::new("tok".into()).unwrap(),
         tunnel: Some("team".parse().unwrap()),

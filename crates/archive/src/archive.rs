@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tunnel_delivery::{Attempt, DeliveryId, Stored, Summary, Timestamp};
+use tunnel_vault::UserKey;
 
 use crate::check;
 use crate::compact::Compacted;
@@ -22,6 +23,7 @@ use crate::reader::{self, ReadError};
 use crate::report::{Progress, Report};
 use crate::slot::Slot;
 use crate::space::Space;
+use crate::veil::Veil;
 use crate::{migrate, pending, writer};
 
 /// How the archive is kept.
@@ -33,11 +35,13 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Nothing new is written while fewer bytes than this are free.
     pub min_free_bytes: u64,
+    /// The key that the archive is encrypted with, or is to be from now on.
+    pub key: Option<UserKey>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { cache_bytes: 2 << 20, reserve_bytes: 8 << 20, min_free_bytes: 64 << 20 }
+        Options { cache_bytes: 2 << 20, reserve_bytes: 8 << 20, min_free_bytes: 64 << 20, key: None }
     }
 }
 
@@ -82,6 +86,7 @@ pub(crate) struct Shared {
     /// must not be expected again and again.
     pub(crate) compacted: AtomicU64,
     pub(crate) cache_bytes: u64,
+    pub(crate) veil: Veil,
     dir: PathBuf,
     ended: (Mutex<bool>, Condvar),
 }
@@ -90,20 +95,20 @@ impl Archive {
     /// Opens the archive in this folder, or creates it. Blocks; opening again after a kill reads what was written since the last open.
     ///
     /// # Errors
-    /// [`ArchiveError::Held`] if somebody has it open, [`ArchiveError::Damaged`] if it cannot be read, [`ArchiveError::Newer`] if a
+    /// [`ArchiveError::Held`] if somebody has it open, [`ArchiveError::Key`] if it has another key, [`ArchiveError::Damaged`] if it cannot be read, [`ArchiveError::Newer`] if a
     /// newer program wrote it, [`ArchiveError::DiskFull`], [`ArchiveError::Io`].
     pub fn open(dir: &Path, options: Options) -> Result<Archive, ArchiveError> {
-        let folder = Folder::open(dir)?;
+        let mut folder = Folder::open(dir)?;
+        let veil = folder.veil(options.key.as_ref())?;
         let space = Space::new(dir, options.reserve_bytes, options.min_free_bytes);
         // Opening writes too: the end of a torn segment, a table of pages.
         space.make_room(space.look(), 1 << 20);
         Space::new(dir, 0, 0).check(space.look(), 1 << 20)?;
-        let mut folder = folder;
         if folder.is_old() {
             folder.tidy()?;
-            migrate::migrate(&mut folder, &space, options.cache_bytes)?;
+            migrate::migrate(&mut folder, &space, options.cache_bytes, &veil)?;
         }
-        let opened = Engine::open(&folder.store(), options.cache_bytes, Kind::Live).and_then(|engine| {
+        let opened = Engine::open(&folder.store(), options.cache_bytes, Kind::Live, &veil).and_then(|engine| {
             let swept = pending::sweep(&engine)?;
             if swept > 0 {
                 tracing::info!(swept, "removed what was being written when the program ended");
@@ -117,6 +122,7 @@ impl Archive {
         })?;
         folder.check_closed(&counters)?;
         folder.remove_closed()?;
+        // Nothing that needs the newer number was written yet.
         folder.renew()?;
         for aside in folder.tidy()? {
             tracing::info!(aside = %aside.display(), "put what was damaged aside");
@@ -128,6 +134,7 @@ impl Archive {
             counters: Mutex::new(counters),
             compacted: AtomicU64::new(0),
             cache_bytes: options.cache_bytes,
+            veil,
             dir: dir.to_owned(),
             ended: (Mutex::new(false), Condvar::new()),
         });
@@ -363,6 +370,10 @@ impl Live<'_> {
 }
 
 impl Kv for Live<'_> {
+    fn veil(&self) -> &Veil {
+        &self.0.veil
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault> {
         self.with(|engine| engine.get(key))
     }

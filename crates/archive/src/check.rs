@@ -9,6 +9,7 @@ use std::path::Path;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tunnel_delivery::DeliveryId;
+use tunnel_vault::UserKey;
 
 use crate::engine::{Engine, Fault, Kind};
 use crate::error::ArchiveError;
@@ -25,6 +26,7 @@ use crate::report::{Progress, Report};
 use crate::rescue;
 use crate::sketch::{self, Wanted};
 use crate::space::Space;
+use crate::veil::Veil;
 
 /// How often what seems wrong is looked at again.
 const LOOKS: usize = 50;
@@ -32,26 +34,27 @@ const LOOKS: usize = 50;
 /// How many records lie between two words about progress.
 const WORD: u64 = 256;
 
-/// Reads the whole archive in this folder and reports what is wrong with it. The archive must not be open
+/// Reads the whole archive in this folder, with the key it is encrypted with if it is, and reports what is wrong with it. The archive must not be open
 /// ([`crate::Archive::check`] is for one that is). A store that cannot be opened is a finding and not an error; then the report says
 /// what a rescue would save. Blocks.
 ///
 /// # Errors
-/// [`ArchiveError::Held`], [`ArchiveError::Newer`], [`ArchiveError::DiskFull`], [`ArchiveError::Io`].
-pub fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Report, ArchiveError> {
-    let folder = Folder::open_damaged(dir)?;
+/// [`ArchiveError::Held`], [`ArchiveError::Newer`], [`ArchiveError::Key`], [`ArchiveError::DiskFull`], [`ArchiveError::Io`].
+pub fn check(dir: &Path, key: Option<&UserKey>, mut progress: impl FnMut(Progress)) -> Result<Report, ArchiveError> {
+    let mut folder = Folder::open_damaged(dir)?;
+    let veil = folder.veil(key)?;
     let mut report = Report::default();
     // Opening writes, and the engine hangs on a full disk.
     let space = Space::new(dir, 0, 0);
     space.check(space.look(), 1 << 20)?;
-    if let Err(fault) = read(&folder, &mut progress, &mut report) {
+    if let Err(fault) = read(&folder, &veil, &mut progress, &mut report) {
         report.unreadable = Some(fault.detail);
-        report.salvage = Some(rescue::from(&folder, &mut progress, &mut |_| Ok(()))?);
+        report.salvage = Some(rescue::from(&folder, &veil, &mut progress, &mut |_| Ok(()))?);
     }
     Ok(report)
 }
 
-fn read(folder: &Folder, progress: &mut dyn FnMut(Progress), report: &mut Report) -> Result<(), Fault> {
+fn read(folder: &Folder, veil: &Veil, progress: &mut dyn FnMut(Progress), report: &mut Report) -> Result<(), Fault> {
     let damaged = |error: ArchiveError| Fault { detail: error.to_string(), damaged: true };
     folder.check_names().map_err(damaged)?;
     let kind = if folder.is_old() { Kind::Old } else { Kind::Live };
@@ -60,7 +63,7 @@ fn read(folder: &Folder, progress: &mut dyn FnMut(Progress), report: &mut Report
         report.totals = folder.check_closed(&Counters::default()).err().map(|error| error.to_string());
         return Ok(());
     }
-    let engine = Engine::open(&folder.store(), 8 << 20, kind)?;
+    let engine = Engine::open(&folder.store(), 8 << 20, kind, veil)?;
     let counters = Counters::load(&engine)?;
     if let Err(error) = folder.check_closed(&counters) {
         report.totals = Some(error.to_string());
@@ -237,7 +240,15 @@ impl<'a, K: Kv> Check<'a, K> {
         wrong.note = tolerant(reader::note(self.kv, &entry))?.is_none();
         wrong.index |= !self.sketched(&entry)?;
         for (prefix, posting) in self.postings(&entry) {
-            wrong.index |= !postings::contains(self.kv, &prefix, &posting)?;
+            let mut prefix = prefix;
+            if !postings::contains(self.kv, &prefix, &posting)? {
+                // Written before a key came or went, perhaps.
+                let other = index::other_form(summary, self.kv.veil()).filter(|_| is_resource(&prefix));
+                match other {
+                    Some((before, posting)) if postings::contains(self.kv, &before, &posting)? => prefix = before,
+                    _ => wrong.index = true,
+                }
+            }
             if let Some(at) = keys::POSTINGS.iter().position(|tag| prefix.first() == Some(tag)) {
                 count.entries[at] += 1;
             }
@@ -254,7 +265,7 @@ impl<'a, K: Kv> Check<'a, K> {
     }
 
     fn postings(&self, entry: &Entry) -> Vec<index::Posting> {
-        let mut all = index::of(&entry.summary);
+        let mut all = index::of(&entry.summary, self.kv.veil());
         if self.kind == Kind::Old {
             let new = index::since_format_2(&entry.summary);
             all.retain(|posting| !new.contains(posting));
@@ -267,7 +278,7 @@ impl<'a, K: Kv> Check<'a, K> {
     /// of a check.
     fn indexes(&mut self, report: &mut Report) -> Result<(), Fault> {
         for (tag, expected) in keys::POSTINGS.into_iter().zip(self.entries) {
-            let hashed = tag == keys::FINGERPRINT[0];
+            let hashed = is_fingerprint(&[tag]);
             let sure = !hashed && report.unindexed.count == 0;
             let mut entries = if sure { self.index(tag, false, report)? } else { u64::MAX };
             if entries != expected {
@@ -311,8 +322,11 @@ impl<'a, K: Kv> Check<'a, K> {
             let line = keys::LINES.get(self.kv, id.as_bytes())?;
             let entry = line.as_ref().and_then(|line| Entry::from_bytes(id, line).ok());
             let right = entry.is_some_and(|entry| match prefix {
-                keys::FINGERPRINT => entry.summary.duplicate_of.is_none(),
-                _ => self.postings(&entry).iter().any(|(p, e)| p == prefix && e == posting),
+                prefix if is_fingerprint(prefix) => entry.summary.duplicate_of.is_none(),
+                _ => {
+                    let other = index::other_form(&entry.summary, self.kv.veil());
+                    self.postings(&entry).iter().chain(&other).any(|(p, e)| p == prefix && e == posting)
+                }
             });
             if right || !postings::contains(self.kv, prefix, posting)? {
                 return Ok(true);
@@ -381,6 +395,14 @@ impl<'a, K: Kv> Check<'a, K> {
     }
 }
 
+fn is_fingerprint(prefix: &[u8]) -> bool {
+    [keys::FINGERPRINT.plain, keys::FINGERPRINT.blind].contains(&prefix)
+}
+
+fn is_resource(prefix: &[u8]) -> bool {
+    [keys::RESOURCE_ID.plain, keys::RESOURCE_ID.blind].contains(&prefix)
+}
+
 /// What is unreadable is a finding; what the store cannot serve ends the check.
 fn tolerant<T>(read: Result<T, ReadError>) -> Result<Option<T>, Fault> {
     match read {
@@ -425,7 +447,7 @@ mod tests {
     /// What a check says of fifty deliveries after a change to the indexes.
     fn after(change: impl Fn(&mut Pending<'_>)) -> Report {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
         let mut ledger = Ledger::new(&engine, Counters::default());
         (0..50).for_each(|n| drop(ledger.insert(&intake(n)).ok().unwrap()));
         change(&mut ledger.batch);

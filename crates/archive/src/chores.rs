@@ -17,7 +17,9 @@ use crate::error::ArchiveError;
 use crate::folder::{self, Folder};
 use crate::keep::{Keep, Removed, Spare, Trimmed};
 use crate::ledger::Ledger;
+use crate::pending::Kv as _;
 use crate::queue::Reply;
+use crate::reindex;
 use crate::sketching::Sketching;
 use crate::slot;
 use crate::space::Space;
@@ -28,6 +30,8 @@ enum Chore {
     Remove(Removal, Reply<Removed>),
     /// Pieces whose owner is gone.
     Sweep,
+    /// Index entries that were written before a key came or went.
+    Reindex,
     Compact(Box<Compaction>),
 }
 
@@ -70,6 +74,10 @@ impl Chores {
                 compaction.replies.push(reply);
                 return;
             }
+        }
+        if engine.veil().vault().is_some() {
+            // It is done before the copy is begun with.
+            self.line.push_back(Chore::Reindex);
         }
         let live = shared.live_bytes().min(engine.disk_bytes());
         match Compaction::begin(engine, folder, space, live, shared.cache_bytes) {
@@ -120,6 +128,7 @@ impl Chores {
         let ended = match &mut chore {
             Chore::Trim(trim, _) => trim.slice(&mut ledger)?,
             Chore::Remove(removal, _) => removal.slice(&mut ledger)?,
+            Chore::Reindex => reindex::slice(&mut ledger.batch)?,
             Chore::Sweep | Chore::Compact(_) => !erase::sweep_some(&mut ledger.batch)?,
         };
         ledger.batch.commit()?;
@@ -127,7 +136,9 @@ impl Chores {
         if !ended {
             return Ok(Some(chore));
         }
-        self.sketching.prune();
+        if !matches!(chore, Chore::Reindex) {
+            self.sketching.prune();
+        }
         match chore {
             Chore::Trim(trim, reply) => {
                 self.sweep();
@@ -137,7 +148,7 @@ impl Chores {
                 self.sweep();
                 drop(reply.send(Ok(removal.done)));
             }
-            Chore::Sweep | Chore::Compact(_) => {}
+            Chore::Sweep | Chore::Reindex | Chore::Compact(_) => {}
         }
         Ok(None)
     }
@@ -195,6 +206,7 @@ impl Chores {
         }
         drop(engine);
         let after = copy.disk_bytes();
+        reindex::retire(&copy);
         let old = shared.engine.replace(copy);
         shared.compacted.store(after / (shared.live_bytes() / 1000).max(1), Ordering::Relaxed);
         let leave = move || {
@@ -217,7 +229,7 @@ impl Chores {
             match chore {
                 Chore::Trim(_, reply) => drop(reply.send(Err(error.clone()))),
                 Chore::Remove(_, reply) => drop(reply.send(Err(error.clone()))),
-                Chore::Sweep => {}
+                Chore::Sweep | Chore::Reindex => {}
                 Chore::Compact(compaction) => {
                     shared.engine.using(|engine| compaction.give_up(engine, error));
                 }

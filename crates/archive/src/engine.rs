@@ -11,7 +11,7 @@
 //!   leaked rather than dropped, because sled flushes (and may hang) when it is dropped.
 //! - a store under construction ([`Kind::Building`]) is not synced until [`Engine::finish`]: nobody relies on it before that.
 //!
-//! Here too values of records get their seals (`seal`) and lose them again; and a copy of the store, while one is made, follows every
+//! Here too values get what protects them (`seal`, `veil`) and lose it again; and a copy of the store, while one is made, follows every
 //! commit ([`Engine::follow`]).
 
 use std::fs::File;
@@ -26,6 +26,7 @@ use crate::pending::Kv;
 use crate::piece::Piece;
 use crate::query::Order;
 use crate::seal;
+use crate::veil::{Unopened, Veil};
 
 /// A stored value, shared and cheap to clone.
 pub(crate) type Value = sled::IVec;
@@ -73,6 +74,7 @@ pub(crate) struct Engine {
     file: File,
     fault: OnceLock<Fault>,
     kind: Kind,
+    veil: Veil,
     /// The number of the next commit: greater than any before, also of earlier openings.
     number: AtomicU64,
     follower: Mutex<Option<Follower>>,
@@ -91,8 +93,8 @@ struct Follower {
 
 impl Engine {
     /// Opens or creates the store in `dir`, and brings what opening wrote to the disk.
-    pub(crate) fn open(dir: &Path, cache_bytes: u64, kind: Kind) -> Result<Engine, Fault> {
-        let engine = Engine::open_unnumbered(dir, cache_bytes, kind)?;
+    pub(crate) fn open(dir: &Path, cache_bytes: u64, kind: Kind, veil: &Veil) -> Result<Engine, Fault> {
+        let engine = Engine::open_unnumbered(dir, cache_bytes, kind, veil)?;
         if kind != Kind::Old {
             // Counted on the disk before anything else: what is sealed from now on is later than all that is there.
             let opened = match engine.get(keys::OPENED)? {
@@ -109,7 +111,7 @@ impl Engine {
         Ok(engine)
     }
 
-    fn open_unnumbered(dir: &Path, cache_bytes: u64, kind: Kind) -> Result<Engine, Fault> {
+    fn open_unnumbered(dir: &Path, cache_bytes: u64, kind: Kind, veil: &Veil) -> Result<Engine, Fault> {
         let config = sled::Config::new()
             .path(dir)
             .cache_capacity(cache_bytes.max(64 * 1024))
@@ -134,6 +136,7 @@ impl Engine {
                 file,
                 fault: OnceLock::new(),
                 kind,
+                veil: veil.clone(),
                 number: AtomicU64::new(0),
                 follower: Mutex::new(None),
             }),
@@ -152,10 +155,16 @@ impl Engine {
         let mut batch = sled::Batch::default();
         for (key, piece) in changes {
             debug_assert!(key.len() <= keys::MAX);
-            let value = piece.map(|piece| match seal::covers(key) && self.kind != Kind::Old {
-                true => Value::from(seal::seal(key, number, piece.value())),
-                false => piece.value().clone(),
-            });
+            let value = match piece {
+                None => None,
+                Some(piece) if self.kind == Kind::Old => Some(piece.value().clone()),
+                // Nothing of the batch is in the store yet, but what cannot be encrypted now could not be later either.
+                Some(piece) => Some(
+                    self.veil
+                        .put_on(key, number, piece.value())
+                        .map_err(|e| self.fail(format!("cannot encrypt: {e}"), false))?,
+                ),
+            };
             if follower.as_ref().is_some_and(|follower| follower.has(key)) {
                 match value.clone() {
                     Some(value) => followed.insert(key, value),
@@ -191,7 +200,7 @@ impl Engine {
     /// Begins a copy in a folder that is not there yet.
     pub(crate) fn follow(&self, dir: &Path, cache_bytes: u64) -> Result<(), Fault> {
         // It goes on with this store's numbers.
-        let copy = Engine::open_unnumbered(dir, cache_bytes, Kind::Building)?;
+        let copy = Engine::open_unnumbered(dir, cache_bytes, Kind::Building, &self.veil)?;
         let follower = Follower { copy: Box::new(copy), next: Some(Vec::new()), copied: 0, fault: None };
         *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(follower);
         Ok(())
@@ -212,12 +221,19 @@ impl Engine {
         let Some(next) = follower.next.clone() else { return Ok(true) };
         let mut entries: Vec<(Value, Value)> = Vec::new();
         let mut read = 0;
+        let mut unopened = None;
         let rest = self.run(|db| {
             for entry in db.range(next..) {
                 let (key, value) = entry?;
                 read += key.len() + value.len();
                 if key.first() != Some(&keys::TOMB) {
-                    entries.push((key.clone(), value));
+                    match self.veil.renew(&key, value) {
+                        Ok(value) => entries.push((key.clone(), value)),
+                        Err(why) => {
+                            unopened = Some(why);
+                            return Ok(None);
+                        }
+                    }
                 }
                 if read >= bytes {
                     return Ok(Some(keys::successor(&key)));
@@ -225,6 +241,9 @@ impl Engine {
             }
             Ok(None)
         })?;
+        if let Some(why) = unopened {
+            return Err(self.unopened(&why));
+        }
         for first in [true, false] {
             let numbered = (follower.copied..).zip(&entries);
             let these = numbered.filter(|(n, _)| (n % 5 % 2 == 0) == first).map(|(_, entry)| entry);
@@ -293,13 +312,14 @@ impl Engine {
     }
 
     fn unsealed(&self, key: &[u8], value: Value) -> Result<Value, Fault> {
-        if self.kind == Kind::Old || !seal::covers(key) {
+        if self.kind == Kind::Old {
             return Ok(value);
         }
-        match seal::open(key, &value).map(|seal| (seal.payload_at(), seal.payload.len())) {
-            Some((at, len)) => Ok(value.subslice(at, len)),
-            None => Err(self.fail("a record does not have the checksum that it was stored with".into(), true)),
-        }
+        self.veil.take_off(key, value).map_err(|why| self.unopened(&why))
+    }
+
+    fn unopened(&self, why: &Unopened) -> Fault {
+        self.fail(why.to_string(), true)
     }
 
     fn run<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, Fault> {
@@ -314,6 +334,10 @@ impl Engine {
 }
 
 impl Kv for Engine {
+    fn veil(&self) -> &Veil {
+        &self.veil
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault> {
         match self.run(|db| db.get(key))? {
             Some(value) => Ok(Some(self.unsealed(key, value)?)),

@@ -34,8 +34,10 @@ impl Ledger<'_> {
         if summary.duplicate_of.is_none() {
             match reader::whole(&self.batch, id) {
                 Ok(Some(whole)) => {
-                    let entry = [&fingerprint(&whole.delivery, &whole.body_sha256)[..], id.as_bytes()].concat();
-                    postings::remove(&mut self.batch, keys::FINGERPRINT, &entry)?;
+                    let print = fingerprint(&whole.delivery, &whole.body_sha256);
+                    for (prefix, entry) in index::hashed(self.batch.veil(), &keys::FINGERPRINT, print, id) {
+                        postings::remove(&mut self.batch, &prefix, &entry)?;
+                    }
                 }
                 Ok(None) => {}
                 Err(ReadError::Fault(fault)) => return Err(fault.into()),
@@ -43,7 +45,8 @@ impl Ledger<'_> {
                 Err(ReadError::Unreadable(what)) => tracing::warn!(%id, what = what.0, "removing what cannot be read"),
             }
         }
-        for (prefix, entry) in index::of(summary) {
+        let veil = self.batch.veil();
+        for (prefix, entry) in index::of(summary, veil).into_iter().chain(index::other_form(summary, veil)) {
             postings::remove(&mut self.batch, &prefix, &entry)?;
         }
         if let Some(first) = summary.duplicate_of {
@@ -132,7 +135,7 @@ mod tests {
     #[test]
     fn long_records_go_in_small_batches() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
         let mut batch = Pending::new(&engine);
         batch.put_pieces(b"R1", &vec![7; 4 << 20]).unwrap();
         batch.put(keys::intent(b"R1"), Piece::mark());

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `lock` | locked while the archive is open; holds the process id |
 //! | `format` | which version of this layout it is; written before any store |
+//! | `keys.json` | the keys of what is encrypted (tunnel-vault), if anything is or was |
 //! | `current` | which store is the archive's; other stores are left over and go at the next open |
 //! | `closed` | the totals at the last proper close; away while the archive is open |
 //! | `reserve` | room for the last writes (`space`) |
@@ -12,7 +13,8 @@
 //!
 //! `format` and `current` are replaced as a whole (rename and sync of the folder): a crash leaves the old store or the new one.
 //! Format 1 had no `current`; its store is `store`. A migration writes `current` first and `format` last. Format 2 had no sketches; it becomes
-//! format 3 by its number, before the first is made.
+//! format 3 by its number, before the first is made. So does one of format 3 become 4 when it gets a key, before anything is encrypted: a program that
+//! knows no keys must refuse it, and not take it for damaged.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -20,14 +22,19 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tunnel_vault::{Entropy, UserKey, Vault};
+
 use crate::error::ArchiveError;
 use crate::ledger::Counters;
+use crate::veil::Veil;
 
-/// The newest format that this program knows, and the one it writes.
+/// The format that this program writes where there is no key.
 const FORMAT: u32 = 3;
 /// From this one on records have seals and `current` names the store. Format 3 differs from it by what may be in the store besides, sketches,
 /// which a program that does not know them would leave wrong: it takes the store as it is, under its own number.
 const SEALED: u32 = 2;
+/// With a key.
+const ENCRYPTED: u32 = 4;
 const FORMAT_LINE: &str = "healthie-tunnel archive ";
 
 /// The name of the first store, and how the names of all begin.
@@ -43,6 +50,8 @@ pub(crate) struct Folder {
     store: String,
     /// The format that was found.
     format: u32,
+    /// The format that it is to have.
+    wanted: u32,
     /// The lock goes when the file is closed.
     _lock: File,
 }
@@ -80,7 +89,7 @@ impl Folder {
 
     fn hold(dir: &Path) -> Result<Folder, ArchiveError> {
         let lock = lock(dir)?;
-        Ok(Folder { dir: dir.to_owned(), store: FIRST.to_owned(), format: FORMAT, _lock: lock })
+        Ok(Folder { dir: dir.to_owned(), store: FIRST.to_owned(), format: FORMAT, wanted: FORMAT, _lock: lock })
     }
 
     /// The folder.
@@ -95,11 +104,21 @@ impl Folder {
 
     /// Gives the folder the newest format's number, where it has that of one that needs no migration.
     pub(crate) fn renew(&mut self) -> Result<(), ArchiveError> {
-        if self.format < FORMAT && !self.is_old() {
-            self.replace("format", &format!("{FORMAT_LINE}{FORMAT}\n"))?;
-            self.format = FORMAT;
+        let wanted = self.wanted.max(self.format);
+        if self.format < wanted && !self.is_old() {
+            self.replace("format", &format!("{FORMAT_LINE}{wanted}\n"))?;
+            self.format = wanted;
         }
         Ok(())
+    }
+
+    /// The keys of what is stored here; they are made where one is given and there are none yet. From then on the folder wants the format that says so.
+    pub(crate) fn veil(&mut self, key: Option<&UserKey>) -> Result<Veil, ArchiveError> {
+        let vault = Vault::open(&self.dir, key, self.format >= ENCRYPTED, Entropy::system())?;
+        if vault.is_some() {
+            self.wanted = ENCRYPTED;
+        }
+        Ok(Veil::new(vault))
     }
 
     /// Where the storage engine keeps its files.
@@ -137,9 +156,10 @@ impl Folder {
         aside.iter().for_each(|path| current.push_str(&format!("{ASIDE}{}\n", name(path))));
         sync_dir(&self.dir)?;
         self.replace("current", &current)?;
-        if self.read_format().ok().flatten() != Some(FORMAT) {
-            self.replace("format", &format!("{FORMAT_LINE}{FORMAT}\n"))?;
-            self.format = FORMAT;
+        let wanted = if self.is_old() { self.wanted } else { self.wanted.max(self.format) };
+        if self.read_format().ok().flatten() != Some(wanted) {
+            self.replace("format", &format!("{FORMAT_LINE}{wanted}\n"))?;
+            self.format = wanted;
         }
         self.store = name(store);
         Ok(())
@@ -225,8 +245,10 @@ impl Folder {
         };
         let found = text.strip_prefix(FORMAT_LINE).and_then(|rest| rest.trim_end().parse::<u32>().ok());
         match found {
-            Some(found @ 1..=FORMAT) => Ok(Some(found)),
-            Some(found) if found > FORMAT => Err(ArchiveError::Newer { dir: self.dir.clone(), found, known: FORMAT }),
+            Some(found @ 1..=ENCRYPTED) => Ok(Some(found)),
+            Some(found) if found > ENCRYPTED => {
+                Err(ArchiveError::Newer { dir: self.dir.clone(), found, known: ENCRYPTED })
+            }
             Some(_) => Err(self.damaged("its format was never in use")),
             None if !self.stores()?.is_empty() => {
                 Err(self.damaged("the file that says its format is missing or empty"))
@@ -367,7 +389,7 @@ mod tests {
         drop(Folder::open(dir.path()).unwrap());
         std::fs::write(dir.path().join("format"), "healthie-tunnel archive 7\n").unwrap();
         let error = Folder::open(dir.path()).err().unwrap();
-        assert!(matches!(error, ArchiveError::Newer { found: 7, known: FORMAT, .. }), "{error}");
+        assert!(matches!(error, ArchiveError::Newer { found: 7, known: ENCRYPTED, .. }), "{error}");
         std::fs::write(dir.path().join("format"), "").unwrap();
         drop(Folder::open(dir.path()).unwrap());
         std::fs::write(dir.path().join("format"), "").unwrap();

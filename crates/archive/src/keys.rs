@@ -11,6 +11,7 @@
 //! | `e` `t` | term, id | postings by event, by resource type |
 //! | `s` `c` | code, id | postings by signature status, by answer class |
 //! | `i` `f` | hash, id | postings by resource id, by fingerprint |
+//! | `I` `F` | MAC of the hash, id | the same, written where the archive had a key (`veil`); since format 4 |
 //! | `u` | term, id | postings by tunnel |
 //! | `d` | the first one's id, id | postings of repeats by what they repeat |
 //! | `D` | id | postings of repeats |
@@ -20,7 +21,8 @@
 //! | `m` | – | counters |
 //! | `q` | – | how often the store was opened (`engine`) |
 //!
-//! Values of `l` `r` `a` `R` `A` `n` `x` are sealed (`seal`); to everything but `engine` they look as they did before.
+//! Values of `l` `r` `a` `R` `A` `n` `x` are sealed (`seal`), and all but the last, and `k`, are encrypted where the archive has a key (`veil`); to
+//! everything but `engine` they look as they did before.
 //!
 //! Names in keys come from the outside: [`term`] caps them and keeps one from being the beginning of another. No key is longer than
 //! [`MAX`].
@@ -28,6 +30,7 @@
 use tunnel_delivery::DeliveryId;
 
 use crate::shelf::Shelf;
+use crate::veil::Hashed;
 
 /// The greatest length of a key in bytes: tag, an escaped name, two bytes of end, an id. Every index node of the engine's tree holds
 /// up to 257 of them.
@@ -52,15 +55,15 @@ pub(crate) const INTENT: u8 = b'w';
 pub(crate) const COUNTERS: &[u8] = b"m";
 pub(crate) const OPENED: &[u8] = b"q";
 /// Postings by resource id: entries are hash and delivery id.
-pub(crate) const RESOURCE_ID: &[u8] = b"i";
+pub(crate) const RESOURCE_ID: Hashed = Hashed { plain: b"i", blind: b"I" };
 /// Postings by fingerprint: entries are hash and delivery id.
-pub(crate) const FINGERPRINT: &[u8] = b"f";
+pub(crate) const FINGERPRINT: Hashed = Hashed { plain: b"f", blind: b"F" };
 /// Postings of repeats: entries are the id of the first one and that of the repeat.
 pub(crate) const REPEATS: &[u8] = b"d";
 /// Postings of all deliveries that repeat another.
 pub(crate) const DUPLICATES: &[u8] = b"D";
 /// The tags of all postings.
-pub(crate) const POSTINGS: [u8; 9] = *b"Dcdefistu";
+pub(crate) const POSTINGS: [u8; 11] = *b"DFIcdefistu";
 
 fn with_id(tag: u8, id: DeliveryId) -> Vec<u8> {
     let mut key = Vec::with_capacity(24);
@@ -137,7 +140,7 @@ pub(crate) fn postings_of(key: &[u8]) -> (Option<&[u8]>, usize) {
     match key.first() {
         Some(b'e' | b't' | b'u') => (split_term(key).map(|(term, _)| term), 16),
         Some(b's' | b'c') => (key.get(..2), 16),
-        Some(b'i' | b'f') => (key.get(..1), 24),
+        Some(b'i' | b'f' | b'I' | b'F') => (key.get(..1), 24),
         Some(b'd') => (key.get(..1), 32),
         _ => (key.get(..1), 16),
     }

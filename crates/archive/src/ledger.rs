@@ -181,14 +181,16 @@ impl<'e> Ledger<'e> {
         };
         let entry = Entry { summary, request_len, note_len: None, stored_len: 0 };
         self.put_line(&entry)?;
-        for (prefix, posting) in index::of(&entry.summary) {
+        for (prefix, posting) in index::of(&entry.summary, self.batch.veil()) {
             postings::insert(&mut self.batch, &prefix, &posting, |_| false)?;
         }
         self.add_to_sketch(delivery)?;
         if duplicate_of.is_none() {
             let oldest = window_start(delivery.received_at);
-            let posting = [&print[..], id.as_bytes()].concat();
-            postings::insert(&mut self.batch, keys::FINGERPRINT, &posting, |e| e[8..] < oldest.as_bytes()[..])?;
+            let forms = index::hashed(self.batch.veil(), &keys::FINGERPRINT, print, id);
+            if let Some((prefix, posting)) = forms.first() {
+                postings::insert(&mut self.batch, prefix, posting, |e| e[8..] < oldest.as_bytes()[..])?;
+            }
         }
         self.counters.deliveries += 1;
         self.counters.body_bytes += delivery.body.len() as u64;
@@ -338,13 +340,21 @@ impl<'e> Ledger<'e> {
     /// The first earlier delivery that looks the same, within [`REPEAT_WITHIN`].
     fn duplicate_of(&self, intake: &Intake, print: [u8; 8]) -> Result<Option<DuplicateOf>, Refusal> {
         let new = &*intake.delivery;
-        let bound = |id: DeliveryId| [&print[..], id.as_bytes()].concat();
-        let (low, high) = (bound(window_start(new.received_at)), bound(new.id));
-        let mut walk = Walk::new(keys::FINGERPRINT.to_vec(), low, high, Order::OldestFirst);
+        let since = window_start(new.received_at);
+        let walks = self.batch.veil().forms(&keys::FINGERPRINT, print).into_iter().map(|(prefix, hash)| {
+            let bound = |id: DeliveryId| [&hash[..], id.as_bytes()].concat();
+            Walk::new(prefix.to_vec(), bound(since), bound(new.id), Order::OldestFirst)
+        });
         // Different requests of one hash are no accident: they are not worth more than a few looks.
-        for _ in 0..4 {
-            let Some(entry) = walk.next(&self.batch)? else { return Ok(None) };
-            let Some(id) = DeliveryId::from_slice(&entry[8..]) else { continue };
+        let mut found = Vec::new();
+        for mut walk in walks {
+            for _ in 0..4 {
+                let Some(entry) = walk.next(&self.batch)? else { break };
+                found.extend(DeliveryId::from_slice(&entry[8..]));
+            }
+        }
+        found.sort_unstable();
+        for id in found {
             if id == new.id {
                 continue;
             }

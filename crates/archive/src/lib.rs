@@ -7,7 +7,7 @@
 //!
 //! How a record lies in the store: `record`, `attempt` and `codes` (encoding), `keys` (which keys there are), `piece` (no value above
 //! 4 KiB), `shelf` and `postings` (records and indexes in blocks), `sketch` (what a search for text may pass over), `ledger` (which keys one
-//! operation changes). `engine` is the only file that knows which storage engine this is.
+//! operation changes). `engine` is the only file that knows which storage engine this is; what a key hides and what not is in `veil`.
 //!
 //! This room knows nothing of network and interface, and does not ask what time it is: every time it stores came in
 //! with a record.
@@ -22,6 +22,8 @@ mod engine;
 mod erase;
 mod error;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod keep;
 mod keys;
@@ -34,6 +36,8 @@ mod query;
 mod queue;
 mod reader;
 mod record;
+mod reindex;
+mod rekey;
 mod report;
 mod rescue;
 mod scan;
@@ -44,6 +48,7 @@ mod sketching;
 mod slot;
 mod space;
 mod trim;
+mod veil;
 mod writer;
 
 pub use archive::{Archive, Options, Stats};
@@ -53,5 +58,6 @@ pub use error::ArchiveError;
 pub use keep::{Keep, Removed, Spare, Trimmed};
 pub use ledger::{Inserted, Intake};
 pub use query::{Cursor, EventPattern, Order, Page, Query};
+pub use rekey::{encrypt, rekey};
 pub use report::{NAMED, Named, Progress, Report};
 pub use rescue::{Repaired, Rescued, Salvage, repair, rescue};

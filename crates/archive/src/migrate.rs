@@ -20,12 +20,13 @@ use crate::postings;
 use crate::query::Order;
 use crate::record::Entry;
 use crate::space::Space;
+use crate::veil::Veil;
 
 /// The tag of notes' pieces.
 const NOTE: u8 = b'n';
 
 /// Migrates the archive in this folder, which has format 1.
-pub(crate) fn migrate(folder: &mut Folder, space: &Space, cache_bytes: u64) -> Result<(), ArchiveError> {
+pub(crate) fn migrate(folder: &mut Folder, space: &Space, cache_bytes: u64, veil: &Veil) -> Result<(), ArchiveError> {
     let (old, new) = (folder.store(), folder.next_store()?);
     let size = std::fs::metadata(old.join("db")).map_or(0, |m| m.len());
     space.check_room(size)?;
@@ -34,7 +35,7 @@ pub(crate) fn migrate(folder: &mut Folder, space: &Space, cache_bytes: u64) -> R
         true => folder.damaged(fault.detail),
         false => ArchiveError::Failed { detail: fault.detail },
     };
-    let copied = copy(&old, &new, cache_bytes, space).map_err(|failed| match failed {
+    let copied = copy(&old, &new, cache_bytes, space, veil).map_err(|failed| match failed {
         Failed::Fault(fault) => told(fault),
         Failed::Room(error) => error,
     });
@@ -59,10 +60,10 @@ impl From<Fault> for Failed {
     }
 }
 
-fn copy(old: &Path, new: &Path, cache_bytes: u64, space: &Space) -> Result<Counters, Failed> {
-    let old = Engine::open(old, cache_bytes, Kind::Old)?;
+fn copy(old: &Path, new: &Path, cache_bytes: u64, space: &Space, veil: &Veil) -> Result<Counters, Failed> {
+    let old = Engine::open(old, cache_bytes, Kind::Old, veil)?;
     pending::sweep(&old)?;
-    let new = Engine::open(new, cache_bytes, Kind::Building)?;
+    let new = Engine::open(new, cache_bytes, Kind::Building, veil)?;
     let mut batch = Pending::new(&new);
     let mut from = Vec::new();
     while let Some((key, value)) = old.first_in(&from, &[255])? {
@@ -149,7 +150,7 @@ mod tests {
     fn the_pieces_of_a_note_stay_of_one_commit() {
         let dir = tempfile::tempdir().unwrap();
         let (old, new) = (dir.path().join("old"), dir.path().join("new"));
-        let engine = Engine::open(&old, 1 << 20, Kind::Old).unwrap();
+        let engine = Engine::open(&old, 1 << 20, Kind::Old, &Veil::default()).unwrap();
         let mut batch = Pending::new(&engine);
         let ids: Vec<_> = (0..9).map(|n| DeliveryId::from_bytes([n; 16])).collect();
         for id in &ids {
@@ -159,8 +160,8 @@ mod tests {
             batch.commit().unwrap();
         }
         drop(engine);
-        copy(&old, &new, 1 << 20, &Space::new(dir.path(), 0, 0)).ok().unwrap();
-        let found = Found::scan(&[new.join("db")], &mut |_| ()).unwrap();
+        copy(&old, &new, 1 << 20, &Space::new(dir.path(), 0, 0), &Veil::default()).ok().unwrap();
+        let found = Found::scan(&[new.join("db")], &Veil::default(), &mut |_| ()).unwrap();
         let mut commits = std::collections::BTreeSet::new();
         for id in &ids {
             let numbers = (0..10).map(|n| found.read(&keys::piece(&keys::note(*id), n)).unwrap().1);

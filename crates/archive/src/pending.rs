@@ -7,9 +7,12 @@ use crate::engine::{BATCH_FULL, Engine, Fault, Value};
 use crate::keys;
 use crate::piece::Piece;
 use crate::query::Order;
+use crate::veil::Veil;
 
 /// Ordered bytes that can be read: the store, or a batch laid over it.
 pub(crate) trait Kv {
+    /// What hides what is stored.
+    fn veil(&self) -> &Veil;
     /// The value of this key.
     fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault>;
     /// The first entry from `low` on and before `high`.
@@ -144,6 +147,10 @@ impl<'e> Pending<'e> {
 }
 
 impl Kv for Pending<'_> {
+    fn veil(&self) -> &Veil {
+        self.engine.veil()
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Value>, Fault> {
         match self.changes.get(key) {
             Some(change) => Ok(change.as_ref().map(|piece| piece.value().clone())),
@@ -256,7 +263,7 @@ mod tests {
             low in 0u8..26, high in 0u8..26,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
             let mut batch = Pending::new(&engine);
             stored.iter().for_each(|k| batch.put(key(*k), Piece::new(&[1]).unwrap()));
             batch.commit().unwrap();
@@ -309,7 +316,7 @@ mod tests {
     #[test]
     fn what_comes_again_while_it_is_being_removed_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
         for len in [20_000, 300_000] {
             let mut batch = Pending::new(&engine);
             batch.put_pieces(b"r1", &vec![5; 300_000]).unwrap();
@@ -331,7 +338,7 @@ mod tests {
     #[test]
     fn pieces_without_an_owner_are_swept() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
         let mut batch = Pending::new(&engine);
         batch.put_pieces(b"r1", &vec![5; 300_000]).unwrap();
         batch.put_pieces(b"r2", &[6; 5000]).unwrap();

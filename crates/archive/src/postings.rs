@@ -220,7 +220,7 @@ mod tests {
             run in 0u16..200, low in 0u16..420, high in 0u16..420,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
             let mut batch = Pending::new(&engine);
             let mut model = BTreeSet::new();
             // Neighbours in the key space must stay out of sight.
@@ -257,7 +257,7 @@ mod tests {
             changes in proptest::collection::vec((0u16..400, proptest::bool::weighted(0.3)), 0..600),
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
             let mut batch = Pending::new(&engine);
             (0..400).for_each(|n| insert(&mut batch, b"t", &entry(n), |_| false).unwrap());
             let order = if newest { Order::NewestFirst } else { Order::OldestFirst };
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn postings_that_become_sparse_have_few_blocks() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
         let mut batch = Pending::new(&engine);
         // By hash: in no order.
         let entry = |n: u64| [&keys::hash(&[&n.to_be_bytes()])[..], &[0; 16]].concat();
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn what_comes_in_order_fills_its_blocks_and_the_expired_go() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
         let mut batch = Pending::new(&engine);
         let count = 10 * BLOCK as u16;
         (0..count).for_each(|n| insert(&mut batch, b"t", &entry(n), |_| false).unwrap());

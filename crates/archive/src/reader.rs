@@ -9,7 +9,7 @@ use crate::index;
 use crate::keys;
 use crate::pending::{Kv, piece_count, read_pieces};
 use crate::postings::{self, BLOCK};
-use crate::query::{Cursor, Needle, Order, Page, Query, cut};
+use crate::query::{Cursor, Needle, Order, Page, Query};
 use crate::record::{self, Entry, Unreadable, Whole};
 use crate::shelf;
 use crate::sketch::{self, Stretch, Wanted};
@@ -327,10 +327,12 @@ fn plan(kv: &impl Kv, query: &Query, low: DeliveryId, high: DeliveryId) -> Resul
     }
     // A resource's id is nearly unique: no other index can be much better.
     if let Some(resource_id) = &query.resource_id {
-        let hash = keys::hash(&[cut(resource_id).as_bytes()]);
-        let bound = |id: DeliveryId| [&hash[..], id.as_bytes()].concat();
-        let walk = postings::Walk::new(keys::RESOURCE_ID.to_vec(), bound(low), bound(high), order);
-        return Ok(Plan::Terms { walks: vec![(walk, None)], order, started: false });
+        let walk = |(prefix, hash): (&[u8], [u8; 8])| {
+            let bound = |id: DeliveryId| [&hash[..], id.as_bytes()].concat();
+            (postings::Walk::new(prefix.to_vec(), bound(low), bound(high), order), None)
+        };
+        let forms = kv.veil().forms(&keys::RESOURCE_ID, index::resource(resource_id));
+        return Ok(Plan::Terms { walks: forms.into_iter().map(walk).collect(), order, started: false });
     }
     let mut candidates: Vec<Vec<Vec<u8>>> = Vec::new();
     if !query.events.is_empty() {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tunnel_delivery::{Answer, AnswerClass, Cause, DeliveryId, Stored};
+use tunnel_vault::UserKey;
 
 use crate::engine::{Engine, Fault, Kind};
 use crate::error::ArchiveError;
@@ -23,6 +24,7 @@ use crate::record::{self, Entry};
 use crate::report::{Named, Progress};
 use crate::scan::{self, Found};
 use crate::space::Space;
+use crate::veil::Veil;
 
 /// A delivery that was saved.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +50,7 @@ pub struct Salvage {
     pub lost: Named,
     /// Deliveries that were saved without a note or an attempt that they had.
     pub incomplete: Named,
-    /// Why a store of format 1 could not be read to its end.
+    /// Why not everything could be looked at: a store of format 1 could not be read to its end, or keys of what is encrypted are not there.
     pub stopped: Option<String>,
 }
 
@@ -70,14 +72,16 @@ const CACHE: u64 = 8 << 20;
 /// The archive must not be open; nothing in it is changed, unless it has format 1. Blocks.
 ///
 /// # Errors
-/// [`ArchiveError::Held`], [`ArchiveError::Newer`], [`ArchiveError::Io`].
+/// [`ArchiveError::Held`], [`ArchiveError::Newer`], [`ArchiveError::Key`], [`ArchiveError::Io`].
 pub fn rescue(
     dir: &Path,
+    key: Option<&UserKey>,
     mut progress: impl FnMut(Progress),
     mut each: impl FnMut(Rescued),
 ) -> Result<Salvage, ArchiveError> {
-    let folder = Folder::open_damaged(dir)?;
-    from(&folder, &mut progress, &mut |rescued| {
+    let mut folder = Folder::open_damaged(dir)?;
+    let veil = folder.veil(key)?;
+    from(&folder, &veil, &mut progress, &mut |rescued| {
         each(rescued);
         Ok(())
     })
@@ -88,16 +92,17 @@ pub fn rescue(
 ///
 /// # Errors
 /// As [`rescue`]; [`ArchiveError::DiskFull`] if there is no room for the new store.
-pub fn repair(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Repaired, ArchiveError> {
+pub fn repair(dir: &Path, key: Option<&UserKey>, mut progress: impl FnMut(Progress)) -> Result<Repaired, ArchiveError> {
     let mut folder = Folder::open_damaged(dir)?;
+    let veil = folder.veil(key)?;
     let space = Space::new(dir, 0, FREE);
     let damaged = folder.store_paths()?;
     let new = folder.next_store()?;
     let failed = |fault: Fault| ArchiveError::Failed { detail: fault.detail };
     let mut built = || {
-        let engine = Engine::open(&new, CACHE, Kind::Building).map_err(failed)?;
+        let engine = Engine::open(&new, CACHE, Kind::Building, &veil).map_err(failed)?;
         let mut ledger = Ledger::new(&engine, Counters::default());
-        let salvage = from(&folder, &mut progress, &mut |rescued| {
+        let salvage = from(&folder, &veil, &mut progress, &mut |rescued| {
             // A long body comes to the disk while it is restored, and a full disk is the end of the engine.
             let body = rescued.stored.delivery.body.len();
             let answers: usize = rescued.stored.attempts.iter().map(|a| a.response_body.len()).sum();
@@ -135,6 +140,7 @@ pub fn repair(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Repaired
 /// Hands out everything that is readable.
 pub(crate) fn from(
     folder: &Folder,
+    veil: &Veil,
     progress: &mut dyn FnMut(Progress),
     each: &mut dyn FnMut(Rescued) -> Result<(), ArchiveError>,
 ) -> Result<Salvage, ArchiveError> {
@@ -151,7 +157,11 @@ pub(crate) fn from(
         salvage.stopped = old(folder, &mut salvage, &mut hand_out)?;
         return Ok(salvage);
     }
-    let found = Found::scan(&scan::files(&folder.store_paths()?), progress)?;
+    let found = Found::scan(&scan::files(&folder.store_paths()?), veil, progress)?;
+    if found.locked() > 0 {
+        salvage.stopped =
+            Some(format!("{} pieces are encrypted with keys that keys.json does not have", found.locked()));
+    }
     let total = found.keys(b'l').count() as u64;
     let mut orphans = found.keys(b'r').chain(found.keys(b'R')).filter_map(|(key, number)| {
         let id = DeliveryId::from_slice(key.get(..16)?)?;
@@ -200,9 +210,15 @@ fn whole(found: &Found, id: DeliveryId) -> Option<Rescued> {
         return None;
     }
     let mut class = entry.summary.answer.class;
-    let (mut attempts, mut attempts_lost) = (Vec::new(), 0);
-    for number in 1.. {
-        let known = number <= entry.summary.attempts;
+    let mut attempts = Vec::new();
+    // How many there were is what the line says, which may be anything: only those that were found are looked at.
+    let (said, mut next) = (entry.summary.attempts, entry.summary.attempts.saturating_add(1));
+    let mut known_read = 0;
+    for number in found.attempts(id) {
+        let known = number <= said;
+        if !known && number != next {
+            break;
+        }
         let attempt = on_shelf(b'a', &keys::attempt(id, number)).and_then(|on_shelf| {
             let bytes: Bytes = match on_shelf.split_first() {
                 Some((0, attempt)) => attempt.to_vec().into(),
@@ -214,17 +230,23 @@ fn whole(found: &Found, id: DeliveryId) -> Option<Rescued> {
             crate::attempt::decode(bytes).ok()
         });
         match attempt {
+            Some(attempt) if known => {
+                known_read += 1;
+                attempts.push(attempt);
+            }
+            // A line that is an older copy does not know its last attempts.
             Some(attempt) => {
-                // A line that is an older copy does not know its last attempts.
-                if !known && (class, attempt.cause) != (AnswerClass::Queued, Cause::Replay) {
+                if (class, attempt.cause) != (AnswerClass::Queued, Cause::Replay) {
                     class = AnswerClass::of(&attempt);
                 }
                 attempts.push(attempt);
+                next = next.saturating_add(1);
             }
-            None if known => attempts_lost += 1,
+            None if known => {}
             None => break,
         }
     }
+    let attempts_lost = said - known_read;
     let note = entry.note_len.and_then(|len| note(found, id, since, len));
     Some(Rescued {
         class,
@@ -264,7 +286,7 @@ fn old(
     salvage: &mut Salvage,
     hand_out: &mut dyn FnMut(Rescued, &mut Salvage) -> Result<(), ArchiveError>,
 ) -> Result<Option<String>, ArchiveError> {
-    let engine = match Engine::open(&folder.store(), CACHE, Kind::Old) {
+    let engine = match Engine::open(&folder.store(), CACHE, Kind::Old, &Veil::default()) {
         Ok(engine) => engine,
         Err(fault) => return Ok(Some(fault.detail)),
     };
@@ -332,6 +354,30 @@ mod tests {
         }
     }
 
+    /// A line may say anything of how many attempts there were; looking for each of them would take minutes.
+    #[tokio::test]
+    async fn attempts_that_are_only_said_to_be_there_are_counted_and_not_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { min_free_bytes: 1 << 20, reserve_bytes: 0, ..Options::default() };
+        let archive = Archive::open(dir.path(), options).unwrap();
+        archive.insert(intake(1, 10)).await.unwrap();
+        archive.close().await.unwrap();
+        let id = intake(1, 10).delivery.id;
+        let db = dir.path().join("store/db");
+        let found = Found::scan(std::slice::from_ref(&db), &Veil::default(), &mut |_| ()).unwrap();
+        let (line, number) = found.read(&[b"l", &id.as_bytes()[..]].concat()).unwrap();
+        let mut entry = Entry::from_bytes(id, &line).unwrap();
+        entry.summary.attempts = u32::MAX;
+        let line = entry.to_bytes();
+        let block = [&id.as_bytes()[..], &(line.len() as u16).to_be_bytes(), &line].concat();
+        let sealed = crate::seal::seal(&[b"l", &id.as_bytes()[..]].concat(), number + 1, &block, false);
+        let bytes = [std::fs::read(&db).unwrap(), sealed].concat();
+        std::fs::write(&db, bytes).unwrap();
+        let mut lost = Vec::new();
+        rescue(dir.path(), None, |_| (), |r| lost.push((r.stored.delivery.id, r.attempts_lost))).unwrap();
+        assert_eq!(lost, [(id, u32::MAX)]);
+    }
+
     /// Everything that no byte was changed of is saved: the damage is compared with the places of what is latest.
     #[tokio::test]
     async fn all_that_was_not_hit_is_saved() {
@@ -349,10 +395,10 @@ mod tests {
         archive.close().await.unwrap();
         let db = dir.path().join("store/db");
         let original = std::fs::read(&db).unwrap();
-        let found = Found::scan(std::slice::from_ref(&db), &mut |_| ()).unwrap();
+        let found = Found::scan(std::slice::from_ref(&db), &Veil::default(), &mut |_| ()).unwrap();
         let saved = || {
             let mut ids = BTreeSet::new();
-            let salvage = rescue(dir.path(), |_| (), |r| assert!(ids.insert(r.stored.delivery.id))).unwrap();
+            let salvage = rescue(dir.path(), None, |_| (), |r| assert!(ids.insert(r.stored.delivery.id))).unwrap();
             (ids, salvage)
         };
         let (all, salvage) = saved();

@@ -6,12 +6,15 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use tunnel_delivery::DeliveryId;
+
 use crate::error::ArchiveError;
 use crate::folder::io;
 use crate::keys;
 use crate::report::Progress;
 use crate::seal::{self, Seal};
 use crate::shelf::Shelf;
+use crate::veil::Veil;
 
 /// How much is read at a time.
 const WINDOW: usize = 4 << 20;
@@ -21,8 +24,12 @@ const WINDOW: usize = 4 << 20;
 struct Place {
     number: u64,
     file: u16,
-    len: u16,
+    /// The whole seal.
     at: u64,
+    seal_len: u16,
+    /// Within what the seal holds.
+    within: u16,
+    len: u16,
 }
 
 /// Everything that was found.
@@ -30,12 +37,18 @@ pub(crate) struct Found {
     files: Vec<(PathBuf, File)>,
     /// By tag and key: what lies on shelves (one entry each), and pieces.
     places: BTreeMap<Vec<u8>, Place>,
+    veil: Veil,
+    locked: u64,
 }
 
 impl Found {
     /// Reads these files from end to end. One that is not there has nothing.
-    pub(crate) fn scan(paths: &[PathBuf], progress: &mut dyn FnMut(Progress)) -> Result<Found, ArchiveError> {
-        let mut found = Found { files: Vec::new(), places: BTreeMap::new() };
+    pub(crate) fn scan(
+        paths: &[PathBuf],
+        veil: &Veil,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Found, ArchiveError> {
+        let mut found = Found { files: Vec::new(), places: BTreeMap::new(), veil: veil.clone(), locked: 0 };
         let mut total = 0;
         for path in paths {
             match File::open(path) {
@@ -72,11 +85,12 @@ impl Found {
             let until = len.min(WINDOW);
             let from = usize::try_from(skip).unwrap_or(usize::MAX).min(until);
             let mut end = from;
-            let places = &mut self.places;
+            let (places, veil, mut locked) = (&mut self.places, &self.veil, 0);
             seal::find(&window[from..len], until - from, |within, seal| {
                 end = from + within + seal.len();
-                note(places, number, at + (from + within) as u64, &seal);
+                locked += u64::from(!note(places, veil, number, at + (from + within) as u64, &seal));
             });
+            self.locked += locked;
             if until < WINDOW {
                 return Ok(done + until as u64);
             }
@@ -90,9 +104,23 @@ impl Found {
     pub(crate) fn read(&self, key: &[u8]) -> Option<(Vec<u8>, u64)> {
         let place = self.places.get(key)?;
         let (_, file) = self.files.get(usize::from(place.file))?;
-        let mut bytes = vec![0; usize::from(place.len)];
+        let mut bytes = vec![0; usize::from(place.seal_len)];
         file.read_exact_at(&mut bytes, place.at).ok()?;
-        Some((bytes, place.number))
+        let payload = self.veil.payload(&seal::at_start(&bytes)?).ok()?;
+        let within = usize::from(place.within);
+        Some((payload.get(within..within + usize::from(place.len))?.to_vec(), place.number))
+    }
+
+    /// How many pieces are encrypted with keys that are not there.
+    pub(crate) fn locked(&self) -> u64 {
+        self.locked
+    }
+
+    /// The numbers of a delivery's attempts of which something was found, in order.
+    pub(crate) fn attempts(&self, id: DeliveryId) -> impl Iterator<Item = u32> {
+        let key = |number| [&[keys::ATTEMPTS.tag][..], &keys::attempt(id, number)].concat();
+        let found = self.places.range(key(0)..=key(u32::MAX));
+        found.filter_map(|(key, _)| key.last_chunk().map(|number| u32::from_be_bytes(*number)))
     }
 
     /// All keys of a kind, in order, with the numbers of their latest commits.
@@ -104,7 +132,7 @@ impl Found {
 #[cfg(test)]
 impl Found {
     /// Whether one of the latest copies of what belongs to a delivery, marks of its removal included, lies in or near this range.
-    pub(crate) fn hit(&self, id: tunnel_delivery::DeliveryId, range: &std::ops::Range<u64>) -> bool {
+    pub(crate) fn hit(&self, id: DeliveryId, range: &std::ops::Range<u64>) -> bool {
         let of = |key: &[u8]| key.get(1..17) == Some(&id.as_bytes()[..]);
         self.places.iter().filter(|(key, _)| of(key)).any(|(_, place)| {
             // A seal is broken as a whole: what it covers lies within this distance.
@@ -114,12 +142,14 @@ impl Found {
     }
 }
 
-fn note(places: &mut BTreeMap<Vec<u8>, Place>, file: u16, at: u64, seal: &Seal<'_>) {
-    let Some((&tag, _)) = seal.key.split_first() else { return };
+/// Whether what the seal holds could be looked at.
+fn note(places: &mut BTreeMap<Vec<u8>, Place>, veil: &Veil, file: u16, at: u64, seal: &Seal<'_>) -> bool {
+    let Some((&tag, _)) = seal.key.split_first() else { return true };
+    let Ok(payload) = veil.payload(seal) else { return false };
     let mut put = |key: Vec<u8>, within: usize, len: usize| {
-        let at = at + (seal.payload_at() + within) as u64;
-        // At most a piece.
-        let place = Place { number: seal.number, file, len: len as u16, at };
+        // At most a piece with its seal.
+        let (seal_len, within, len) = (seal.len() as u16, within as u16, len as u16);
+        let place = Place { number: seal.number, file, at, seal_len, within, len };
         let known = places.entry(key).or_insert(place);
         if known.number < seal.number {
             *known = place;
@@ -128,12 +158,13 @@ fn note(places: &mut BTreeMap<Vec<u8>, Place>, file: u16, at: u64, seal: &Seal<'
     let shelves: [Shelf; 4] = [keys::LINES, keys::REQUESTS, keys::ATTEMPTS, keys::TOMBS];
     match shelves.into_iter().find(|shelf| shelf.tag == tag) {
         Some(shelf) => {
-            for (key, within, len) in shelf.places(seal.payload) {
+            for (key, within, len) in shelf.places(&payload) {
                 put([&[tag], key].concat(), within, len);
             }
         }
-        None => put(seal.key.to_vec(), 0, seal.payload.len()),
+        None => put(seal.key.to_vec(), 0, payload.len()),
     }
+    true
 }
 
 /// Fills the buffer as far as the file goes. A part that the disk cannot read is passed over as zeros.

@@ -6,14 +6,16 @@
 //!
 //! | bytes | what |
 //! | --- | --- |
-//! | 4 | [`MAGIC`] |
+//! | 4 | [`MAGIC`], or [`ENCRYPTED`] |
 //! | 2 | length of the payload |
 //! | 1 | length of the key |
 //! | 8 | number of the commit; among several seals of one key the greatest is the latest |
 //! | … | key, then payload |
 //! | 4 | CRC-32 of everything before it |
 //!
-//! Numbers are big-endian.
+//! Numbers are big-endian. Where the payload is encrypted (`veil`), lengths and checksum are of what is stored.
+
+use tunnel_vault::OVERHEAD;
 
 use crate::keys;
 use crate::piece::Piece;
@@ -21,14 +23,17 @@ use crate::piece::Piece;
 /// How every seal begins. Not text, and not a number that is likely elsewhere.
 pub(crate) const MAGIC: [u8; 4] = [0x9e, b'h', 0xf5, 0x1b];
 
+/// How seals begin whose payload is encrypted.
+pub(crate) const ENCRYPTED: [u8; 4] = [0x9e, b'h', 0xf5, 0x1c];
+
 const HEAD: usize = 4 + 2 + 1 + 8;
 const TAIL: usize = 4;
 
 /// The longest key that is sealed: a piece of a long attempt.
 const KEY_MAX: usize = 1 + 20 + 2;
 
-/// The greatest number of bytes that a seal adds.
-pub(crate) const ADDS: usize = HEAD + KEY_MAX + TAIL;
+/// The greatest number of bytes that a seal adds, encryption included.
+pub(crate) const ADDS: usize = HEAD + KEY_MAX + OVERHEAD + TAIL;
 
 /// The longest sealed value.
 pub(crate) const LONGEST: usize = Piece::MAX + ADDS;
@@ -42,6 +47,8 @@ pub(crate) struct Seal<'a> {
     pub(crate) key: &'a [u8],
     /// What was stored.
     pub(crate) payload: &'a [u8],
+    /// Whether that is encrypted.
+    pub(crate) encrypted: bool,
 }
 
 impl Seal<'_> {
@@ -56,16 +63,21 @@ impl Seal<'_> {
     }
 }
 
+/// The longest payload.
+fn longest(encrypted: bool) -> usize {
+    Piece::MAX + if encrypted { OVERHEAD } else { 0 }
+}
+
 /// Whether values of this key are sealed: those that hold records, and the marks of removed ones.
 pub(crate) fn covers(key: &[u8]) -> bool {
     matches!(key.first(), Some(b'l' | b'r' | b'a' | b'R' | b'A' | b'n' | &keys::TOMB))
 }
 
 /// A payload with its seal.
-pub(crate) fn seal(key: &[u8], number: u64, payload: &[u8]) -> Vec<u8> {
-    debug_assert!(key.len() <= KEY_MAX && payload.len() <= Piece::MAX);
+pub(crate) fn seal(key: &[u8], number: u64, payload: &[u8], encrypted: bool) -> Vec<u8> {
+    debug_assert!(key.len() <= KEY_MAX && payload.len() <= longest(encrypted));
     let mut sealed = Vec::with_capacity(HEAD + key.len() + payload.len() + TAIL);
-    sealed.extend_from_slice(&MAGIC);
+    sealed.extend_from_slice(if encrypted { &ENCRYPTED } else { &MAGIC });
     // Both fit: see the assertion above.
     sealed.extend_from_slice(&(payload.len() as u16).to_be_bytes());
     sealed.push(key.len() as u8);
@@ -79,12 +91,15 @@ pub(crate) fn seal(key: &[u8], number: u64, payload: &[u8]) -> Vec<u8> {
 
 /// The seal at the beginning of these bytes; `None` if there is none, or not a whole one.
 pub(crate) fn at_start(bytes: &[u8]) -> Option<Seal<'_>> {
-    let rest = bytes.strip_prefix(&MAGIC)?;
+    let (encrypted, rest) = match bytes.strip_prefix(&MAGIC) {
+        Some(rest) => (false, rest),
+        None => (true, bytes.strip_prefix(&ENCRYPTED)?),
+    };
     let (len, rest) = rest.split_first_chunk::<2>()?;
     let (&[key_len], rest) = rest.split_first_chunk::<1>()?;
     let (number, rest) = rest.split_first_chunk::<8>()?;
     let (len, key_len) = (usize::from(u16::from_be_bytes(*len)), usize::from(key_len));
-    if len > Piece::MAX || key_len > KEY_MAX {
+    if len > longest(encrypted) || key_len > KEY_MAX {
         return None;
     }
     let (key, rest) = rest.split_at_checked(key_len)?;
@@ -95,6 +110,7 @@ pub(crate) fn at_start(bytes: &[u8]) -> Option<Seal<'_>> {
         number: u64::from_be_bytes(*number),
         key,
         payload,
+        encrypted,
     })
 }
 
@@ -131,11 +147,11 @@ mod tests {
         #[test]
         fn a_seal_is_found_among_anything_and_opened(
             before in proptest::collection::vec(any::<u8>(), 0..200), key in proptest::collection::vec(any::<u8>(), 0..=KEY_MAX),
-            number: u64, payload in proptest::collection::vec(any::<u8>(), 0..300), after in proptest::collection::vec(any::<u8>(), 0..200),
+            number: u64, encrypted: bool, payload in proptest::collection::vec(any::<u8>(), 0..300), after in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
-            let sealed = seal(&key, number, &payload);
+            let sealed = seal(&key, number, &payload, encrypted);
             prop_assert!(sealed.len() <= payload.len() + ADDS);
-            let expected = Seal { number, key: &key, payload: &payload };
+            let expected = Seal { number, key: &key, payload: &payload, encrypted };
             prop_assert_eq!(open(&key, &sealed), Some(expected));
             let all = [&before[..], &sealed, &after].concat();
             let mut found = Vec::new();
@@ -145,7 +161,7 @@ mod tests {
 
         #[test]
         fn a_changed_bit_breaks_it(payload in proptest::collection::vec(any::<u8>(), 0..60), bit: prop::sample::Index) {
-            let mut sealed = seal(b"l123", 7, &payload);
+            let mut sealed = seal(b"l123", 7, &payload, payload.len() % 2 == 1);
             let bit = bit.index(sealed.len() * 8);
             sealed[bit / 8] ^= 1 << (bit % 8);
             prop_assert_eq!(open(b"l123", &sealed), None);

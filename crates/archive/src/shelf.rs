@@ -275,7 +275,7 @@ mod tests {
             low in 0u16..130, high in 0u16..130,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
             let mut batch = Pending::new(&engine);
             let mut model = BTreeMap::new();
             for tag in [b's', b'u'] {
@@ -324,7 +324,7 @@ mod tests {
             changes in proptest::collection::vec((0u16..200, proptest::option::weighted(0.4, 0usize..400)), 0..200),
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
             let mut batch = Pending::new(&engine);
             for n in 0..200u16 {
                 SHELF.put(&mut batch, &n.to_be_bytes(), &[7; 100]).unwrap();
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn a_shelf_that_becomes_sparse_has_few_blocks() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
         let mut batch = Pending::new(&engine);
         (0..1000u16).for_each(|n| assert!(SHELF.put(&mut batch, &n.to_be_bytes(), &[1; 100]).unwrap()));
         let left = (0..1000u16).filter(|n| n % 10 == 3);
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn too_long_a_value_is_not_set() {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
         let mut batch = Pending::new(&engine);
         assert!(SHELF.put(&mut batch, &[0, 1], &vec![0; SHELF.value_max()]).unwrap());
         assert!(!SHELF.put(&mut batch, &[0, 2], &vec![0; SHELF.value_max() + 1]).unwrap());

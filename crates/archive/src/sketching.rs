@@ -320,7 +320,7 @@ mod tests {
     impl Story {
         fn new() -> Story {
             let dir = tempfile::tempdir().unwrap();
-            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live).unwrap();
+            let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
             let space = Space::new(dir.path(), 0, 0);
             let (counters, sketching) = (Counters::default(), Sketching { idle: true, ..Sketching::default() });
             Story { _dir: dir, engine, space, counters, sketching, model: BTreeMap::new() }

@@ -110,9 +110,9 @@ fn a_store_of_format_1_is_repaired_too() {
     std::fs::create_dir(dir.path().join("store-2")).unwrap();
     std::fs::write(dir.path().join("current"), "store-2\naside store\n").unwrap();
     let again = tempfile::tempdir().unwrap();
-    let report = tunnel_archive::check(dir.path(), |_| ()).unwrap();
+    let report = tunnel_archive::check(dir.path(), None, |_| ()).unwrap();
     assert!(report.is_sound() && report.deliveries == 40, "{report:?}");
-    let repaired = repair(dir.path(), |_| ()).unwrap();
+    let repaired = repair(dir.path(), None, |_| ()).unwrap();
     assert_eq!((repaired.salvage.deliveries, repaired.salvage.attempts, repaired.salvage.stopped), (40, 60, None));
     check(&Archive::open(dir.path(), sample::small()).unwrap());
     unpack(FORMAT_1, again.path());

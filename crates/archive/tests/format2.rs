@@ -65,6 +65,6 @@ async fn a_program_of_then_leaves_it_alone() {
     unpack(FORMAT_2, dir.path());
     drop(Archive::open(dir.path(), sample::small()).unwrap());
     // What that program does with a number beyond its own, this one does with the next.
-    std::fs::write(dir.path().join("format"), "healthie-tunnel archive 4\n").unwrap();
-    assert!(matches!(Archive::open(dir.path(), sample::small()), Err(ArchiveError::Newer { found: 4, known: 3, .. })));
+    std::fs::write(dir.path().join("format"), "healthie-tunnel archive 5\n").unwrap();
+    assert!(matches!(Archive::open(dir.path(), sample::small()), Err(ArchiveError::Newer { found: 5, known: 4, .. })));
 }

@@ -169,8 +169,8 @@ async fn a_disk_that_is_full_for_a_repair_or_a_check_is_told() {
         mount.fill(left);
         let path = path.clone();
         let error = within(Box::new(move || match repairs {
-            true => tunnel_archive::repair(&path, |_| ()).unwrap_err(),
-            false => tunnel_archive::check(&path, |_| ()).unwrap_err(),
+            true => tunnel_archive::repair(&path, None, |_| ()).unwrap_err(),
+            false => tunnel_archive::check(&path, None, |_| ()).unwrap_err(),
         }));
         assert!(matches!(error, ArchiveError::DiskFull { .. }), "{left}: {error}");
         mount.clear();

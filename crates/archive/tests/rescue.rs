@@ -48,11 +48,12 @@ fn everything(archive: &Archive) -> BTreeMap<DeliveryId, (Stored, AnswerClass)> 
 async fn a_sound_store_is_rescued_and_repaired_whole() {
     let dir = tempfile::tempdir().unwrap();
     let wanted = fill(dir.path(), 150).await;
-    let report = check(dir.path(), |_| ()).unwrap();
+    let report = check(dir.path(), None, |_| ()).unwrap();
     assert!(report.is_sound() && report.deliveries == wanted.len() as u64, "{report:?}");
     let mut saved = BTreeMap::new();
     let salvage = rescue(
         dir.path(),
+        None,
         |_| (),
         |r| {
             assert!(r.attempts_lost == 0 && !r.note_lost);
@@ -65,7 +66,7 @@ async fn a_sound_store_is_rescued_and_repaired_whole() {
     let mut plain = wanted.clone();
     plain.values_mut().for_each(|(stored, _)| stored.repeats.clear());
     assert!(saved == plain);
-    let repaired = repair(dir.path(), |_| ()).unwrap();
+    let repaired = repair(dir.path(), None, |_| ()).unwrap();
     assert_eq!(repaired.salvage, salvage);
     assert_eq!(repaired.aside, [dir.path().join("damaged-1")]);
     assert!(repaired.aside[0].join("db").exists());
@@ -75,7 +76,7 @@ async fn a_sound_store_is_rescued_and_repaired_whole() {
     assert!(report.is_sound(), "{:?}", report.findings());
     // A second repair puts its own aside, and what is there already stays.
     drop(archive);
-    assert_eq!(repair(dir.path(), |_| ()).unwrap().aside, [dir.path().join("damaged-2")]);
+    assert_eq!(repair(dir.path(), None, |_| ()).unwrap().aside, [dir.path().join("damaged-2")]);
     assert!(repaired.aside[0].join("db").exists());
     assert!(everything(&Archive::open(dir.path(), sample::small()).unwrap()) == wanted);
 }
@@ -90,7 +91,7 @@ async fn whatever_is_hit_the_rest_is_saved() {
         let damaged = dir.path().join(format!("damaged{case}"));
         copy(&whole, &damaged);
         hit(&damaged, case);
-        let report = check(&damaged, |_| ()).unwrap();
+        let report = check(&damaged, None, |_| ()).unwrap();
         told += usize::from(!report.is_sound());
         let fresh = dir.path().join(format!("fresh{case}"));
         copy(&whole, &fresh);
@@ -98,6 +99,7 @@ async fn whatever_is_hit_the_rest_is_saved() {
         let mut saved = BTreeMap::new();
         let salvage = rescue(
             &fresh,
+            None,
             |_| (),
             |r| {
                 // A hit on the mark of a removal may bring back what was removed.
@@ -115,7 +117,7 @@ async fn whatever_is_hit_the_rest_is_saved() {
         if !case.is_multiple_of(4) {
             assert!(saved.len() + 60 > wanted.len(), "case {case}: only {} of {}", saved.len(), wanted.len());
         }
-        let repaired = repair(&fresh, |_| ()).unwrap();
+        let repaired = repair(&fresh, None, |_| ()).unwrap();
         assert_eq!(repaired.salvage, salvage, "case {case}");
         let archive = Archive::open(&fresh, sample::small()).unwrap();
         let report = archive.check(|_| ()).unwrap();
@@ -141,9 +143,9 @@ async fn lost_names_do_not_matter() {
                     matches!(Archive::open(dir.path(), sample::small()), Err(ArchiveError::Damaged { .. })),
                     "{lost:?}"
                 );
-                assert!(!check(dir.path(), |_| ()).unwrap().is_sound(), "{lost:?}");
+                assert!(!check(dir.path(), None, |_| ()).unwrap().is_sound(), "{lost:?}");
             }
-            let repaired = repair(dir.path(), |_| ()).unwrap();
+            let repaired = repair(dir.path(), None, |_| ()).unwrap();
             assert_eq!(repaired.salvage.deliveries, wanted.len() as u64, "{lost:?}");
             assert!(everything(&Archive::open(dir.path(), sample::small()).unwrap()) == wanted, "{lost:?}");
         }
@@ -157,7 +159,7 @@ async fn a_repair_that_ended_half_way_is_done_again() {
     // A new store that is not complete; a name that was written, and the damaged store not put aside yet.
     std::fs::create_dir_all(dir.path().join("store-2/blobs")).unwrap();
     std::fs::write(dir.path().join("store-2/db"), b"not much").unwrap();
-    assert_eq!(repair(dir.path(), |_| ()).unwrap().salvage.deliveries, wanted.len() as u64);
+    assert_eq!(repair(dir.path(), None, |_| ()).unwrap().salvage.deliveries, wanted.len() as u64);
     let current = std::fs::read_to_string(dir.path().join("current")).unwrap();
     let name = current.trim();
     std::fs::rename(dir.path().join("damaged-1"), dir.path().join("store")).unwrap();
@@ -172,12 +174,12 @@ async fn a_repair_that_ended_half_way_is_done_again() {
 async fn a_folder_in_use_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let archive = Archive::open(dir.path(), sample::small()).unwrap();
-    assert!(matches!(check(dir.path(), |_| ()), Err(ArchiveError::Held { .. })));
-    assert!(matches!(rescue(dir.path(), |_| (), |_| ()), Err(ArchiveError::Held { .. })));
-    assert!(matches!(repair(dir.path(), |_| ()), Err(ArchiveError::Held { .. })));
+    assert!(matches!(check(dir.path(), None, |_| ()), Err(ArchiveError::Held { .. })));
+    assert!(matches!(rescue(dir.path(), None, |_| (), |_| ()), Err(ArchiveError::Held { .. })));
+    assert!(matches!(repair(dir.path(), None, |_| ()), Err(ArchiveError::Held { .. })));
     drop(archive);
-    std::fs::write(dir.path().join("format"), "healthie-tunnel archive 4\n").unwrap();
-    assert!(matches!(repair(dir.path(), |_| ()), Err(ArchiveError::Newer { found: 4, known: 3, .. })));
+    std::fs::write(dir.path().join("format"), "healthie-tunnel archive 5\n").unwrap();
+    assert!(matches!(repair(dir.path(), None, |_| ()), Err(ArchiveError::Newer { found: 5, known: 4, .. })));
 }
 
 /// A program that ended while it made its folder left names and no store.
@@ -185,13 +187,13 @@ async fn a_folder_in_use_is_left_alone() {
 async fn looking_at_a_folder_without_a_store_makes_none() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("current"), "store\n").unwrap();
-    let report = check(dir.path(), |_| ()).unwrap();
+    let report = check(dir.path(), None, |_| ()).unwrap();
     assert!(report.is_sound() && report.deliveries == 0, "{report:?}");
     assert!(!dir.path().join("store").exists());
     Archive::open(dir.path(), sample::small()).unwrap().insert(sample::intake(1)).await.unwrap();
     // Where there was something, its being gone is a finding.
     std::fs::remove_dir_all(dir.path().join("store")).unwrap();
-    let report = check(dir.path(), |_| ()).unwrap();
+    let report = check(dir.path(), None, |_| ()).unwrap();
     assert!(!report.is_sound() && report.totals.is_some(), "{report:?}");
 }
 
@@ -202,11 +204,11 @@ async fn a_repair_that_cannot_change_over_leaves_what_tells_of_the_damage() {
     let wanted = fill(dir.path(), 30).await;
     let closed = std::fs::read(dir.path().join("closed")).unwrap();
     std::fs::create_dir(dir.path().join("current.new")).unwrap();
-    let error = repair(dir.path(), |_| ()).unwrap_err();
+    let error = repair(dir.path(), None, |_| ()).unwrap_err();
     assert!(matches!(error, ArchiveError::Io { .. }), "{error}");
     assert_eq!(std::fs::read(dir.path().join("closed")).unwrap(), closed);
     std::fs::remove_dir(dir.path().join("current.new")).unwrap();
-    repair(dir.path(), |_| ()).unwrap();
+    repair(dir.path(), None, |_| ()).unwrap();
     assert!(everything(&Archive::open(dir.path(), sample::small()).unwrap()) == wanted);
 }
 
@@ -220,7 +222,7 @@ async fn a_store_is_sound_after_each_insert() {
         Arc::make_mut(&mut repeat.delivery).id = sample::id_of(n);
         archive.insert(repeat).await.unwrap();
         archive.close().await.unwrap();
-        let report = check(dir.path(), |_| ()).unwrap();
+        let report = check(dir.path(), None, |_| ()).unwrap();
         assert!(report.is_sound(), "{n}: {:?}", report.findings());
     }
 }

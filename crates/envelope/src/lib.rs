@@ -58,6 +58,8 @@
 
 mod content;
 mod envelope;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod padding;
 

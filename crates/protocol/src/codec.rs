@@ -317,6 +317,12 @@ fn check_body(body_len: u64, body: &Bytes) -> Result<(), DecodeError> {
     if body_len > MAX_BODY {
         return Err(invalid("body", format!("has {body_len} bytes; at most {MAX_BODY}")));
     }
+    if body.len() > INLINE_BODY {
+        return Err(invalid(
+            "body",
+            format!("has {} bytes in the head; longer ones than {INLINE_BODY} come in chunks", body.len()),
+        ));
+    }
     if body_len != body.len() as u64 && !body.is_empty() {
         return Err(invalid("body", format!("has {} of {body_len} bytes in the head", body.len())));
     }
@@ -548,5 +554,22 @@ fn refusal(code: u32) -> Refusal {
         4 => Refusal::TooMany,
         5 => Refusal::Unavailable,
         other => Refusal::Other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the encoder never writes would be sent on otherwise than it was read.
+    #[test]
+    fn a_long_body_is_not_taken_from_a_head() {
+        let answer = |len: usize| {
+            let body = Bytes::from(vec![b'x'; len]);
+            let answer = wire::Answer { n: 1, status: 200, body_len: len as u64, body, ..wire::Answer::default() };
+            encode(&wire::ToRelay { critical: false, kind: Some(wire::ToRelayKind::Answer(answer)) })
+        };
+        assert!(ToRelay::decode(answer(INLINE_BODY)).is_ok());
+        assert!(matches!(ToRelay::decode(answer(INLINE_BODY + 1)), Err(DecodeError::Invalid { field: "body", .. })));
     }
 }

@@ -17,6 +17,8 @@ mod base;
 mod digest;
 pub mod doctor;
 mod emit;
+#[doc(hidden)]
+pub mod fuzzing;
 mod input;
 mod mac;
 mod message;

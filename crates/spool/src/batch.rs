@@ -8,7 +8,9 @@ use std::sync::Arc;
 use redb::{Database, Durability, ReadableTable as _, Table};
 use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 
-use crate::format;
+use tunnel_vault::Vault;
+
+use crate::format::{self, At};
 use crate::record::Record;
 use crate::state::{Answer, Append, Order, Tunnel};
 use crate::{Dropped, Limits, MAX_DEVICES, Place, Role, Seq, SpoolError, Start, Why, disk};
@@ -74,13 +76,15 @@ pub(crate) struct Batch {
     pub(crate) dropped: Vec<Dropped>,
     /// There was something to write.
     pub(crate) committed: bool,
+    /// The file is to be compacted afterwards, so that what was removed leaves it.
+    pub(crate) compact: bool,
 }
 
 impl Batch {
     pub(crate) fn new(appends: Vec<Append>, orders: Vec<Order>, lazy: bool) -> Batch {
         let answers = Vec::with_capacity(appends.len() + orders.len());
         let (drafts, dropped) = (HashMap::new(), Vec::new());
-        Batch { appends, orders, lazy, overdue: false, drafts, answers, dropped, committed: false }
+        Batch { appends, orders, lazy, overdue: false, drafts, answers, dropped, committed: false, compact: false }
     }
 
     /// The tunnels that this batch needs copies of, with the bytes queued for each.
@@ -98,7 +102,8 @@ impl Batch {
                 Order::Join { tunnel, .. }
                 | Order::SetKey { tunnel, .. }
                 | Order::Forget { tunnel, .. }
-                | Order::DropTunnel { tunnel, .. } => {
+                | Order::DropTunnel { tunnel, .. }
+                | Order::Purge { tunnel, .. } => {
                     names.entry(tunnel.clone()).or_default();
                 }
                 Order::Expire { .. } => {
@@ -123,7 +128,13 @@ impl Batch {
     }
 
     /// Writes and syncs the batch. `next_id` is the number of the next new tunnel.
-    pub(crate) fn write(&mut self, db: &Database, limits: &Limits, next_id: &mut u32) -> Result<(), redb::Error> {
+    pub(crate) fn write(
+        &mut self,
+        db: &Database,
+        limits: &Limits,
+        vault: Option<&Vault>,
+        next_id: &mut u32,
+    ) -> Result<(), redb::Error> {
         if self.appends.is_empty() && self.orders.is_empty() && !self.lazy {
             return Ok(());
         }
@@ -132,7 +143,7 @@ impl Batch {
         {
             let mut deliveries = txn.open_table(disk::DELIVERIES)?;
             for append in std::mem::take(&mut self.appends) {
-                self.append(append, &mut deliveries, limits, next_id)?;
+                self.append(append, &mut deliveries, limits, vault, next_id)?;
             }
             for order in std::mem::take(&mut self.orders) {
                 self.obey(order, &mut deliveries, limits, next_id)?;
@@ -164,6 +175,7 @@ impl Batch {
         append: Append,
         to: &mut Deliveries<'_>,
         limits: &Limits,
+        vault: Option<&Vault>,
         next_id: &mut u32,
     ) -> Result<(), redb::Error> {
         let Append { delivery, encoded, answer } = append;
@@ -179,7 +191,11 @@ impl Batch {
             }
         }
         let seq = draft.record.next;
-        encoded.write_to(to.insert_reserve((draft.record.id, seq.0), len)?.as_mut());
+        let mut place = to.insert_reserve((draft.record.id, seq.0), len)?;
+        // A system without random bytes: nothing can be written, as on a disk that fails.
+        let written = encoded.write_to(place.as_mut(), At(draft.record.id, seq), vault);
+        written.map_err(|e| redb::Error::Io(std::io::Error::other(e)))?;
+        drop(place);
         draft.record.next = seq.next();
         draft.record.bytes += len as u64;
         draft.written.push((seq, delivery, len));
@@ -250,6 +266,21 @@ impl Batch {
                 };
                 Owed::Flag(answer, more)
             }
+            Order::Purge { tunnel, answer } => {
+                let (mut run, mut more) = (Vec::new(), false);
+                if let Some(draft) = self.drafts.get_mut(&tunnel).filter(|draft| draft.record.id != 0) {
+                    let upto = draft.record.next.min(Seq(draft.record.first.0 + MAX_DELETED));
+                    let bytes = delete(deliveries, &draft.record, upto)?;
+                    draft.touched = true;
+                    let why = Why::Removed;
+                    if let Some((from, upto)) = draft.record.dropped(upto, bytes, why) {
+                        run.push(Dropped { tunnel, from, upto, bytes, why });
+                    }
+                    more = draft.record.first < draft.record.next;
+                    self.compact |= !more;
+                }
+                Owed::Expire(answer, run, more)
+            }
             Order::Expire { now, answer } => {
                 let (dropped, more) = self.expire(deliveries, limits, now)?;
                 Owed::Expire(answer, dropped, more)
@@ -280,6 +311,7 @@ impl Batch {
                         // One whose time cannot be read is left for whoever reads it to report.
                         Why::Age => format::received_at(value.value()).is_ok_and(|at| at < oldest),
                         Why::Size => excess > 0,
+                        Why::Removed => false,
                     };
                     if !goes || left == 0 {
                         break;

@@ -12,6 +12,7 @@ use redb::{
     Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition, TableError,
 };
 use tunnel_delivery::TunnelName;
+use tunnel_vault::{Entropy, UserKey, Vault};
 
 use crate::format;
 use crate::record::Record;
@@ -27,6 +28,8 @@ pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta")
 const FILE: &str = "spool.redb";
 /// The layout of the tables. A change that older versions cannot read gets a new number.
 const FORMAT: u64 = 1;
+/// The same, with deliveries that may be encrypted.
+const ENCRYPTED: u64 = 2;
 
 /// redb's cache, in bytes. What is live is served from memory (recent.rs), so the cache only has to hold the tree's inner pages and
 /// what one commit writes; 4 MiB gained no throughput worth their place in memory.
@@ -40,10 +43,11 @@ pub(crate) type Tunnels = HashMap<TunnelName, Record>;
 pub(crate) struct Opened {
     pub(crate) db: Database,
     pub(crate) tunnels: Tunnels,
+    pub(crate) vault: Option<Vault>,
 }
 
-/// Opens the spool in `dir`, making folder and file where they are missing.
-pub(crate) fn open(dir: &Path) -> Result<Opened, SpoolError> {
+/// Opens the spool in `dir`, making folder, file and data keys where they are missing.
+pub(crate) fn open(dir: &Path, key: Option<&UserKey>, entropy: Entropy) -> Result<Opened, SpoolError> {
     let path = file(dir);
     let io = |e: io::Error| SpoolError::Open { path: path.clone(), reason: e.to_string() };
     if !path.try_exists().map_err(io)? {
@@ -57,7 +61,13 @@ pub(crate) fn open(dir: &Path) -> Result<Opened, SpoolError> {
     // Bodies are in it; whoever else has an account on the machine has no business with them.
     only_ours(dir, 0o700).and_then(|()| only_ours(&path, 0o600)).map_err(io)?;
     let mut db = open_file(&path)?;
-    check_format(&db, &path)?;
+    let found = check_format(&db, &path)?;
+    let vault = Vault::open(dir, key, found >= ENCRYPTED, entropy)?;
+    if vault.is_some() && found < ENCRYPTED {
+        // The keys are on the disk by now. Before the first delivery that needs them: a program that knows none must not take those for damaged.
+        set_format(&db, ENCRYPTED).map_err(|e| SpoolError::Open { path: path.clone(), reason: e.to_string() })?;
+        tracing::info!("the spool is encrypted from now on; what is in it already stays as it is until it is taken");
+    }
     let tunnels = read_tunnels(&db, &path)?;
     if is_mostly_empty(dir, tunnels.values().map(|t| t.bytes).sum(), false) {
         // An aid, not a need: the spool works as well in a large file. If the storage has failed, the first commit tells.
@@ -65,7 +75,7 @@ pub(crate) fn open(dir: &Path) -> Result<Opened, SpoolError> {
             tracing::warn!(%error, "could not compact the spool");
         }
     }
-    Ok(Opened { db, tunnels })
+    Ok(Opened { db, tunnels, vault })
 }
 
 /// Whether the file holds so much more room than `live` bytes of deliveries need that compacting it is worth the while; where the disk
@@ -121,7 +131,14 @@ fn create(dir: &Path, path: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
-/// Opens a spool that must be there, and nothing more: whoever has it holds its lock.
+fn set_format(db: &Database, format: u64) -> Result<(), redb::Error> {
+    let txn = db.begin_write()?;
+    txn.open_table(META)?.insert("format", format)?;
+    txn.commit()?;
+    Ok(())
+}
+
+/// Opens a spool that must be there, and does nothing with it: whoever has it holds its lock.
 pub(crate) fn hold(dir: &Path) -> Result<Database, SpoolError> {
     let path = file(dir);
     let db = open_file(&path)?;
@@ -172,7 +189,7 @@ fn open_file(path: &Path) -> Result<Database, SpoolError> {
     }
 }
 
-fn check_format(db: &Database, path: &Path) -> Result<(), SpoolError> {
+fn check_format(db: &Database, path: &Path) -> Result<u64, SpoolError> {
     let found = || -> Result<Option<u64>, redb::Error> {
         match db.begin_read()?.open_table(META) {
             Ok(table) => Ok(table.get("format")?.map(|v| v.value())),
@@ -182,8 +199,10 @@ fn check_format(db: &Database, path: &Path) -> Result<(), SpoolError> {
     };
     let damaged = |reason: String| SpoolError::Damaged { path: path.to_owned(), reason };
     match found().map_err(|e| damaged(e.to_string()))? {
-        Some(FORMAT) => Ok(()),
-        Some(found) if found > FORMAT => Err(SpoolError::NewerFormat { path: path.to_owned(), found, known: FORMAT }),
+        Some(found @ FORMAT..=ENCRYPTED) => Ok(found),
+        Some(found) if found > ENCRYPTED => {
+            Err(SpoolError::NewerFormat { path: path.to_owned(), found, known: ENCRYPTED })
+        }
         Some(found) => Err(damaged(format!("its format {found} was never used"))),
         None => Err(damaged("it is not a spool".to_owned())),
     }

@@ -101,6 +101,9 @@ pub enum SpoolError {
         /// The newest format this version reads.
         known: u64,
     },
+    /// The key is missing or another one, or the file with the data keys cannot be used.
+    #[error("the spool cannot be opened: {0}")]
+    Key(#[from] tunnel_vault::VaultError),
     /// The folder or the file cannot be used.
     #[error("cannot open the spool {}: {reason}", path.display())]
     Open {

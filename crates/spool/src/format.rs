@@ -4,6 +4,11 @@
 //! big-endian) | head (protobuf) | body`. The time stands apart so that ages are read without decoding, and the body so that it is
 //! copied once. A tunnel's value is `version (1 byte) | protobuf`. Fields are only ever added; a number once used keeps its meaning.
 //! The tunnel's name is not in the delivery: its key begins with the tunnel's number.
+//!
+//! Where the spool has a key, a delivery's value is `version 2 (1 byte) | received_at | encrypted`: everything from the length of the head on
+//! is encrypted (tunnel-vault), bound to the tunnel's number, the place in its stream and the time. So what stays legible on the disk is
+//! which tunnel got a delivery when, and how long it is; and, in the tunnels' values, names of tunnels and devices and how far they are.
+//! Values of both versions may lie beside each other.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,11 +18,17 @@ use tunnel_delivery::{
     Delivery, DeliveryId, DeviceKey, Environment, HeaderLine, Headers, HttpVersion, Lost, Timestamp, TunnelName,
 };
 
+use tunnel_vault::{KeyId, OVERHEAD, Vault, VaultError};
+
 use crate::record::{Device, Record};
 use crate::{Gap, Role, Seq, Why};
 
 const VERSION: u8 = 1;
-const FIXED: usize = 1 + 8 + 4;
+const ENCRYPTED: u8 = 2;
+/// Version and time.
+const FRONT: usize = 1 + 8;
+/// The same, and the length of the head.
+const FIXED: usize = FRONT + 4;
 
 /// Why stored bytes cannot be read. A sentence for [`crate::SpoolError`].
 type Reason = String;
@@ -56,22 +67,58 @@ struct Line {
 pub(crate) struct Encoded {
     front: Vec<u8>,
     body: Bytes,
+    encrypted: bool,
+}
+
+/// Where a delivery is stored: the number of its tunnel and its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct At(pub(crate) u32, pub(crate) Seq);
+
+impl At {
+    /// What an encrypted value is bound to, besides its spool.
+    fn bound(self, front: &[u8]) -> Vec<u8> {
+        let At(tunnel, seq) = self;
+        [&tunnel.to_be_bytes()[..], &seq.0.to_be_bytes(), front.get(1..FRONT).unwrap_or_default()].concat()
+    }
 }
 
 impl Encoded {
     pub(crate) fn len(&self) -> usize {
-        self.front.len() + self.body.len()
+        self.front.len() + self.body.len() + if self.encrypted { OVERHEAD } else { 0 }
     }
 
     /// Writes the value; `out` must be [`Encoded::len`] bytes long.
-    pub(crate) fn write_to(&self, out: &mut [u8]) {
-        let (front, body) = out.split_at_mut(self.front.len());
-        front.copy_from_slice(&self.front);
-        body.copy_from_slice(&self.body);
+    pub(crate) fn write_to(&self, out: &mut [u8], at: At, vault: Option<&Vault>) -> Result<(), VaultError> {
+        let Some(vault) = vault.filter(|_| self.encrypted) else {
+            let (front, body) = out.split_at_mut(self.front.len());
+            front.copy_from_slice(&self.front);
+            body.copy_from_slice(&self.body);
+            return Ok(());
+        };
+        let (front, buffer) = out.split_at_mut(FRONT);
+        front.copy_from_slice(&self.front[..FRONT]);
+        front[0] = ENCRYPTED;
+        let (head, body) = (&self.front[FRONT..], &self.body);
+        // Where the vault wants what it is to encrypt: before it the key's id and the nonce, behind it the tag.
+        let begin = OVERHEAD - TAG;
+        buffer[begin..begin + head.len()].copy_from_slice(head);
+        buffer[begin + head.len()..begin + head.len() + body.len()].copy_from_slice(body);
+        vault.encrypt_in_place(&at.bound(front), buffer)
     }
 }
 
-pub(crate) fn encode(delivery: &Delivery) -> Encoded {
+/// The bytes that the vault writes behind what it encrypts.
+const TAG: usize = 16;
+
+/// The data key that a stored delivery was encrypted with; none of one that is not encrypted.
+pub(crate) fn key_of(value: &[u8]) -> Option<KeyId> {
+    match value {
+        [ENCRYPTED, rest @ ..] => rest.get(FRONT - 1..).and_then(Vault::key_of),
+        _ => None,
+    }
+}
+
+pub(crate) fn encode(delivery: &Delivery, encrypted: bool) -> Encoded {
     let head = Head {
         id: Bytes::copy_from_slice(delivery.id.as_bytes()),
         source_ip: match delivery.source_ip {
@@ -115,13 +162,13 @@ pub(crate) fn encode(delivery: &Delivery) -> Encoded {
     // A head of 4 GiB cannot come in: the queue refuses it long before (MAX_DELIVERY), so a saturated length is never stored.
     front.extend_from_slice(&u32::try_from(head_len).unwrap_or(u32::MAX).to_be_bytes());
     head.encode_raw(&mut front);
-    Encoded { front, body: delivery.body.clone() }
+    Encoded { front, body: delivery.body.clone(), encrypted }
 }
 
 /// When a stored delivery was received, without decoding it.
 pub(crate) fn received_at(value: &[u8]) -> Result<Timestamp, Reason> {
     match value {
-        [VERSION, rest @ ..] => rest
+        [VERSION | ENCRYPTED, rest @ ..] => rest
             .first_chunk::<8>()
             .map(|micros| Timestamp::from_micros(i64::from_be_bytes(*micros)))
             .ok_or_else(|| "it ends before its time".to_owned()),
@@ -130,12 +177,19 @@ pub(crate) fn received_at(value: &[u8]) -> Result<Timestamp, Reason> {
     }
 }
 
-pub(crate) fn decode(tunnel: &TunnelName, value: &[u8]) -> Result<Delivery, Reason> {
+pub(crate) fn decode(tunnel: &TunnelName, at: At, value: &[u8], vault: Option<&Vault>) -> Result<Delivery, Reason> {
     let received_at = received_at(value)?;
-    let head_len = value.get(9..FIXED).and_then(|len| len.first_chunk::<4>()).ok_or("it ends before its head")?;
-    let head_len = u32::from_be_bytes(*head_len) as usize;
     // One copy of the whole value; the headers and the body are slices of it.
-    let mut body = Bytes::copy_from_slice(&value[FIXED..]);
+    let mut body = match (value, vault) {
+        ([ENCRYPTED, ..], None) => return Err("it is encrypted and there is no key".to_owned()),
+        ([ENCRYPTED, ..], Some(vault)) => {
+            vault.decrypt(&at.bound(value), &value[FRONT..]).map(Bytes::from).map_err(|e| e.to_string())?
+        }
+        _ => Bytes::copy_from_slice(&value[FRONT..]),
+    };
+    let head_len = body.first_chunk::<4>().copied().ok_or("it ends before its head")?;
+    let head_len = u32::from_be_bytes(head_len) as usize;
+    let mut body = body.split_off(FIXED - FRONT);
     if head_len > body.len() {
         return Err("it ends within its head".to_owned());
     }
@@ -235,6 +289,7 @@ impl From<Gap> for GapMessage {
         let why = match gap.why {
             Why::Age => 1,
             Why::Size => 2,
+            Why::Removed => 3,
         };
         GapMessage { from: gap.from.0, upto: gap.upto.0, why }
     }
@@ -242,7 +297,12 @@ impl From<Gap> for GapMessage {
 
 impl From<GapMessage> for Gap {
     fn from(gap: GapMessage) -> Gap {
-        Gap { from: Seq(gap.from), upto: Seq(gap.upto), why: if gap.why == 2 { Why::Size } else { Why::Age } }
+        let why = match gap.why {
+            2 => Why::Size,
+            3 => Why::Removed,
+            _ => Why::Age,
+        };
+        Gap { from: Seq(gap.from), upto: Seq(gap.upto), why }
     }
 }
 
@@ -355,32 +415,61 @@ mod tests {
             )
     }
 
-    fn value_of(delivery: &Delivery) -> Vec<u8> {
-        let encoded = encode(delivery);
+    const AT: At = At(7, Seq(9));
+
+    fn value_of(delivery: &Delivery, vault: Option<&Vault>) -> Vec<u8> {
+        let encoded = encode(delivery, vault.is_some());
         let mut value = vec![0; encoded.len()];
-        encoded.write_to(&mut value);
+        encoded.write_to(&mut value, AT, vault).unwrap();
         value
+    }
+
+    fn vault() -> Vault {
+        let dir = tempfile::tempdir().unwrap();
+        let key = tunnel_vault::UserKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", "a test").unwrap();
+        Vault::open(dir.path(), Some(&key), false, tunnel_vault::Entropy::system()).unwrap().unwrap()
     }
 
     proptest! {
         #[test]
         fn deliveries_go_round_byte_for_byte(delivery in any_delivery()) {
-            let value = value_of(&delivery);
+            let value = value_of(&delivery, None);
             prop_assert_eq!(received_at(&value).unwrap(), delivery.received_at);
-            prop_assert_eq!(decode(&delivery.tunnel, &value).unwrap(), delivery);
+            prop_assert_eq!(key_of(&value), None);
+            prop_assert_eq!(decode(&delivery.tunnel, AT, &value, None).unwrap(), delivery);
+        }
+
+        #[test]
+        fn encrypted_ones_too_and_in_their_place_only(delivery in any_delivery(), bit in any::<proptest::sample::Index>(), cut in any::<proptest::sample::Index>()) {
+            let vault = vault();
+            let value = value_of(&delivery, Some(&vault));
+            prop_assert_eq!(received_at(&value).unwrap(), delivery.received_at);
+            prop_assert!(key_of(&value).is_some());
+            prop_assert!(delivery.body.len() < 8 || !value.windows(delivery.body.len()).any(|w| w == delivery.body));
+            prop_assert_eq!(&decode(&delivery.tunnel, AT, &value, Some(&vault)).unwrap(), &delivery);
+            prop_assert_eq!(&decode(&delivery.tunnel, AT, &value_of(&delivery, None), Some(&vault)).unwrap(), &delivery);
+            prop_assert!(decode(&delivery.tunnel, AT, &value, None).is_err());
+            for other in [At(8, AT.1), At(7, Seq(10))] {
+                prop_assert!(decode(&delivery.tunnel, other, &value, Some(&vault)).is_err());
+            }
+            prop_assert!(decode(&delivery.tunnel, AT, &value[..cut.index(value.len())], Some(&vault)).is_err());
+            let mut changed = value;
+            let bit = bit.index(changed.len() * 8);
+            changed[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(decode(&delivery.tunnel, AT, &changed, Some(&vault)).is_err());
         }
 
         #[test]
         fn what_is_cut_off_before_the_body_is_refused(delivery in any_delivery(), at in any::<proptest::sample::Index>()) {
-            let value = value_of(&delivery);
+            let value = value_of(&delivery, None);
             let cut = at.index(value.len() - delivery.body.len());
-            prop_assert!(decode(&delivery.tunnel, &value[..cut]).is_err());
+            prop_assert!(decode(&delivery.tunnel, AT, &value[..cut], None).is_err());
         }
 
         #[test]
         fn garbage_is_an_error_and_not_a_panic(mut value in vec(any::<u8>(), 0..200)) {
             let tunnel: TunnelName = "team".parse().unwrap();
-            let _ = decode(&tunnel, &value);
+            let _ = decode(&tunnel, AT, &value, None);
             let _ = decode_record(&value);
             if let Some(first) = value.first_mut() {
                 *first = VERSION;
@@ -388,13 +477,13 @@ mod tests {
             if let Some(len) = value.get_mut(9..11) {
                 len.fill(0); // a head length that has a chance to fit
             }
-            let _ = decode(&tunnel, &value);
+            let _ = decode(&tunnel, AT, &value, None);
             let _ = decode_record(&value);
         }
 
         #[test]
-        fn records_go_round(first in 1u64..50, waiting in 0u64..50, bytes: u64, dropped: (u64, u64), at: i64, key: Option<[u8; 32]>, gap: Option<(u64, u64, bool)>) {
-            let gap = gap.map(|(from, upto, age)| Gap { from: Seq(from), upto: Seq(upto), why: if age { Why::Age } else { Why::Size } });
+        fn records_go_round(first in 1u64..50, waiting in 0u64..50, bytes: u64, dropped: (u64, u64), at: i64, key: Option<[u8; 32]>, gap: Option<(u64, u64, u8)>) {
+            let gap = gap.map(|(from, upto, why)| Gap { from: Seq(from), upto: Seq(upto), why: [Why::Age, Why::Size, Why::Removed][usize::from(why % 3)] });
             let device = |name: &str, role, after| {
                 let (began, joined) = (Seq(after / 2), Timestamp::from_micros(at));
                 Device { name: name.parse().unwrap(), role, began, after: Seq(after), gap, joined, key: key.and_then(|key| DeviceKey::from_slice(&key)) }

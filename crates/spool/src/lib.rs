@@ -6,16 +6,22 @@
 //!
 //! [`Spool`] is the promise; [`RedbSpool`] keeps it on one machine. This room knows nothing of HTTP, sockets and frames. Points in
 //! time come in as arguments; the only clock here decides when lazy work is written.
+//!
+//! With a key ([`RedbSpool::open_with`]) deliveries are encrypted; `format` says what stays legible. The data keys lie in `keys.json` beside
+//! the spool's file ([`rekey`], [`encrypt`]).
 
 mod batch;
 mod copy;
 mod disk;
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod place;
 mod recent;
 mod record;
 mod redb_spool;
+mod rekey;
 mod state;
 mod writer;
 
@@ -28,6 +34,7 @@ pub use copy::{Copied, CopyError, CopySink, MAX_COPY_PART, Restoring, copy_close
 pub use error::SpoolError;
 pub use place::{Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Role, Seq, Start, Stats, Why};
 pub use redb_spool::RedbSpool;
+pub use rekey::{encrypt, rekey};
 
 /// Devices of each role that a tunnel may have.
 pub const MAX_DEVICES: usize = 64;
@@ -116,6 +123,13 @@ pub trait Spool: Send + Sync + 'static {
     /// # Errors
     /// `Busy`, `Failed`.
     fn drop_tunnel(&self, tunnel: &TunnelName) -> impl Future<Output = Result<(), SpoolError>> + Send;
+
+    /// Drops everything of a tunnel, whoever may still need it, and has its bytes leave the disk as far as the spool's file goes. The tunnel, its
+    /// devices and its numbers stay; those who miss something find the gap. What was dropped that somebody needed.
+    ///
+    /// # Errors
+    /// `Busy`, `Failed`.
+    fn purge(&self, tunnel: &TunnelName) -> impl Future<Output = Result<Vec<Dropped>, SpoolError>> + Send;
 
     /// The devices of a tunnel.
     ///

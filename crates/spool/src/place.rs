@@ -65,6 +65,8 @@ pub enum Why {
     /// device that is away must not keep new deliveries out. What no device has taken is dropped for its size only where the limit
     /// was lowered: otherwise what would exceed the limit is refused.
     Size,
+    /// An operator had the tunnel purged.
+    Removed,
 }
 
 impl fmt::Display for Why {
@@ -72,6 +74,7 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Why::Age => "age",
             Why::Size => "size",
+            Why::Removed => "removed",
         })
     }
 }

@@ -179,6 +179,8 @@ impl Record {
         match why {
             Why::Age => self.dropped_age += count,
             Why::Size => self.dropped_size += count,
+            // What was asked for is not counted as a loss.
+            Why::Removed => {}
         }
         if self.takers().next().is_none() {
             self.gap = Some(widened(self.gap, from, upto, why));

@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use redb::{Database, ReadableDatabase as _};
 use tokio::sync::oneshot;
 use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
+use tunnel_vault::{Entropy, UserKey, Vault};
 
+use crate::format::At;
 use crate::state::{Answer, Append, Order, Shared};
 use crate::writer::Writer;
 use crate::{
@@ -23,6 +25,7 @@ struct Handle {
     shared: Arc<Shared>,
     db: Arc<RwLock<Database>>,
     dir: PathBuf,
+    vault: Option<Arc<Vault>>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -49,14 +52,25 @@ impl RedbSpool {
     /// # Errors
     /// `Held` if somebody has it open, `Damaged` and `NewerFormat` if it cannot be understood, `Open` if the folder cannot be used.
     pub fn open(dir: &Path, limits: Limits) -> Result<RedbSpool, SpoolError> {
-        let disk::Opened { db, tunnels } = disk::open(dir)?;
+        RedbSpool::open_with(dir, limits, None)
+    }
+
+    /// As [`RedbSpool::open`], of one that is encrypted with this key, or is to be from now on: what is in it already stays as it is until it is
+    /// taken or too old.
+    ///
+    /// # Errors
+    /// Likewise; `Key` where it is the wrong one, or is missing.
+    pub fn open_with(dir: &Path, limits: Limits, key: Option<&UserKey>) -> Result<RedbSpool, SpoolError> {
+        let disk::Opened { db, tunnels, vault } = disk::open(dir, key, Entropy::system())?;
+        let vault = vault.map(Arc::new);
         let next_id = tunnels.values().map(|t| t.id).max().unwrap_or(0) + 1;
         let shared = Arc::new(Shared::new(tunnels, limits));
         let db = Arc::new(RwLock::new(db));
-        let writer = Writer { shared: Arc::clone(&shared), db: Arc::clone(&db), dir: dir.to_owned(), next_id };
+        let (theirs, keys) = (Arc::clone(&db), vault.clone());
+        let writer = Writer { shared: Arc::clone(&shared), db: theirs, dir: dir.to_owned(), vault: keys, next_id };
         let thread = std::thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|e| SpoolError::Open { path: dir.to_owned(), reason: e.to_string() })?;
-        Ok(RedbSpool(Arc::new(Handle { shared, db, dir: dir.to_owned(), writer: Some(thread) })))
+        Ok(RedbSpool(Arc::new(Handle { shared, db, dir: dir.to_owned(), vault, writer: Some(thread) })))
     }
 
     /// Whether there is a spool in the folder `dir`.
@@ -141,7 +155,8 @@ impl Spool for RedbSpool {
     }
 
     async fn append(&self, delivery: Arc<Delivery>) -> Result<Seq, SpoolError> {
-        let encoded = format::encode(&delivery);
+        let encrypted = self.0.vault.as_ref().is_some_and(|vault| vault.is_encrypting());
+        let encoded = format::encode(&delivery, encrypted);
         let (answer, answered) = oneshot::channel();
         self.0.shared.queue_append(Append { delivery, encoded, answer })?;
         self.answer(answered).await
@@ -168,11 +183,9 @@ impl Spool for RedbSpool {
             if !out.is_empty() && (bytes > limit.bytes || out.len() >= limit.count) {
                 return Ok(false);
             }
-            let delivery = format::decode(tunnel, value).map_err(|reason| SpoolError::Unreadable {
-                tunnel: tunnel.clone(),
-                seq,
-                reason,
-            })?;
+            let vault = self.0.vault.as_deref();
+            let delivery = format::decode(tunnel, At(id, seq), value, vault)
+                .map_err(|reason| SpoolError::Unreadable { tunnel: tunnel.clone(), seq, reason })?;
             out.push((seq, Arc::new(delivery)));
             Ok(true)
         })
@@ -251,26 +264,16 @@ impl Spool for RedbSpool {
         })
     }
 
+    async fn purge(&self, tunnel: &TunnelName) -> Result<Vec<Dropped>, SpoolError> {
+        let mut all = Vec::new();
+        while join_runs(&mut all, self.ask(|answer| Order::Purge { tunnel: tunnel.clone(), answer }).await?) {}
+        Ok(all)
+    }
+
     async fn expire(&self, now: Timestamp) -> Result<Vec<Dropped>, SpoolError> {
-        let mut all: Vec<Dropped> = Vec::new();
-        loop {
-            let (dropped, more) = self.ask(|answer| Order::Expire { now, answer }).await?;
-            for next in dropped {
-                match all
-                    .iter_mut()
-                    .find(|d| d.tunnel == next.tunnel && d.why == next.why && d.upto.next() == next.from)
-                {
-                    Some(run) => {
-                        run.upto = next.upto;
-                        run.bytes += next.bytes;
-                    }
-                    None => all.push(next),
-                }
-            }
-            if !more {
-                return Ok(all);
-            }
-        }
+        let mut all = Vec::new();
+        while join_runs(&mut all, self.ask(|answer| Order::Expire { now, answer }).await?) {}
+        Ok(all)
     }
 
     fn copy(&self, to: &mut dyn CopySink) -> Result<Copied, CopyError> {
@@ -284,4 +287,20 @@ impl Spool for RedbSpool {
     async fn flush(&self) -> Result<(), SpoolError> {
         self.ask(|answer| Order::Flush { answer }).await
     }
+}
+
+/// Adds what one batch dropped to what those before it did. Whether there is more to drop.
+fn join_runs(all: &mut Vec<Dropped>, (dropped, more): (Vec<Dropped>, bool)) -> bool {
+    for next in dropped {
+        let before =
+            all.iter_mut().find(|d| d.tunnel == next.tunnel && d.why == next.why && d.upto.next() == next.from);
+        match before {
+            Some(run) => {
+                run.upto = next.upto;
+                run.bytes += next.bytes;
+            }
+            None => all.push(next),
+        }
+    }
+    more
 }

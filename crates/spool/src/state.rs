@@ -59,6 +59,12 @@ pub(crate) enum Order {
         tunnel: TunnelName,
         answer: Answer<bool>,
     },
+    /// Drops a bounded number of a tunnel's deliveries, whoever may need them. What was dropped, and whether some are left; after the
+    /// last the file is compacted.
+    Purge {
+        tunnel: TunnelName,
+        answer: Answer<(Vec<Dropped>, bool)>,
+    },
     /// Drops a bounded number of deliveries. What was dropped, and whether some are left.
     Expire {
         now: Timestamp,
@@ -78,7 +84,7 @@ impl Order {
             Order::SetKey { answer, .. } | Order::Forget { answer, .. } | Order::DropTunnel { answer, .. } => {
                 drop(answer.send(Err(error)));
             }
-            Order::Expire { answer, .. } => drop(answer.send(Err(error))),
+            Order::Expire { answer, .. } | Order::Purge { answer, .. } => drop(answer.send(Err(error))),
             Order::Flush { answer } => drop(answer.send(Err(error))),
         }
     }

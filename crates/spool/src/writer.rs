@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use redb::Database;
+use tunnel_vault::Vault;
 
 use crate::batch::{Batch, Draft};
 use crate::state::{Order, Shared, State, Tunnel};
@@ -26,6 +27,8 @@ pub(crate) struct Writer {
     /// Locked by readers too; by itself only for compacting, which must be alone.
     pub(crate) db: Arc<RwLock<Database>>,
     pub(crate) dir: PathBuf,
+    /// What deliveries are encrypted with.
+    pub(crate) vault: Option<Arc<Vault>>,
     /// The number that the next new tunnel gets.
     pub(crate) next_id: u32,
 }
@@ -64,8 +67,12 @@ impl Writer {
             let deletes = batch.lazy || full.is_some();
             let mut done = {
                 let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-                batch.write(&db, &shared.limits, &mut self.next_id)
+                batch.write(&db, &shared.limits, self.vault.as_deref(), &mut self.next_id)
             };
+            if done.is_ok() && batch.compact {
+                // Before the answer: whoever purged is told when it is gone.
+                done = disk::compact(&mut self.db.write().unwrap_or_else(PoisonError::into_inner), &self.dir);
+            }
             let batch = match &done {
                 Ok(()) => {
                     self.finish(batch);

@@ -528,6 +528,7 @@ fn gap(from: Seq, upto: Seq, why: Option<tunnel_spool::Why>) -> Bytes {
     let reason = match why {
         Some(tunnel_spool::Why::Age) => GapReason::Age,
         Some(tunnel_spool::Why::Size) => GapReason::Size,
+        Some(tunnel_spool::Why::Removed) => GapReason::Removed,
         None => GapReason::Unreadable,
     };
     ToAgent::Gap(Gap { from: from.0, upto: upto.0, count: upto.0 - from.0 + 1, reason }).encode()

@@ -99,7 +99,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     if args.to.is_some() && args.form != Form::Curl {
         return Err(Failure::usage("--to is for --form curl; the other forms say where a delivery was sent"));
     }
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let local = arguments::local(&settings)?;
     let any = args.wanted.any();
     let filter = args.wanted.filter(&settings)?;

@@ -52,7 +52,7 @@ fn how(text: &str) -> Result<Duplicates, String> {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let duplicates = match args.duplicates {
         Some(Duplicates::Only) => Some(true),
         Some(Duplicates::None) => Some(false),

@@ -32,7 +32,7 @@ pub(crate) async fn note(args: NoteArgs, context: &mut Context) -> Result<(), Fa
     if !args.remove && text.trim().is_empty() {
         return Err(Failure::usage("the note is empty").hint("--remove removes the one there is"));
     }
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let control = arguments::local(&settings)?.connect().await?;
     let noted = async {
         let id = control.get(&args.id).await?.delivery.id;
@@ -64,7 +64,7 @@ pub(crate) struct PinArgs {
 }
 
 pub(crate) async fn pin(args: PinArgs, pinned: bool, context: &mut Context) -> Result<(), Failure> {
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let control = arguments::local(&settings)?.connect().await?;
     let marked = async {
         // All of them are looked up before the first is changed.

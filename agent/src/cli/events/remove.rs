@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Tell how many there are, and remove nothing
     #[arg(long)]
     dry_run: bool,
+    /// Compact the store afterwards, so that their bytes leave the disk
+    #[arg(long)]
+    compact: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -80,7 +83,7 @@ impl Args {
 }
 
 pub(crate) async fn run(mut args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let remove = args.wanted(&settings)?;
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if !args.yes && !args.dry_run && !terminal {
@@ -89,6 +92,10 @@ pub(crate) async fn run(mut args: Args, context: &mut Context) -> Result<(), Fai
     }
     let control = arguments::local(&settings)?.connect().await?;
     let removed = removed(&args, &remove, &control, &mut context.out).await;
+    let compacted = match &removed {
+        Ok(done) if args.compact && !args.dry_run && done.removed > 0 => control.compact().await.map(|_| ()),
+        _ => Ok(()),
+    };
     control.close().await;
     let done = removed?;
     let out = &mut context.out;
@@ -100,6 +107,7 @@ pub(crate) async fn run(mut args: Args, context: &mut Context) -> Result<(), Fai
     }
     out.flush()?;
     stays(&done, out);
+    compacted?;
     if done.removed == 0 && done.stay() == 0 {
         return Err(Failure::negative("nothing is stored that fits"));
     }

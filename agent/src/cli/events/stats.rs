@@ -45,7 +45,7 @@ fn by(text: &str) -> Result<By, String> {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let any = args.wanted.any();
     let ask = StatsAsk { filter: args.wanted.filter(&settings)?, by: Some(args.by), buckets: BUCKETS };
     let control = arguments::local(&settings)?.connect().await?;

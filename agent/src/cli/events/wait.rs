@@ -29,7 +29,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let (local, filter) = (arguments::local(&settings)?, args.wanted.filter(&settings)?);
     unknown::before_following(&local, &filter, &mut context.out).await?;
     // What is stored counts with --since; without an agent nothing more comes.

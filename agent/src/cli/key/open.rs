@@ -28,12 +28,12 @@ pub(crate) struct Args {
 pub(super) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings =
         Gather::default().one("data", &args.data.data).many("secret", &args.secrets.secrets).load(context)?;
-    let (data, secrets) = (settings.data()?, settings.secrets()?);
+    let (data, secrets, store_key) = (settings.data()?, settings.secrets()?, settings.store_key()?);
     let ring = device_keys::load(&data).map_err(super::failed)?.ok_or_else(super::none)?;
     if !crate::control::has_store(&data) {
         return Err(Failure::negative(format!("nothing is stored in {}", data.display())));
     }
-    let archive = open_archive(&data).await.map_err(failed)?;
+    let archive = open_archive(&data, store_key.as_ref()).await.map_err(failed)?;
     let done = reopen(&archive, &ring, &Signing::new(secrets)).await;
     let closed = archive.close().await;
     let done = done.map_err(failed)?;

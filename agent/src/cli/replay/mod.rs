@@ -130,8 +130,7 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings =
-        Gather::default().one("data", &args.data.data).many("secret", &args.secrets.secrets).load(context)?;
+    let settings = Gather::default().data(&args.data).many("secret", &args.secrets.secrets).load(context)?;
     let (dry_run, json, yes, edit, sign) = (args.dry_run, args.json, args.yes, args.edit, !args.no_resign);
     let (mut plan, after) = plan(args)?;
     if let Selection::Query(query) = &mut plan.selection {

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let local = arguments::local(&settings)?;
     let checked = local.check(context.out.progress()).await;
     context.out.end_progress();

@@ -10,7 +10,8 @@ use crate::settings::show_size;
 /// Give back disk space that the store does not use
 ///
 /// It is copied beside the old one, so that needs room for a while; nothing is lost where it is ended half way. A running agent does it by
-/// itself after removing much, and does it now if asked.
+/// itself after removing much, and does it now if asked. All that is stored is written as things stand now: encrypted where the store has a key, and
+/// with the latest one; what was removed leaves the disk, as far as files can.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Build a damaged store anew from what is readable; the damaged files are put aside
@@ -24,7 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let local = arguments::local(&settings)?;
     if args.rescue {
         let saved = local.repair(context.out.progress()).await;

@@ -56,7 +56,7 @@ struct Outcome<'a> {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings = Gather::default().one("data", &args.data.data).load(context)?;
+    let settings = Gather::default().data(&args.data).load(context)?;
     let local = arguments::local(&settings)?;
     let now = arguments::now();
     let (since, until) = (args.since.map(|m| m.timestamp(now)), args.until.map(|m| m.timestamp(now)));

@@ -3,6 +3,7 @@
 mod check;
 mod compact;
 pub(super) mod export;
+mod rekey;
 
 use clap::Subcommand;
 
@@ -11,12 +12,13 @@ use super::{Context, Failure, Output};
 use crate::control::{Ids, Saved};
 use crate::safe_text::SafeText;
 
-/// The archive as a whole: check it, write it out, give disk space back
+/// The archive as a whole: check it, write it out, give disk space back, change its key
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Check(check::Args),
     Export(export::Args),
     Compact(compact::Args),
+    Rekey(Box<rekey::Args>),
 }
 
 pub(crate) async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
@@ -24,6 +26,7 @@ pub(crate) async fn run(command: Command, context: &mut Context) -> Result<(), F
         Command::Check(args) => check::run(args, context).await,
         Command::Export(args) => export::run(args, context).await,
         Command::Compact(args) => compact::run(args, context).await,
+        Command::Rekey(args) => rekey::run(*args, context).await,
     }
 }
 
