@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tunnel_protocol::MAX_BODY;
 use tunnel_spool::Limits as SpoolLimits;
+use tunnel_vault::KeySource;
+use zeroize::Zeroizing;
 
 use crate::proxy::Proxies;
 
@@ -28,6 +30,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds of the spool.
     pub spool: SpoolLimits,
+    /// Where the key is to be had that the spool is encrypted with, if it is.
+    pub data_key: Option<KeySource>,
 }
 
 /// An HTTPS listener. It has at least one pair or ACME.
@@ -146,7 +150,7 @@ pub struct AcmeBinding {
     /// What the server calls it.
     pub id: String,
     /// The key they share.
-    pub key: Vec<u8>,
+    pub key: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for AcmeBinding {
@@ -214,6 +218,7 @@ impl Config {
             proxies: Proxies::default(),
             limits: Limits::default(),
             spool: SpoolLimits::default(),
+            data_key: None,
         }
     }
 

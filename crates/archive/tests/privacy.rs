@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tunnel_archive::{Archive, ArchiveError, Inserted, Keep, Options, Order, Query, check, encrypt, rekey, repair, rescue};
+use tunnel_archive::{
+    Archive, ArchiveError, Inserted, Keep, Options, Order, Query, check, encrypt, rekey, repair, rescue,
+};
 use tunnel_delivery::{DeliveryId, Headers, Stored};
 use tunnel_vault::{UserKey, VaultError};
 

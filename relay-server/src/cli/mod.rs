@@ -3,8 +3,10 @@
 //! Exit codes: 0 done, 1 a negative answer (no such tunnel, it exists already), 2 wrong use, 3 something that is needed cannot be reached.
 
 mod certificates;
+mod data_key;
 mod door;
 mod serve;
+mod spool;
 mod token;
 mod tunnel;
 
@@ -17,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::control::AskError;
 use crate::registry::{Registry, RegistryError};
 use crate::relay::StartError;
+use tunnel_spool::SpoolError;
 
 /// Takes webhook deliveries from the internet and sends them to the machines of developers.
 #[derive(Parser)]
@@ -36,6 +39,9 @@ enum Command {
     /// Create, list and revoke the tokens that agents prove themselves with
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Change the key that what waits for its agents is encrypted with
+    #[command(subcommand)]
+    Spool(spool::Spool),
     /// Show, reload and renew the certificates of a running relay
     #[command(subcommand)]
     Certificates(certificates::Certificates),
@@ -92,13 +98,22 @@ impl From<RegistryError> for Failure {
 
 impl From<AskError> for Failure {
     fn from(e: AskError) -> Failure {
-        Failure { code: 3, message: e.to_string() }
+        let code = if matches!(e, AskError::Spool(SpoolError::Key(_))) { 2 } else { 3 };
+        Failure { code, message: e.to_string() }
+    }
+}
+
+impl From<SpoolError> for Failure {
+    fn from(e: SpoolError) -> Failure {
+        let code = if matches!(e, SpoolError::Key(_)) { 2 } else { 3 };
+        Failure { code, message: e.to_string() }
     }
 }
 
 impl From<StartError> for Failure {
     fn from(e: StartError) -> Failure {
-        let code = if matches!(e, StartError::Config(_)) { 2 } else { 3 };
+        let wrong_use = matches!(e, StartError::Config(_) | StartError::Spool(SpoolError::Key(_)));
+        let code = if wrong_use { 2 } else { 3 };
         Failure { code, message: e.to_string() }
     }
 }
@@ -115,10 +130,13 @@ fn tell(text: &str) {
 
 /// Runs the program with the process's arguments.
 pub fn run() -> ExitCode {
+    // Tokens, keys and deliveries are in memory from here on.
+    tunnel_vault::no_core_dumps(tunnel_vault::Dumps::NoneAtAll);
     let done = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Tunnel(tunnel) => tunnel.run(),
         Command::Token(token) => token.run(),
+        Command::Spool(spool) => spool.run(),
         Command::Certificates(certificates) => certificates.run(),
     };
     match done {

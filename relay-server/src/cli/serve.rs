@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
+use super::data_key::DataKey;
 use super::door::Door;
 use super::{Data, Failure};
 use crate::config::{Config, Limits};
@@ -29,6 +30,8 @@ pub(super) struct Serve {
     public_url: Option<String>,
     #[command(flatten)]
     data: Data,
+    #[command(flatten)]
+    key: DataKey,
     /// Longest body, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body)]
     max_body: u64,
@@ -88,6 +91,7 @@ impl Serve {
         let proxies = self.door.proxies();
         Ok(Config {
             data: self.data.data,
+            data_key: self.key.source(),
             http: self.http,
             https: self.door.https()?,
             proxies,
