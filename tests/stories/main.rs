@@ -16,6 +16,7 @@ mod handlers;
 mod logs;
 mod lost_answers;
 mod passthrough;
+mod privacy;
 mod reconnect;
 mod refusals;
 mod replay;
