@@ -7,6 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tunnel_protocol::{HELLO_TIMEOUT, MAX_ANSWER, MAX_BODY, MAX_FRAME, MAX_HEAD};
 use tunnel_spool::{Limits as SpoolLimits, MAX_DEVICES};
+use tunnel_vault::KeySource;
+use zeroize::Zeroizing;
 
 use crate::proxy::Proxies;
 use crate::rates::Rate;
@@ -41,6 +43,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds of the spool.
     pub spool: SpoolLimits,
+    /// Where the key is to be had that the spool is encrypted with, if it is.
+    pub data_key: Option<KeySource>,
 }
 
 /// An HTTPS listener. It has at least one pair or ACME.
@@ -170,7 +174,7 @@ pub struct AcmeBinding {
     /// What the server calls it.
     pub id: String,
     /// The key they share.
-    pub key: Vec<u8>,
+    pub key: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for AcmeBinding {
@@ -335,6 +339,7 @@ impl Config {
             proxies: Proxies::default(),
             limits: Limits::default(),
             spool: SpoolLimits::default(),
+            data_key: None,
         }
     }
 

@@ -21,6 +21,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 use tunnel_spool::{Limits, RedbSpool, Role, Spool, SpoolError};
+use tunnel_vault::KeySource;
 
 use crate::audit::{Entry, What, Who};
 use crate::backup::BackupError;
@@ -35,6 +36,8 @@ const LINE_MAX: u64 = 8 << 20;
 
 /// How long a question and its answer may take.
 const WITHIN: Duration = Duration::from_secs(10);
+/// The same for a purge, which compacts the spool's file.
+const PURGE_WITHIN: Duration = Duration::from_secs(600);
 
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,8 @@ pub(crate) enum Question {
     Devices { tunnel: Option<TunnelName> },
     /// Keep nothing for this device any more.
     Forget { tunnel: TunnelName, device: DeviceName },
+    /// Drop all that waits for this tunnel's agents.
+    Purge { tunnel: TunnelName },
     /// How the certificates stand.
     Certificates,
     /// Look at the certificate files now.
@@ -66,6 +71,10 @@ pub(crate) enum Told {
         devices: Vec<Device>,
     },
     Forgotten,
+    /// How many deliveries, that somebody had not taken.
+    Purged {
+        deliveries: u64,
+    },
     Certificates {
         certificates: Vec<Standing>,
     },
@@ -147,7 +156,7 @@ pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
                     // Whoever asked and went away needs no answer.
-                    let _ = tokio::time::timeout(WITHIN, answer(stream, &shared)).await;
+                    let _ = tokio::time::timeout(PURGE_WITHIN, answer(stream, &shared)).await;
                 });
             }
             Err(error) => {
@@ -166,7 +175,8 @@ async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()>
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
     let mut reader = tokio::io::BufReader::new(read.take(LINE_MAX));
-    reader.read_until(b'\n', &mut line).await?;
+    // Commands ask at once; whoever does not is no command.
+    tokio::time::timeout(WITHIN, reader.read_until(b'\n', &mut line)).await??;
     let told = match serde_json::from_slice(&line) {
         Ok(Question::Backup) => {
             let stream = reader.into_inner().into_inner().reunite(write).map_err(std::io::Error::other)?;
@@ -206,6 +216,9 @@ fn note(question: &Question, told: &Told, who: Who, shared: &Shared) {
     match (question, told) {
         (Question::Forget { tunnel, device }, Told::Forgotten) => {
             shared.audit.note(entry(What::DeviceForgotten).tunnel(tunnel).device(device));
+        }
+        (Question::Purge { tunnel }, Told::Purged { deliveries }) => {
+            shared.audit.note(entry(What::Purged).tunnel(tunnel).note(format!("{deliveries} that waited")));
         }
         (Question::Reload, Told::Certificates { .. }) => shared.audit.note(entry(What::CertificatesReloaded)),
         (Question::Renew, Told::Begun) => shared.audit.note(entry(What::CertificateRenewal)),
@@ -283,6 +296,15 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
             },
             Err(e) => Told::No { why: e.to_string() },
         },
+        Question::Purge { tunnel } if !all.tunnels.contains_key(&tunnel) => unknown(&tunnel),
+        Question::Purge { tunnel } => match spool.purge(&tunnel).await {
+            Ok(dropped) => {
+                let deliveries = dropped.iter().map(tunnel_spool::Dropped::count).sum();
+                tracing::info!(%tunnel, deliveries, "what waited for a tunnel is dropped, as asked");
+                Told::Purged { deliveries }
+            }
+            Err(e) => Told::No { why: e.to_string() },
+        },
         Question::Certificates
         | Question::Reload
         | Question::Renew
@@ -292,15 +314,16 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
     }
 }
 
-/// Asks the relay that runs on this data folder, or, if none does, the spool in it.
-pub(crate) fn ask(data: &Path, question: &Question) -> Result<Told, AskError> {
+/// Asks the relay that runs on this data folder, or, if none does, the spool in it, which may take a key.
+pub(crate) fn ask(data: &Path, key: Option<KeySource>, question: &Question) -> Result<Told, AskError> {
     let path = path(data);
     match Blocking::connect(&path) {
         Ok(stream) => exchange(stream, question).map_err(|source| AskError::Silent { path, source }),
         // No socket, or one that a relay left behind which was killed.
         Err(_) => {
             let registry = Registry::open(data)?;
-            let spool = RedbSpool::open(&data.join("spool"), Limits::default())?;
+            let key = key.map(|source| source.read()).transpose().map_err(SpoolError::Key)?;
+            let spool = RedbSpool::open_with(&data.join("spool"), Limits::default(), key.as_ref())?;
             let now = Timestamp::from_system(std::time::SystemTime::now());
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             let runtime = runtime.map_err(|source| AskError::Silent { path, source })?;
@@ -326,7 +349,8 @@ pub(crate) fn ask_running(data: &Path, question: &Question) -> Result<Option<Tol
 }
 
 fn exchange(mut stream: Blocking, question: &Question) -> std::io::Result<Told> {
-    stream.set_read_timeout(Some(WITHIN))?;
+    let within = if matches!(question, Question::Purge { .. }) { PURGE_WITHIN } else { WITHIN };
+    stream.set_read_timeout(Some(within))?;
     stream.set_write_timeout(Some(WITHIN))?;
     let mut text = serde_json::to_vec(question)?;
     text.push(b'\n');
@@ -385,7 +409,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // Left behind by a relay that was killed.
         drop(std::os::unix::net::UnixListener::bind(path(dir.path())).unwrap());
-        let told = ask(dir.path(), &Question::Devices { tunnel: None }).unwrap();
+        let told = ask(dir.path(), None, &Question::Devices { tunnel: None }).unwrap();
         assert_eq!(told, Told::Devices { devices: Vec::new() });
     }
 }

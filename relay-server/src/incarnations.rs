@@ -49,8 +49,7 @@ impl Incarnations {
             return Ok(());
         }
         let new = self.path.with_extension("json.new");
-        std::fs::write(&new, serde_json::to_vec(&now)?)?;
-        std::fs::File::open(&new)?.sync_all()?;
+        tunnel_vault::write_private(&new, &serde_json::to_vec(&now)?)?.sync_all()?;
         std::fs::rename(&new, &self.path)?;
         // Were it the old file again after a power cut, a tunnel that was added again would be taken for the one before it, and what it has accepted
         // since would be dropped.

@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
 use tunnel_telemetry::Traces;
+use tunnel_vault::KeySource;
 
 use crate::accept::{Door, Listener, Tasks, listen};
 use crate::acme::{AcmeError, Keeper};
@@ -395,7 +396,8 @@ fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<Opened, Star
     let audit = Audit::open(&config.data, clock.clone())
         .map_err(|e| StartError::Config(format!("there can be no thread for the audit log: {e}")))?;
     let dir = spool_folder(config);
-    let spool = RedbSpool::open(&dir, config.spool)?;
+    let key = config.data_key.as_ref().map(KeySource::read).transpose().map_err(SpoolError::Key)?;
+    let spool = RedbSpool::open_with(&dir, config.spool, key.as_ref())?;
     let stream = stream_id(&dir.join("stream-id"), &spool)?;
     let keeper = match (config.https.as_ref().and_then(|https| https.acme.clone()), &tls) {
         (Some(acme), Some(tls)) => {
@@ -419,7 +421,7 @@ fn stream_id(path: &Path, spool: &RedbSpool) -> Result<Bytes, StartError> {
     }
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|e| StartError::Config(format!("the system gave no random bytes: {e}")))?;
-    std::fs::write(path, [id, born.to_be_bytes()].concat()).map_err(io)?;
+    tunnel_vault::write_private(path, &[id, born.to_be_bytes()].concat()).map_err(io)?;
     Ok(Bytes::copy_from_slice(&id))
 }
 
@@ -433,8 +435,8 @@ fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), StartError>
     .to_string();
     // Whoever waits for the file must never see half of it.
     let (new, path) = (data.join("addresses.json.new"), data.join("addresses.json"));
-    std::fs::write(&new, text)
-        .and_then(|()| std::fs::rename(&new, &path))
+    tunnel_vault::write_private(&new, text.as_bytes())
+        .and_then(|_| std::fs::rename(&new, &path))
         .map_err(|source| StartError::Write { path, source })
 }
 

@@ -21,6 +21,7 @@ mod logs;
 mod lost_answers;
 mod operating;
 mod passthrough;
+mod privacy;
 mod read_only;
 mod reconnect;
 mod refusals;

@@ -108,6 +108,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };
+    // Secrets and deliveries are in memory from here on. Handlers that it starts are their owner's own.
+    tunnel_vault::no_core_dumps(tunnel_vault::Dumps::NotOurs);
     let environment = Environment::of_process();
     diagnostics(&environment);
     panics::quiet_engine();

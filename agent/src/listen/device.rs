@@ -22,7 +22,7 @@ pub fn device_name(data: &Path) -> io::Result<DeviceName> {
             let name = format!("agent-{:06x}", number & 0x00ff_ffff);
             fs::create_dir_all(data)?;
             let new = data.join("device.new");
-            fs::write(&new, &name)?;
+            tunnel_vault::write_private(&new, name.as_bytes())?;
             fs::rename(new, path)?;
             name.parse().map_err(io::Error::other)
         }

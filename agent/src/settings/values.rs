@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
 
 use crate::dial::{Peer, PeerError, split_url};
 
@@ -64,7 +65,10 @@ pub(crate) fn from_file(text: &str) -> Result<String, String> {
     match text.strip_prefix('@') {
         None => Ok(text.to_owned()),
         Some(path) => match std::fs::read_to_string(path) {
-            Ok(content) => Ok(content.trim_end_matches(['\r', '\n']).to_owned()),
+            Ok(content) => {
+                let content = Zeroizing::new(content);
+                Ok(content.trim_end_matches(['\r', '\n']).to_owned())
+            }
             Err(e) => Err(format!("the file {path} cannot be read: {e}")),
         },
     }

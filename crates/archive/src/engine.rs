@@ -428,12 +428,14 @@ impl Drop for Engine {
     }
 }
 
-/// Brings everything that opening may have created to the disk: sled's small files, its folders' entries, its log. Returns the log.
+/// Brings everything that opening may have created to the disk, for its owner alone: sled's small files, its folders' entries, its log. Returns the log.
 fn sync_files(dir: &Path) -> std::io::Result<File> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
+        tunnel_vault::tighten(&entry.path())?;
         File::open(entry.path())?.sync_all()?;
     }
+    tunnel_vault::tighten(dir)?;
     File::open(dir)?.sync_all()?;
     let log = File::options().read(true).write(true).open(dir.join("db"))?;
     log.sync_all()?;

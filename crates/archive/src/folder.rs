@@ -16,13 +16,13 @@
 //! format 3 by its number, before the first is made. So does one of format 3 become 4 when it gets a key, before anything is encrypted: a program that
 //! knows no keys must refuse it, and not take it for damaged.
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tunnel_vault::{Entropy, UserKey, Vault};
+use tunnel_vault::{Entropy, UserKey, Vault, private_folder, tighten_all, write_private};
 
 use crate::error::ArchiveError;
 use crate::ledger::Counters;
@@ -59,8 +59,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// Creates the folder if it is not there, takes the lock and checks the format.
     pub(crate) fn open(dir: &Path) -> Result<Folder, ArchiveError> {
-        // Deliveries may hold patients' data: nobody else may look in.
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("create", dir))?;
+        private_folder(dir).map_err(io("create", dir))?;
         let mut folder = Folder::hold(dir)?;
         folder.format = match folder.read_format()? {
             Some(found) => found,
@@ -89,6 +88,11 @@ impl Folder {
 
     fn hold(dir: &Path) -> Result<Folder, ArchiveError> {
         let lock = lock(dir)?;
+        // Deliveries may hold patients' data: nobody else may look in. Earlier programs left what is below to the umask.
+        let open = tighten_all(dir).map_err(io("change the permissions of", dir))?;
+        if open > 0 {
+            tracing::info!(open, dir = %dir.display(), "files of the archive that others could have read are its owner's alone now");
+        }
         Ok(Folder { dir: dir.to_owned(), store: FIRST.to_owned(), format: FORMAT, wanted: FORMAT, _lock: lock })
     }
 
@@ -301,9 +305,7 @@ impl Folder {
     fn replace(&self, name: &str, content: &str) -> Result<(), ArchiveError> {
         let (new, path) = (self.dir.join(format!("{name}.new")), self.dir.join(name));
         let write = || {
-            let mut file = File::create(&new)?;
-            file.write_all(content.as_bytes())?;
-            file.sync_all()?;
+            write_private(&new, content.as_bytes())?.sync_all()?;
             std::fs::rename(&new, &path)
         };
         write().map_err(io("write", &path))?;

@@ -1,7 +1,6 @@
 //! Room on the disk. The storage engine hangs for good on a full disk, so nothing is written near one: below a limit writes are
 //! refused, and a reserve file holds the room that what has already begun still needs.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::engine::{BATCH_FULL, SEGMENT};
@@ -70,7 +69,7 @@ impl Space {
             return;
         }
         let lay_up = || -> std::io::Result<()> {
-            let file = File::create(&path)?;
+            let file = tunnel_vault::write_private(&path, &[])?;
             rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, self.reserve_bytes)?;
             Ok(())
         };

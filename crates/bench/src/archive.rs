@@ -37,7 +37,7 @@ pub(crate) async fn measure(arguments: &Arguments, printer: Printer) -> Result<(
 
     held.row("before it is opened", [machine::own_resident_mib(), None, None, None]);
     let folder = stage.data("archive");
-    let archive = Archive::open(&folder, Options::default())?;
+    let archive = Archive::open(&folder, Options { key: arguments.key()?, ..Options::default() })?;
     held.row("opened, empty", [machine::own_resident_mib(), None, Some(0.0), Some(0.0)]);
 
     let numbers = Arc::new(AtomicU64::new(1));
@@ -72,7 +72,7 @@ pub(crate) async fn measure(arguments: &Arguments, printer: Printer) -> Result<(
     printer.print(&lists)?;
     takes_up(&mut held, "after the lists", &archive);
     archive.close().await?;
-    let archive = Archive::open(&folder, Options::default())?;
+    let archive = Archive::open(&folder, Options { key: arguments.key()?, ..Options::default() })?;
     takes_up(&mut held, "closed and opened again", &archive);
     archive.close().await?;
     printer.print(&held)

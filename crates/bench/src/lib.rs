@@ -32,6 +32,8 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use tunnel_vault::UserKey;
+
 use crate::error::BenchError;
 use crate::table::Printer;
 
@@ -91,6 +93,9 @@ pub struct Arguments {
     /// For `outage`: how many deliveries wait for the agent.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=500_000))]
     pub backlog: u64,
+    /// For `archive` and `spool`: with a key, so that what is stored is encrypted.
+    #[arg(long)]
+    pub encrypted: bool,
     /// For `inspector`: how many deliveries its archive has.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(5_000..=10_000_000))]
     pub stored: u64,
@@ -113,6 +118,12 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 impl Arguments {
+    /// The key that stores have, where they have one. It guards nothing.
+    fn key(&self) -> Result<Option<UserKey>, BenchError> {
+        let key = || UserKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "the bench").map_err(error::wrong);
+        self.encrypted.then(key).transpose()
+    }
+
     /// How long one turn takes, where `turns` of them make a figure.
     fn turn(&self, turns: usize) -> Duration {
         Duration::from_secs_f64(self.seconds / turns as f64)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tunnel_delivery::{DeviceName, Timestamp};
 use tunnel_spool::{Limits, ReadLimit, RedbSpool, Seq, Spool as _, Start};
 use tunnel_testkit::Stage;
+use tunnel_vault::UserKey;
 
 use crate::crowd::{Crowd, crowd};
 use crate::error::{self, BenchError, wrong};
@@ -35,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Measures, and prints two tables.
 pub(crate) async fn measure(arguments: &Arguments, printer: Printer) -> Result<(), BenchError> {
-    let stage = Stage::new();
+    let (stage, key) = (Stage::new(), arguments.key()?);
     let numbers = Arc::new(AtomicU64::new(1));
     let samples: Arc<[Sample]> = Sample::several(SMALL)?.into();
     let bytes = protocol::length(&Arc::new(samples[0].numbered(1)));
@@ -43,8 +44,8 @@ pub(crate) async fn measure(arguments: &Arguments, printer: Printer) -> Result<(
     let mut held = Table::new("spool", HELD, ["resident MiB", "file bytes each", "deliveries"]);
 
     held.row("before it is opened", [machine::own_resident_mib(), None, Some(0.0)]);
-    let waiting = Appender::open(&stage.data("waiting"), &samples, &numbers)?;
-    let taken = Appender::open(&stage.data("taken"), &samples, &numbers)?;
+    let waiting = Appender::open(&stage.data("waiting"), key.as_ref(), &samples, &numbers)?;
+    let taken = Appender::open(&stage.data("taken"), key.as_ref(), &samples, &numbers)?;
     held.row("two spools opened, empty", [machine::own_resident_mib(), None, Some(0.0)]);
     taken.join().await?;
 
@@ -109,9 +110,14 @@ struct Appender {
 }
 
 impl Appender {
-    fn open(folder: &Path, samples: &Arc<[Sample]>, numbers: &Arc<AtomicU64>) -> Result<Appender, BenchError> {
+    fn open(
+        folder: &Path,
+        key: Option<&UserKey>,
+        samples: &Arc<[Sample]>,
+        numbers: &Arc<AtomicU64>,
+    ) -> Result<Appender, BenchError> {
         let limits = Limits { max_bytes_per_tunnel: 8 << 30, ..Limits::default() };
-        let spool = RedbSpool::open(folder, limits)?;
+        let spool = RedbSpool::open_with(folder, limits, key)?;
         let device = "laptop".parse().map_err(wrong)?;
         let (samples, numbers) = (Arc::clone(samples), Arc::clone(numbers));
         Ok(Appender { file: spool.file(), spool, device, samples, numbers })

@@ -51,15 +51,14 @@ pub(crate) fn open(dir: &Path, key: Option<&UserKey>, entropy: Entropy) -> Resul
     let path = file(dir);
     let io = |e: io::Error| SpoolError::Open { path: path.clone(), reason: e.to_string() };
     if !path.try_exists().map_err(io)? {
-        fs::create_dir_all(dir).map_err(io)?;
-        only_ours(dir, 0o700).map_err(io)?;
+        tunnel_vault::private_folder(dir).map_err(io)?;
         create(dir, &path)?;
     } else if fs::metadata(&path).map_err(io)?.len() == 0 {
         // redb would make a new database of it, and what was acknowledged would be gone without a word.
         return Err(SpoolError::Damaged { path, reason: "it is empty".to_owned() });
     }
     // Bodies are in it; whoever else has an account on the machine has no business with them.
-    only_ours(dir, 0o700).and_then(|()| only_ours(&path, 0o600)).map_err(io)?;
+    tunnel_vault::tighten_all(dir).map_err(io)?;
     let mut db = open_file(&path)?;
     let found = check_format(&db, &path)?;
     let vault = Vault::open(dir, key, found >= ENCRYPTED, entropy)?;
@@ -92,11 +91,6 @@ pub(crate) fn compact(db: &mut Database, dir: &Path) -> Result<(), redb::Error> 
     db.compact()?;
     tracing::info!(before, after = size(), "compacted the spool");
     Ok(())
-}
-
-fn only_ours(path: &Path, mode: u32) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 /// Makes the file under another name first: a crash leaves either no spool or a whole one.

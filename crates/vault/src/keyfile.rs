@@ -6,15 +6,14 @@
 //! cannot make that cannot have new records written in plain.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::VaultError;
+use crate::{VaultError, write_private};
 
 const NAME: &str = "keys.json";
 const FORMAT: u32 = 1;
@@ -83,16 +82,9 @@ impl KeyFile {
     pub(crate) fn write(&self, dir: &Path) -> Result<(), VaultError> {
         let (path, new) = (KeyFile::path(dir), dir.join(format!("{NAME}.new")));
         let write = || -> std::io::Result<()> {
-            // One that a crash left behind may have other permissions.
-            match std::fs::remove_file(&new) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
             let mut text = serde_json::to_vec_pretty(self)?;
             text.push(b'\n');
-            file.write_all(&text)?;
-            file.sync_all()?;
+            write_private(&new, &text)?.sync_all()?;
             std::fs::rename(&new, &path)?;
             File::open(dir)?.sync_all()
         };

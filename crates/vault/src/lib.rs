@@ -1,4 +1,4 @@
-//! Keys and encryption of what is kept on the disk.
+//! Keys and encryption of what is kept on the disk, and who may look at its files.
 //!
 //! Two layers of keys. The *user's key* ([`UserKey`], 32 random bytes from a file, the environment or a command) encrypts nothing but other
 //! keys. The *data keys* are made here, at random, lie in `keys.json` beside the store ([`Vault`]), each wrapped with the user's key, and
@@ -22,11 +22,15 @@ mod entropy;
 mod error;
 mod key;
 mod keyfile;
+mod memory;
+mod modes;
 mod source;
 mod vault;
 
 pub use entropy::Entropy;
 pub use error::VaultError;
 pub use key::{KeyId, UserKey};
+pub use memory::{Dumps, no_core_dumps};
+pub use modes::{private_folder, tighten, tighten_all, write_private};
 pub use source::KeySource;
 pub use vault::{OVERHEAD, Vault};

@@ -38,7 +38,7 @@ impl Certificates {
             Certificates::Renew { data } => (Question::Renew, data, false),
         };
         data.there()?;
-        match ask(&data.data, &question)? {
+        match ask(&data.data, None, &question)? {
             Told::Certificates { certificates } if json => {
                 print(&format!("{}\n", serde_json::json!(certificates)));
             }

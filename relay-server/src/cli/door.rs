@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
 use ipnet::{IpNet, Ipv4Net};
+use zeroize::Zeroizing;
 
 use super::Failure;
 use crate::config::{Acme, AcmeBinding, AcmeChallenge, Https, PairFiles};
@@ -167,11 +168,12 @@ impl Door {
     }
 }
 
-fn key(file: &Path) -> Result<Vec<u8>, Failure> {
-    let text = std::fs::read_to_string(file);
+fn key(file: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let text = std::fs::read_to_string(file).map(Zeroizing::new);
     let text = text.map_err(|e| Failure::usage(format!("cannot read --acme-eab-key-file {}: {e}", file.display())))?;
     let key = URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('='));
-    key.map_err(|_| Failure::usage(format!("--acme-eab-key-file {} is not base64url", file.display())))
+    key.map(Zeroizing::new)
+        .map_err(|_| Failure::usage(format!("--acme-eab-key-file {} is not base64url", file.display())))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod backup;
 mod certificates;
 mod changed;
 mod check_config;
+mod data_key;
 mod door;
 mod limits;
 mod manual;
@@ -14,6 +15,7 @@ mod reload;
 mod restore;
 mod serve;
 mod shape;
+mod spool;
 mod supervisor;
 mod telling;
 mod token;
@@ -30,6 +32,7 @@ use crate::control::AskError;
 use crate::registry::{Registry, RegistryError};
 use crate::relay::StartError;
 use crate::settings::{SettingsError, settle};
+use tunnel_spool::SpoolError;
 
 /// Takes webhook deliveries from the internet and sends them to the machines of developers.
 #[derive(Parser)]
@@ -49,6 +52,9 @@ enum Command {
     /// Create, list, grant, rotate and revoke the tokens that agents prove themselves with
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Change the key that what waits for its agents is encrypted with
+    #[command(subcommand)]
+    Spool(spool::Spool),
     /// Show, reload and renew the certificates of a running relay
     #[command(subcommand)]
     Certificates(certificates::Certificates),
@@ -140,13 +146,22 @@ impl From<SettingsError> for Failure {
 
 impl From<AskError> for Failure {
     fn from(e: AskError) -> Failure {
-        Failure { code: 3, message: e.to_string() }
+        let code = if matches!(e, AskError::Spool(SpoolError::Key(_))) { 2 } else { 3 };
+        Failure { code, message: e.to_string() }
+    }
+}
+
+impl From<SpoolError> for Failure {
+    fn from(e: SpoolError) -> Failure {
+        let code = if matches!(e, SpoolError::Key(_)) { 2 } else { 3 };
+        Failure { code, message: e.to_string() }
     }
 }
 
 impl From<StartError> for Failure {
     fn from(e: StartError) -> Failure {
-        let code = if matches!(e, StartError::Config(_)) { 2 } else { 3 };
+        let wrong_use = matches!(e, StartError::Config(_) | StartError::Spool(SpoolError::Key(_)));
+        let code = if wrong_use { 2 } else { 3 };
         Failure { code, message: e.to_string() }
     }
 }
@@ -163,6 +178,8 @@ fn tell(text: &str) {
 
 /// Runs the program with the process's arguments.
 pub fn run() -> ExitCode {
+    // Tokens, keys and deliveries are in memory from here on.
+    tunnel_vault::no_core_dumps(tunnel_vault::Dumps::NoneAtAll);
     match done(std::env::args_os().collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -187,6 +204,7 @@ fn done(arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Serve(serve) => serve.run(&settled, arguments),
         Command::Tunnel(tunnel) => tunnel.run(),
         Command::Token(token) => token.run(),
+        Command::Spool(spool) => spool.run(),
         Command::Certificates(certificates) => certificates.run(),
         Command::Audit(audit) => audit.run(),
         Command::CheckConfig(check) => check.run(&settled),

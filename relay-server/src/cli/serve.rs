@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
+use super::data_key::DataKey;
 use super::door::Door;
 use super::limits::Bounds;
 use super::telling::{Telling, common_collector};
@@ -42,6 +43,8 @@ pub(super) struct Serve {
     public_url: Option<String>,
     #[command(flatten)]
     data: Data,
+    #[command(flatten, next_help_heading = "Spool")]
+    key: DataKey,
     #[command(flatten, next_help_heading = "Limits")]
     bounds: Bounds,
     /// Longest time a delivery waits for its agents
@@ -91,6 +94,7 @@ impl Serve {
         let proxies = self.door.proxies();
         Ok(Config {
             data: self.data.data,
+            data_key: self.key.source(),
             http: self.http,
             admin: self.door.admin,
             metrics_from: self.door.metrics_from.clone(),

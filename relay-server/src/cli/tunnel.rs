@@ -6,6 +6,7 @@ use clap::Subcommand;
 use tunnel_delivery::{DeviceName, TunnelName};
 
 use super::changed::{changed, done, later, token_id};
+use super::data_key::DataKey;
 use super::shape::{Shape, apart};
 use super::{Data, Failure, print, tell};
 use crate::audit::What;
@@ -57,6 +58,8 @@ pub(super) enum Tunnel {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
+        key: DataKey,
+        #[command(flatten)]
         data: Data,
     },
     /// Keep nothing for a device any more; if it comes again it is a new one
@@ -65,6 +68,20 @@ pub(super) enum Tunnel {
         name: TunnelName,
         /// The device
         device: DeviceName,
+        #[command(flatten)]
+        key: DataKey,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Drop all that waits for a tunnel's agents, and keep the tunnel
+    ///
+    /// Whoever has not taken it is told how much is missing. The spool's file is compacted, so that nothing of it is in there any more. What agents
+    /// have taken is theirs: `healthie-tunnel purge --tunnel NAME`.
+    Purge {
+        /// Its name
+        name: TunnelName,
+        #[command(flatten)]
+        key: DataKey,
         #[command(flatten)]
         data: Data,
     },
@@ -138,9 +155,9 @@ impl Tunnel {
                     }
                 }
             }
-            Tunnel::Devices { name, json, data } => {
+            Tunnel::Devices { name, json, key, data } => {
                 data.there()?;
-                match ask(&data.data, &Question::Devices { tunnel: name })? {
+                match ask(&data.data, key.source(), &Question::Devices { tunnel: name })? {
                     Told::Devices { devices } if json => {
                         print(&format!("{}\n", serde_json::json!(devices)));
                     }
@@ -165,10 +182,17 @@ impl Tunnel {
                     other => return Err(refused(other)),
                 }
             }
-            Tunnel::Forget { name, device, data } => {
+            Tunnel::Forget { name, device, key, data } => {
                 data.there()?;
-                match ask(&data.data, &Question::Forget { tunnel: name, device })? {
+                match ask(&data.data, key.source(), &Question::Forget { tunnel: name, device })? {
                     Told::Forgotten => {}
+                    other => return Err(refused(other)),
+                }
+            }
+            Tunnel::Purge { name, key, data } => {
+                data.there()?;
+                match ask(&data.data, key.source(), &Question::Purge { tunnel: name })? {
+                    Told::Purged { deliveries } => tell(&format!("{deliveries} that waited are gone")),
                     other => return Err(refused(other)),
                 }
             }

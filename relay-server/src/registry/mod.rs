@@ -248,12 +248,12 @@ impl Registry {
     /// # Errors
     /// The folder or file is not accessible, damaged or of a newer version.
     pub fn open(dir: &Path) -> Result<Registry, RegistryError> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| RegistryError::Io {
-            doing: "make the folder",
-            path: dir.to_owned(),
-            source,
-        })?;
+        let made = tunnel_vault::private_folder(dir);
+        let open =
+            made.map_err(|source| RegistryError::Io { doing: "make the folder", path: dir.to_owned(), source })?;
+        if open {
+            tracing::warn!(data = %dir.display(), "others could look into the data folder; it is its owner's alone now");
+        }
         let registry = Registry {
             dir: dir.to_owned(),
             current: RwLock::default(),

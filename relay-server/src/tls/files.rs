@@ -37,6 +37,7 @@ impl Watched {
     /// The first look: there is nothing yet that could stay in force.
     pub(crate) fn first(&mut self, certificates: &Certificates) -> Result<(), TlsError> {
         let texts = Texts::read(&self.files)?;
+        Texts::warn_of_others(&self.files);
         certificates.put(self.slot, texts.pair(&self.files)?);
         self.seen = digest(Ok(&texts));
         Ok(())
@@ -69,6 +70,7 @@ impl Watched {
                 if changed {
                     info!(cert = %self.files.cert.display(), names = %pair.names.join(" "), expires_at = %pair.not_after, "a new certificate is in force");
                     certificates.put(self.slot, pair);
+                    Texts::warn_of_others(&self.files);
                 }
                 Ok(())
             }

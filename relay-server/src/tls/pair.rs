@@ -9,6 +9,7 @@ use rustls::sign::CertifiedKey;
 use tunnel_delivery::Timestamp;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+use zeroize::Zeroizing;
 
 use super::{TlsError, provider};
 use crate::config::PairFiles;
@@ -29,12 +30,21 @@ pub(crate) struct Pair {
 /// The bytes of both files.
 pub(crate) struct Texts {
     pub(crate) chain: Vec<u8>,
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: Zeroizing<Vec<u8>>,
 }
 
 impl Texts {
     pub(crate) fn read(files: &PairFiles) -> Result<Texts, TlsError> {
-        Ok(Texts { chain: read("certificate", &files.cert)?, key: read("key", &files.key)? })
+        Ok(Texts { chain: read("certificate", &files.cert)?, key: read("key", &files.key)?.into() })
+    }
+
+    /// Warns where others than its owner and group can read the key: then it is not only the certificate's owner who can stand for these names.
+    pub(crate) fn warn_of_others(files: &PairFiles) {
+        use std::os::unix::fs::MetadataExt as _;
+        let mode = std::fs::metadata(&files.key).map_or(0, |meta| meta.mode() & 0o777);
+        if mode & 0o007 != 0 {
+            tracing::warn!(key = %files.key.display(), mode = %format_args!("{mode:03o}"), "everybody on this machine can read the certificate's key: `chmod 600` it, or 640 for a group, and think of getting another");
+        }
     }
 
     /// What they hold.

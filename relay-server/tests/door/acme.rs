@@ -204,7 +204,7 @@ async fn an_account_elsewhere_is_named_where_the_server_wants_it() {
     assert_eq!(said["state"], "none");
     relay.stop().await;
     let raw = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, key).unwrap();
-    let binding = Some(AcmeBinding { id: "kid-1".into(), key: raw });
+    let binding = Some(AcmeBinding { id: "kid-1".into(), key: raw.into() });
     let relay = start(&pebble, &dir.path().join("b"), Acme { binding, ..settings }).await;
     until_ready(&relay).await;
     relay.stop().await;

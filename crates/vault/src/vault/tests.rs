@@ -1,3 +1,5 @@
+//! Vaults in folders of their own: what opens where, what a wrong key is told, what rotation keeps and what it takes.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
