@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::service::service_fn;
+use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -235,6 +236,17 @@ where
     }
 }
 
+/// The connection without HTTP around it, and what came after the request. The buffers of library and recorder end here: a session that idles for days is
+/// not to keep 12 KiB of them.
+fn taken_over<S>(upgraded: Upgraded) -> Option<(Stream<S>, Vec<u8>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let parts = upgraded.downcast::<Recorder<Stream<S>>>().ok()?;
+    let (stream, buffered) = parts.io.into_parts();
+    Some((stream, [&parts.read_buf[..], &buffered[..]].concat()))
+}
+
 fn ready(shared: &Shared) -> Answer {
     let certificates = shared.tls.as_ref().map(|tls| tls.standing(&shared.clock)).unwrap_or_default();
     let usable = certificates.is_empty() || certificates.iter().any(|c| matches!(c.state, State::Ok | State::Expiring));
@@ -293,9 +305,7 @@ where
     let upgrade = hyper::upgrade::on(request);
     connection.sessions.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<Recorder<Stream<S>>>() else { return };
-        let (stream, buffered) = parts.io.into_parts();
-        let read = [&parts.read_buf[..], &buffered[..]].concat();
+        let Some((stream, read)) = taken_over::<S>(upgraded) else { return };
         session::serve(stream, read, caller, shared, end).await;
         drop(place);
     });
