@@ -6,6 +6,7 @@
 //!
 //! Everything is bounded in time and count, stays on loopback and in a temporary folder, and leaves nothing behind.
 
+mod agents;
 mod archive;
 mod crowd;
 mod error;
@@ -56,7 +57,9 @@ pub enum Part {
     Outage,
     /// The inspector on a terminal over a large archive, as one waits for it; not among `all`, because it takes minutes.
     Inspector,
-    /// All of these but `inspector`, each in a process of its own.
+    /// Thousands of idle agents over TLS: memory, and how soon all are back after a restart; not among `all`, because it takes minutes.
+    Agents,
+    /// All of these but `inspector` and `agents`, each in a process of its own.
     All,
 }
 
@@ -99,10 +102,13 @@ pub struct Arguments {
     /// For `inspector`: how many deliveries its archive has.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(5_000..=10_000_000))]
     pub stored: u64,
+    /// For `agents`: how many there are.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(20..=19_000))]
+    pub agents: u32,
     /// For `inspector`: a data folder that is kept, to be filled once and measured often.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// For `path`, `outage` and `inspector`: the folder with healthie-relay and healthie-tunnel, instead of building them.
+    /// For `path`, `outage`, `inspector` and `agents`: the folder with healthie-relay and healthie-tunnel, instead of building them.
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
     /// Leave the head line out: somebody else printed it.
@@ -160,6 +166,7 @@ fn measure(arguments: &Arguments) -> Result<(), BenchError> {
         Part::Archive => in_runtime(archive::measure(arguments, printer)),
         Part::Path => in_runtime(path::measure(arguments, printer)),
         Part::Outage => in_runtime(outage::measure(arguments, printer)),
+        Part::Agents => in_runtime(agents::measure(arguments, printer)),
         Part::Inspector => in_runtime(inspector::measure(arguments, printer)),
     }
 }

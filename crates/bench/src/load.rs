@@ -88,13 +88,7 @@ pub(crate) async fn load(
     let (secret, end) = (sample::secret(SECRET)?, numbers.load(Ordering::Relaxed) + limit.count);
     let mut tasks = JoinSet::new();
     for at in 0..senders {
-        let mut sender = Sender {
-            door: door.clone(),
-            connections,
-            secret: secret.clone(),
-            body: Body::new(at * 23, SMALL)?,
-            kept: None,
-        };
+        let mut sender = Sender::new(door.clone(), connections, secret.clone(), at)?;
         let numbers = Arc::clone(numbers);
         tasks.spawn(async move {
             let mut outcome = Outcome::default();
@@ -133,7 +127,8 @@ pub(crate) async fn load(
     Ok(all)
 }
 
-struct Sender {
+/// One sender.
+pub(crate) struct Sender {
     door: Door,
     connections: Connections,
     secret: Secret,
@@ -142,6 +137,23 @@ struct Sender {
 }
 
 impl Sender {
+    /// A sender of small deliveries of the catalogue's event at `event` (any number will do).
+    pub(crate) fn new(
+        door: Door,
+        connections: Connections,
+        secret: Secret,
+        event: usize,
+    ) -> Result<Sender, BenchError> {
+        Ok(Sender { door, connections, secret, body: Body::new(event * 23, SMALL)?, kept: None })
+    }
+
+    /// Signs and posts the delivery of that number; gives the status, 0 if there was no answer in time.
+    pub(crate) async fn post(&mut self, number: u64) -> Result<u16, BenchError> {
+        let request = self.request(number)?;
+        let answered = tokio::time::timeout(PATIENCE, self.exchange(&request)).await;
+        Ok(answered.map_or(0, |answer| answer.unwrap_or(0)))
+    }
+
     fn request(&self, number: u64) -> Result<Vec<u8>, BenchError> {
         let body = self.body.numbered(number);
         let signed = sample::sign(Profile::Guide, &self.secret, &body)?;

@@ -1,6 +1,7 @@
 //! What the figures were taken on, and how much memory a process holds.
 
 use std::path::Path;
+use std::time::Duration;
 
 /// The first line: what one must know to compare two runs.
 pub(crate) fn head() -> Vec<(&'static str, String)> {
@@ -48,6 +49,19 @@ pub(crate) fn own_resident_mib() -> Option<f64> {
     resident_mib(std::process::id())
 }
 
+/// The processor time that a process has used so far, of all its threads; nothing where the system does not tell.
+pub(crate) fn processor_time(pid: u32) -> Option<Duration> {
+    let ticks = ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    Some(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// Fields 14 and 15, counted after the program's name, which may have spaces and brackets.
+fn ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
 fn resident(status: &str) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -62,6 +76,13 @@ mod tests {
     fn resident_memory_is_read_in_mib() {
         assert_eq!(resident("Name:\tx\nVmRSS:\t    5120 kB\nVmData:\t 1 kB\n"), Some(5.0));
         assert_eq!(resident("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn processor_time_is_of_user_and_system() {
+        let stat = "7 (a (b) c) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 9 8 7";
+        assert_eq!(ticks(stat), Some(300));
+        assert_eq!(ticks("7 (x) S"), None);
     }
 
     #[test]

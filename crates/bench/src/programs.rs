@@ -115,6 +115,23 @@ impl Running {
         self.child.id()
     }
 
+    /// Ends it as kill -9 does, and waits for its end.
+    pub(crate) fn kill(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end, as a service manager does, and waits for its end.
+    pub(crate) fn terminate(&mut self) -> Result<(), BenchError> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let sent = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            sent.map_err(|e| error::io("ask a program to end")(e.into()))?;
+        }
+        self.child.wait().map(drop).map_err(error::io("wait for a program's end"))
+    }
+
     /// How many deliveries an agent has told of, or left out because it was faster than we read. What else it leaves out counts too: it must tell of
     /// nothing else.
     pub(crate) fn told(&self) -> u64 {
@@ -168,9 +185,7 @@ fn deliveries(line: &[u8]) -> u64 {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // An error means that it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

@@ -34,7 +34,7 @@ impl Authority {
     }
 
     /// The authority's certificate in DER.
-    pub(crate) fn der(&self) -> CertificateDer<'static> {
+    pub fn der(&self) -> CertificateDer<'static> {
         self.issuer.der().clone()
     }
 

@@ -52,7 +52,6 @@ pub(crate) enum What {
     /// Nothing is kept for a device any more.
     DeviceForgotten,
     /// What was spooled for a tunnel was removed.
-    #[allow(dead_code)] // for `purge`
     Purged,
     /// Certificate files were taken over by hand.
     CertificatesReloaded,

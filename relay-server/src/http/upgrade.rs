@@ -5,6 +5,7 @@ use std::future::Future;
 
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -45,9 +46,8 @@ where
     let upgrade = hyper::upgrade::on(request);
     sessions.spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<Recorder<I>>() else { return };
-        let (stream, buffered) = parts.io.into_parts();
-        then(stream, [&parts.read_buf[..], &buffered[..]].concat()).await;
+        let Some((stream, read)) = taken_over(upgraded) else { return };
+        then(stream, read).await;
     });
     let mut answer = Response::new(http_body_util::Full::default());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -57,4 +57,15 @@ where
         answer.headers_mut().insert("sec-websocket-accept", accept);
     }
     answer
+}
+
+/// The connection without HTTP around it, and what came after the request. The buffers of library and recorder end here: a session that idles for days is
+/// not to keep 12 KiB of them.
+fn taken_over<I>(upgraded: Upgraded) -> Option<(I, Vec<u8>)>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let parts = upgraded.downcast::<Recorder<I>>().ok()?;
+    let (stream, buffered) = parts.io.into_parts();
+    Some((stream, [&parts.read_buf[..], &buffered[..]].concat()))
 }
