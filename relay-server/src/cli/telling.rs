@@ -10,13 +10,7 @@ use crate::config::TraceTo;
 #[derive(Args)]
 pub(super) struct Telling {
     /// Form of the log, on standard error
-    #[arg(
-        long,
-        visible_alias = "log",
-        value_name = "FORM",
-        default_value = "text",
-        env = "HEALTHIE_RELAY_LOG_FORMAT"
-    )]
+    #[arg(long, visible_alias = "log", value_name = "FORM", default_value = "text", env = "HEALTHIE_RELAY_LOG_FORMAT")]
     log_format: LogForm,
     /// What to log, for example `debug` or `healthie_relay=debug`
     #[arg(long, value_name = "FILTER", default_value = "info", env = "HEALTHIE_RELAY_LOG")]
