@@ -55,13 +55,15 @@ impl Clock for Ticks {
 
 type Addresses = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, Ticks, NoOpMiddleware<Duration>>;
 type One = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Duration>>;
+/// By name, and whether they are Healthie's deliveries; the rate that is counted by, and the count where there is a limit.
+type Tunnels = HashMap<(TunnelName, bool), (Rate, Option<One>)>;
 
 /// Counts deliveries.
 pub(crate) struct Rates {
     clock: Ticks,
     of_address: Option<Quota>,
     addresses: Mutex<Option<Addresses>>,
-    tunnels: Mutex<HashMap<(TunnelName, bool), (Rate, Option<One>)>>,
+    tunnels: Mutex<Tunnels>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -164,7 +164,7 @@ mod tests {
             sleep(Duration::from_secs(1)).await;
             peer.read_u8().await.unwrap();
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn fails_after(stream: &mut Stream<DuplexStream>, peer: &mut DuplexStream, sips: u32) -> Duration {
