@@ -8,7 +8,8 @@ use tunnel_testkit::DEADLINE;
 
 use crate::visitor::{self, DELIVERY, ask};
 
-const CHUNKED: &str = "POST /hook HTTP/1.1\r\nHost: team.relay.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+const CHUNKED: &str =
+    "POST /hook HTTP/1.1\r\nHost: team.relay.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
 const WHOLE: &str = "POST /hook HTTP/1.1\r\nHost: team.relay.test\r\nContent-Length: 10\r\n\r\n0123456789";
 
 /// How many idle connections are held.
@@ -57,7 +58,8 @@ async fn a_peer_that_says_no_more_is_answered_what_it_asked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_is_torn_off_leaves_nothing_half() {
     let dir = tempfile::tempdir().unwrap();
-    let relay = visitor::relay(dir.path(), |config| config.limits.unlimited = vec!["127.0.0.0/8".parse().unwrap()]).await;
+    let relay =
+        visitor::relay(dir.path(), |config| config.limits.unlimited = vec!["127.0.0.0/8".parse().unwrap()]).await;
     for request in [WHOLE, CHUNKED] {
         for at in 0..request.len() {
             let mut stream = connect(&relay).await;
