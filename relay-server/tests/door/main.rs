@@ -1,6 +1,7 @@
 //! The relay's public door from outside, in one process with it: TLS, certificates, HTTP/2, proxies.
 
 mod acme;
+mod broken_peers;
 mod figures;
 mod http2;
 mod proxies;
