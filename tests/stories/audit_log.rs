@@ -40,9 +40,21 @@ fn a_day_is_told_and_no_secret_with_it() {
     assert_eq!(
         what(&all),
         [
-            "tunnel-added", "token-created", "relay-started", "agent-connected", "answer-changed", "tunnel-added", "token-granted",
-            "token-withdrawn", "token-rotated", "agent-disconnected", "device-forgotten", "token-revoked", "tunnel-removed",
-            "relay-stopped", "tunnel-removed",
+            "tunnel-added",
+            "token-created",
+            "relay-started",
+            "agent-connected",
+            "answer-changed",
+            "tunnel-added",
+            "token-granted",
+            "token-withdrawn",
+            "token-rotated",
+            "agent-disconnected",
+            "device-forgotten",
+            "token-revoked",
+            "tunnel-removed",
+            "relay-stopped",
+            "tunnel-removed",
         ]
     );
     let connected = &all[3];
@@ -76,7 +88,9 @@ fn owner(world: &World) -> u32 {
 fn an_audit_log_that_cannot_be_written_is_told_and_stops_nothing() {
     let world = World::new(AnswerMode::Ack);
     let log = world.relay.data().join("audit.jsonl");
-    eventually("the relay's first line", || std::fs::read_to_string(&log).ok()?.contains("relay-started").then_some(()));
+    eventually("the relay's first line", || {
+        std::fs::read_to_string(&log).ok()?.contains("relay-started").then_some(())
+    });
     std::fs::remove_file(&log).unwrap();
     std::fs::create_dir(&log).unwrap();
     let mut world = world;

@@ -11,7 +11,8 @@ fn onlooker(world: &World, name: &str) -> Agent {
 
 #[test]
 fn it_never_answers_a_sender_and_gets_a_copy_all_the_same() {
-    let handler = Handler::answering(|_| Reply::Answer { status: 201, headers: vec![], body: b"of the handler".to_vec() });
+    let handler =
+        Handler::answering(|_| Reply::Answer { status: 201, headers: vec![], body: b"of the handler".to_vec() });
     let mut world = World::with_handler(AnswerMode::Passthrough, handler);
     let mut eye = onlooker(&world, "eye");
     let ready = eye.start().wait_line("ready");
@@ -63,7 +64,8 @@ fn it_leaves_the_first_device_all_that_waits() {
     world.relay.start();
     world.agent.change("--relay", &world.relay.url());
     world.agent.start();
-    let ids: Vec<_> = world.agent.wait_lines("delivery", 2).iter().map(|l| l["id"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<_> =
+        world.agent.wait_lines("delivery", 2).iter().map(|l| l["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, [before, meanwhile]);
 }
 
@@ -84,7 +86,8 @@ fn it_takes_no_device_s_place() {
     let mut eye = onlooker(&world, "laptop");
     eye.start();
     let already = eye.lines().all().len();
-    let mut laptop = world.stage.agent("laptop-2").relay(&world.relay.url(), &world.token).with(&["--device", "laptop"]);
+    let mut laptop =
+        world.stage.agent("laptop-2").relay(&world.relay.url(), &world.token).with(&["--device", "laptop"]);
     laptop = laptop.target(&world.handler.url());
     laptop.start();
     eye.wait_state("waiting", already);

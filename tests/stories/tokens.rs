@@ -69,7 +69,8 @@ fn revoking_withdrawing_and_rotating_end_sessions_at_once_and_say_why() {
         assert!(!at_team.process().wait().success());
         if command == "withdraw" {
             let devices = world.relay.run(&["tunnel", "devices", "second", "--json"]).ok().json();
-            let still = devices.as_array().unwrap().iter().any(|d| d["device"] == "withdraw-2" && d["connected"] == true);
+            let still =
+                devices.as_array().unwrap().iter().any(|d| d["device"] == "withdraw-2" && d["connected"] == true);
             assert!(still, "the other tunnel is none of it: {devices}");
         } else {
             assert!(!at_second.process().wait().success());
@@ -131,11 +132,13 @@ fn who_has_several_tunnels_must_say_which_and_learns_of_no_others() {
     let mut second = agent(&world, "second", &world.token).with(&["--tunnel", "second"]);
     assert_eq!(second.start().wait_line("ready")["tunnel"], "second");
     // A stranger's, and one that never was.
-    let answers = ["strangers", "nobodys"].map(|name| knock(world.relay.http(), &format!("/agent/v1/{name}"), &world.token));
+    let answers =
+        ["strangers", "nobodys"].map(|name| knock(world.relay.http(), &format!("/agent/v1/{name}"), &world.token));
     let [strangers, nobodys] = &answers;
     let plain = |answer: &HttpMessage| {
         let lines = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(b"date"));
-        let lines: Vec<_> = lines.map(|(n, v)| (n.clone(), if n.ends_with(b"-request") { vec![] } else { v.clone() })).collect();
+        let lines: Vec<_> =
+            lines.map(|(n, v)| (n.clone(), if n.ends_with(b"-request") { vec![] } else { v.clone() })).collect();
         (answer.first.clone(), lines, answer.body.clone())
     };
     assert_eq!(plain(strangers), plain(nobodys));
@@ -185,9 +188,8 @@ fn many_wrong_tokens_are_told_to_wait_and_good_ones_still_get_in() {
         (0..25).map(|n| knock(to, "/agent/v1", &format!("ht_{n:012x}_{}", "0".repeat(64))).status().unwrap()).collect();
     assert_eq!(statuses[..20], [401; 20], "the first of a minute");
     assert!(statuses[20..].contains(&429), "{statuses:?}");
-    let refused = eventually("a 429", || {
-        Some(knock(to, "/agent/v1", "nonsense")).filter(|answer| answer.status() == Some(429))
-    });
+    let refused =
+        eventually("a 429", || Some(knock(to, "/agent/v1", "nonsense")).filter(|answer| answer.status() == Some(429)));
     assert_eq!(refused.json()["error"], "too-many-attempts");
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=4).contains(&wait), "{wait}");

@@ -11,8 +11,8 @@ use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 use crate::state::{Answer, Append, Order, Shared};
 use crate::writer::Writer;
 use crate::{
-    Copied, CopyError, CopySink, Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Role, Seq, Spool, SpoolError,
-    Start, Stats, copy, disk, format,
+    Copied, CopyError, CopySink, Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Role, Seq, Spool,
+    SpoolError, Start, Stats, copy, disk, format,
 };
 
 /// A spool in one redb file with one writer thread. Cheap to clone; the last clone to go commits what is lazy and closes the file.
