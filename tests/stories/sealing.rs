@@ -245,7 +245,8 @@ fn what_was_sealed_to_a_lost_key_is_kept_shut_and_opens_when_it_is_found() {
 #[test]
 fn turning_it_on_and_off_takes_effect_on_those_who_are_connected() {
     let mut world = World::connected(AnswerMode::Ack);
-    let is_sealed = |world: &World| world.agent.run(&["status", "--json"]).ok().json()["sealed"].clone();
+    // While it comes again it has no connection for a moment, which the exit code says.
+    let is_sealed = |world: &World| world.agent.run(&["status", "--json"]).json()["sealed"].clone();
     assert_eq!(is_sealed(&world), false);
     for (on, argument) in [(true, "--seal"), (false, "--seal=no")] {
         world.relay.run(&["tunnel", "set", TUNNEL, argument]).ok();
