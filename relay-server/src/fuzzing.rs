@@ -118,7 +118,7 @@ pub fn route(host: Option<&[u8]>, target: &str, domain: Option<&str>) -> Option<
     Some(match crate::route::route(host, &target, domain.as_ref()) {
         Route::Tunnel { name, prefix_len } => Way::Tunnel(name.to_string(), prefix_len),
         Route::Agent(name) => Way::Agent(name.map(|name| name.to_string())),
-        Route::Health | Route::Ready | Route::Root => Way::Own,
+        Route::Health | Route::Ready | Route::Metrics | Route::Root => Way::Own,
         Route::Nothing => Way::Nothing,
     })
 }

@@ -136,7 +136,7 @@ async fn try_take(
         return Err(Problem::Overloaded);
     }
     let limit = settings.max_body.map_or(shared.config.limits.body, |own| own.min(shared.config.limits.body));
-    let delivery = read(request, body, limit, &mut hold, shared).await?;
+    let mut delivery = Arc::new(read(request, body, limit, &mut hold, shared).await?);
     in_hand.was_read();
     // While the body came in, the tunnel may have become another one of the same name, with another owner, or closed to this sender.
     let now = shared.registry.snapshot().tunnels.get(&tunnel).cloned();
@@ -149,8 +149,11 @@ async fn try_take(
     }
     *made = Some(Arc::clone(&delivery));
     trail::name(delivery.id);
-    // From here on a sealed tunnel's delivery is an envelope.
-    let delivery = Arc::new(if settings.seal { sealing::seal(delivery, shared).await? } else { delivery });
+    if settings.seal {
+        // From here on it is an envelope, also for what is told of it at its end: nothing here keeps what is inside.
+        delivery = Arc::new(sealing::seal(delivery, shared).await?);
+        *made = Some(Arc::clone(&delivery));
+    }
     match settings.answer {
         AnswerMode::Ack => spool(&delivery, shared).await.map(|()| Taken::spooled(delivery.id)),
         AnswerMode::Passthrough => pass_through(&delivery, &settings, shared).await,

@@ -3,6 +3,8 @@
 //!
 //! It knows neither HTTP nor sockets.
 
+use std::sync::Arc;
+
 use tracing::error;
 use tunnel_delivery::{Delivery, DeviceKey, TunnelName};
 use tunnel_envelope::SealError;
@@ -19,7 +21,7 @@ const HEAVY: (usize, usize) = (512 << 10, 8);
 ///
 /// # Errors
 /// There is no such device, the envelope would be too long, or sealing failed; nothing of the delivery is kept then.
-pub(crate) async fn seal(delivery: Delivery, shared: &Shared) -> Result<Delivery, Problem> {
+pub(crate) async fn seal(delivery: Arc<Delivery>, shared: &Shared) -> Result<Delivery, Problem> {
     let to = keys(shared, &delivery.tunnel)?;
     let heavy = delivery.body.len() >= HEAVY.0 || to.len() >= HEAVY.1;
     let sealed = if heavy {

@@ -147,9 +147,9 @@ pub(crate) fn make(dir: &Path) -> Result<Database, SpoolError> {
     if path.try_exists().map_err(io)? {
         return Err(io(io::ErrorKind::AlreadyExists.into()));
     }
-    fs::create_dir_all(dir).and_then(|()| only_ours(dir, 0o700)).map_err(io)?;
+    tunnel_vault::private_folder(dir).map_err(io)?;
     create(dir, &path)?;
-    only_ours(&path, 0o600).map_err(io)?;
+    tunnel_vault::tighten(&path).map_err(io)?;
     open_file(&path)
 }
 

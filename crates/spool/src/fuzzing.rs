@@ -4,7 +4,7 @@
 use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 
 use crate::format::At;
-use crate::{Seq, Why, format};
+use crate::{Role, Seq, Why, format};
 
 /// Where it is all stored.
 const AT: At = At(1, Seq(1));
@@ -46,19 +46,19 @@ pub fn tunnel(value: &[u8], device: &DeviceName, to: u64, now: Timestamp) -> boo
     sound(&record);
     let names: Vec<DeviceName> = record.devices.iter().map(|d| d.name.clone()).collect();
     for name in &names {
-        record.rejoin(name, now);
+        record.rejoin(name, Role::Takes, now);
         record.taken(name, Seq(to));
         sound(&record);
     }
     if record.device(device).is_none() {
-        record.register(device.clone(), Seq(to), now);
+        record.register(device.clone(), Role::Takes, Seq(to), now);
         sound(&record);
     }
     let upto = Seq(to.clamp(record.first.0, record.next.0));
     record.dropped(upto, to, if to % 2 == 0 { Why::Age } else { Why::Size });
     sound(&record);
     for name in &names {
-        record.rejoin(name, now);
+        record.rejoin(name, Role::Takes, now);
         record.forget(name);
         sound(&record);
     }

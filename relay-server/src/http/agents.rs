@@ -16,6 +16,7 @@ use crate::proxy::Origin;
 use crate::registry::Admission;
 use crate::respond::{Answer, Problem};
 use crate::session::{self, Caller};
+use crate::stream::Stream;
 
 /// Opens a session, if the token is good for it.
 pub(crate) async fn open<S>(
