@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
-use tunnel_delivery::{Delivery, DeliveryId, DeviceName, Timestamp, TunnelName};
+use tunnel_delivery::{Delivery, DeliveryId, DeviceKey, DeviceName, Timestamp, TunnelName};
 use tunnel_spool::{DevicePlace, Dropped, Place, ReadLimit, Role, Seq, Spool, SpoolError, Start, Stats};
 
 use crate::chance::Chance;

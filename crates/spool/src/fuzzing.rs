@@ -55,7 +55,7 @@ pub fn tunnel(value: &[u8], device: &DeviceName, to: u64, now: Timestamp) -> boo
         sound(&record);
     }
     let upto = Seq(to.clamp(record.first.0, record.next.0));
-    record.dropped(upto, to, if to % 2 == 0 { Why::Age } else { Why::Size });
+    record.dropped(upto, to, if to.is_multiple_of(2) { Why::Age } else { Why::Size });
     sound(&record);
     for name in &names {
         record.rejoin(name, Role::Takes, now);

@@ -201,6 +201,7 @@ async fn open(company: &Company, pass: &Pass) -> Result<Socket, String> {
         resume: None,
         window_deliveries: 64,
         window_bytes: 1 << 20,
+        device_key: None,
     };
     send(&mut socket, &ToRelay::Hello(hello)).await?;
     Ok(socket)
