@@ -59,7 +59,7 @@ fn costly(input: &[u8]) -> bool {
     let mut lines = input.split(|b| *b == b'\n').take(20);
     let work = lines.find_map(|line| line.strip_prefix(b"-> scrypt "));
     let Some(work) = work.and_then(|line| line.rsplit(|b| *b == b' ').next()) else { return false };
-    !std::str::from_utf8(work).ok().and_then(|work| work.parse().ok()).is_some_and(|work: u8| work <= MOST_WORK)
+    std::str::from_utf8(work).ok().and_then(|work| work.parse().ok()).is_none_or(|work: u8| work > MOST_WORK)
 }
 
 /// A scenario is told alike each time.

@@ -42,7 +42,7 @@ pub(crate) fn saved(input: &[u8]) {
     for (name, query) in saved.iter() {
         match saved.read(&format!("@{name}"), NOW) {
             Ok((read, plain)) => {
-                assert_eq!(Query::read(&plain, NOW).as_ref(), Ok(&read), "{name} stands for {query:?}")
+                assert_eq!(Query::read(&plain, NOW).as_ref(), Ok(&read), "{name} stands for {query:?}");
             }
             Err(e) => assert!(e.at.end <= name.len() + 1),
         }

@@ -28,7 +28,7 @@ pub(crate) fn safe_text(input: &[u8]) {
         match piece.text {
             Drawn::Plain(c) => assert!(!acts(c), "{c:?} is drawn"),
             Drawn::Shown(shown) => {
-                assert!(shown.is_ascii() && shown.len() == piece.columns && !shown.chars().any(acts))
+                assert!(shown.is_ascii() && shown.len() == piece.columns && !shown.chars().any(acts));
             }
         }
     }

@@ -88,7 +88,7 @@ impl Found<'_> {
         let data = &config.data;
         let there = match fs::metadata(data) {
             Ok(there) => there,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return self.to_be_made(data),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return self.will_be_made(data),
             Err(e) => return self.wrong(format!("the data folder {} cannot be looked at: {e}", data.display())),
         };
         if !there.is_dir() {
@@ -120,7 +120,7 @@ impl Found<'_> {
         }
     }
 
-    fn to_be_made(&mut self, data: &Path) {
+    fn will_be_made(&mut self, data: &Path) {
         let above = data.ancestors().skip(1).find(|above| !above.as_os_str().is_empty() && above.exists());
         let above = above.unwrap_or_else(|| Path::new("."));
         if let Err(e) = rustix::fs::access(above, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {

@@ -64,7 +64,8 @@ fn read(text: &str, units: &[(&str, u64)], any_case: bool) -> Option<u64> {
 
 /// A size as [`size`] reads it, in the largest power of 1024 that leaves nothing over.
 pub(crate) fn show_size(bytes: u64) -> String {
-    let unit = SIZES.iter().rev().find(|(name, times)| name.ends_with("iB") && bytes > 0 && bytes % times == 0);
+    let unit =
+        SIZES.iter().rev().find(|(name, times)| name.ends_with("iB") && bytes > 0 && bytes.is_multiple_of(*times));
     unit.map_or_else(|| bytes.to_string(), |(name, times)| format!("{}{name}", bytes / times))
 }
 

@@ -146,7 +146,7 @@ mod tests {
     fn texts(names: &[&str]) -> Texts {
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();
-        Texts { chain: made.cert.pem().into_bytes(), key: made.signing_key.serialize_pem().into_bytes() }
+        Texts { chain: made.cert.pem().into_bytes(), key: made.signing_key.serialize_pem().into_bytes().into() }
     }
 
     fn files() -> PairFiles {
@@ -165,7 +165,7 @@ mod tests {
     fn whatever_is_wrong_is_said_with_the_file() {
         let (one, other) = (texts(&["a.test"]), texts(&["a.test"]));
         let said = |chain: &[u8], key: &[u8]| {
-            Texts { chain: chain.to_vec(), key: key.to_vec() }.pair(&files()).unwrap_err().to_string()
+            Texts { chain: chain.to_vec(), key: key.to_vec().into() }.pair(&files()).unwrap_err().to_string()
         };
         assert!(said(&one.chain, &other.key).contains("the key is not the certificate's"), "mismatch");
         assert!(said(&one.chain, b"nothing").contains("key a.key: there is no private key"), "no key");

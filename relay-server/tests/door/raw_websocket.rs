@@ -50,6 +50,7 @@ fn hello() -> Vec<u8> {
         resume: None,
         window_deliveries: 10,
         window_bytes: 1 << 20,
+        device_key: None,
     };
     frame(BINARY | END, &ToRelay::Hello(hello).encode())
 }

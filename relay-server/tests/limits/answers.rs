@@ -65,6 +65,7 @@ impl Stand {
             resume: None,
             window_deliveries: 99,
             window_bytes: 9 << 20,
+            device_key: None,
         };
         say(&mut socket, ToRelay::Hello(hello)).await;
         let told = hear(&mut socket).await;

@@ -135,6 +135,7 @@ impl Bench {
             arrived_before: 0,
         };
         Status {
+            sealed: None,
             running: true,
             pid: Some(42),
             software: "healthie-tunnel/0".into(),

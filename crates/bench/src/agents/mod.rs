@@ -159,8 +159,11 @@ async fn wait_until(done: impl Fn() -> bool, what: &str, company: &Company) -> R
 /// A sender at its pace, one delivery after the other whatever becomes of those before.
 struct Sending {
     stop: tokio::sync::oneshot::Sender<()>,
-    task: JoinHandle<Result<(Vec<(Instant, Duration)>, u64), BenchError>>,
+    task: JoinHandle<Result<Posted, BenchError>>,
 }
+
+/// When each began and how long its 2xx took, and how many tries were not answered so.
+type Posted = (Vec<(Instant, Duration)>, u64);
 
 /// What became of them.
 struct Sent {
