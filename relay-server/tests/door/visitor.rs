@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use healthie_relay::{AnswerMode, Config, Relay, TunnelSettings};
+use healthie_relay::{AnswerMode, Config, Rate, Relay, TunnelSettings};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -83,6 +83,9 @@ pub(crate) const DELIVERY: &str = "POST /hook HTTP/1.1\r\nHost: team.relay.test"
 pub(crate) async fn relay(data: &Path, change: impl FnOnce(&mut Config)) -> Relay {
     let mut config = Config { domain: Some("relay.test".into()), ..Config::loopback(data.to_owned()) };
     config.spool.min_free_bytes = 0;
+    // Here one address sends as much as it can.
+    let unbounded = Rate { per_second: 0, burst: 1 };
+    (config.limits.address_rate, config.limits.tunnel_rate) = (unbounded, unbounded);
     change(&mut config);
     let relay = Relay::start(config).await.expect("a relay");
     let settings = TunnelSettings::new(AnswerMode::Ack, tunnel_delivery::Timestamp::from_micros(1));
