@@ -186,6 +186,8 @@ impl Run<'_> {
                 }
                 if !watches && role == Some(true) {
                     model.devices.remove(&device);
+                    // What only it still needed goes with it, before the new one's place is looked for.
+                    model.trim();
                 }
                 let new = !model.devices.contains_key(&device);
                 if new {

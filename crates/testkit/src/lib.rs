@@ -46,7 +46,7 @@ pub use process::{Process, Ran, Signal};
 pub use proxy::Proxy;
 pub use relay::{AnswerMode, Relay};
 pub use sender::{Connection, send};
-pub use settings::{seed, setting};
+pub use settings::{seed, setting, words};
 pub use small_disk::{SmallDisk, skipped};
 pub use stage::Stage;
 pub use wait::{DEADLINE, eventually, pass, within};

@@ -13,6 +13,12 @@ pub fn setting(name: &str, unless_set: u64) -> u64 {
     std::env::var(name).map_or(unless_set, |text| number(name, &text))
 }
 
+/// Words from the environment with commas between them, such as the cases to try; none where it says nothing.
+pub fn words(name: &str) -> Vec<String> {
+    let text = std::env::var(name).unwrap_or_default();
+    text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
 /// The seed of a story's chance: `HEALTHIE_TUNNEL_SEED`, else any. The story says it when it fails.
 ///
 /// # Panics

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
-use tunnel_testkit::skipped;
+use tunnel_testkit::{skipped, words};
 
 use super::head::{HeadLimits, Refusal};
 use super::recorder::{Heads, Recorder};
@@ -66,8 +66,8 @@ async fn autobahn_s_cases_pass() {
     command.args(["--exclude", "12.*", "--exclude", "13.*"]);
     let reports = tempfile::tempdir().unwrap();
     command.args([&address, "--parallelism", "4", "--outdir"]).arg(reports.path()).kill_on_drop(true);
-    for case in std::env::var(CASES).unwrap_or_default().split(',').filter(|case| !case.is_empty()) {
-        command.args(["--include", case]);
+    for case in words(CASES) {
+        command.args(["--include", &case]);
     }
     let output = match command.output().await {
         Ok(output) => output,
