@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn agents_have_places_of_their_own() {
-        let all = admission(1);
+        let all = admission(2);
         let [team, other, third] = ["team", "other", "third"].map(|name| name.parse::<TunnelName>().unwrap());
         let agents = [Access::ReadOnly, Access::ReadOnly, Access::Full].map(|access| {
             let held = enter(&all);

@@ -39,21 +39,6 @@ async fn a_connection_may_wait_for_its_request_and_a_head_must_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delivery_that_comes_while_its_connection_is_ended_for_waiting_is_answered() {
-    let house = House::new(|config| config.limits.idle_time = 50 * S).await;
-    let mut late = house.connect(STRANGER);
-    tokio::time::sleep(50 * S + S / 2).await;
-    late.write_all(post("team.relay.test", 3, "").as_bytes()).await.unwrap();
-    for _ in 0..3 {
-        tokio::time::sleep(S).await;
-        late.write_all(b"x").await.unwrap();
-    }
-    let taken = answer(&mut late).await.expect("it is answered");
-    assert_eq!((taken.status(), taken.header("connection")), (200, Some("close")));
-    took(ends(&mut late).await, 0 * S);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_body_must_come_at_a_rate_and_in_time() {
     let house = House::new(|config| {
         config.limits.body_time = 30 * S;
