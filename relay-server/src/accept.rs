@@ -109,13 +109,20 @@ pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
             }
             Err(e) => {
                 // Out of file descriptors, mostly: one is had back from whoever is worth the least. Trying at once again would only burn the processor.
-                let made_room = door.admission.make_room();
+                let made_room = is_for_want(&e) && door.admission.make_room();
                 warn!(error = %e, made_room, "a connection could not be accepted");
                 shared.metrics.not_accepted();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
+}
+
+/// Whether the system has too little of something, and is not only telling that this one connection is broken already.
+fn is_for_want(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let wants = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(e).is_some_and(|errno| wants.contains(&errno))
 }
 
 /// A place for one more connection, as soon as there is one; nothing if there is none, or none is to come any more.
@@ -193,9 +200,6 @@ where
         sessions: door.sessions.clone(),
     });
     let protocol = stream.alpn();
-    if door.tls.is_some() {
-        metrics.handshake(if protocol == Some(ACME_TLS) { Handshake::Acme } else { Handshake::Done });
-    }
     match protocol {
         // The handshake was all that the ACME server wanted to see (RFC 8737, section 3).
         Some(ACME_TLS) => drop(tokio::time::timeout(limits.tls_time, stream.shutdown()).await),

@@ -13,9 +13,8 @@ use tunnel_protocol::AnswerBody;
 
 use crate::respond::{Answer, Problem};
 
-/// Lines that are kept: what a program may want to know, and no browser acts upon.
-const KEPT: [&str; 6] =
-    ["content-encoding", "content-language", "content-type", "retry-after", "x-correlation-id", "x-request-id"];
+/// Lines that are kept: what a program may want to know, and no browser acts upon. `X-Request-Id` is not among them: in an answer that is the relay's own.
+const KEPT: [&str; 5] = ["content-encoding", "content-language", "content-type", "retry-after", "x-correlation-id"];
 
 /// The most lines that are kept, whatever their names: there is none that makes sense more than once.
 const LINES: usize = KEPT.len();
@@ -124,12 +123,13 @@ mod tests {
             ("Content-Length", "1"),
             ("Transfer-Encoding", "chunked"),
             ("X-Powered-By", "x"),
+            ("X-Request-Id", "x"),
         ];
-        let good = [("x-request-id", "7"), ("X-Request-Id", "8"), ("Retry-After", "3"), ("bad name", "x")];
+        let good = [("x-correlation-id", "7"), ("X-Correlation-Id", "8"), ("Retry-After", "3"), ("bad name", "x")];
         let lines: Vec<_> = evil.into_iter().chain(good).collect();
         let out = made(401, &lines, "no");
         let kept: Vec<_> = out.headers().iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
-        assert_eq!(kept, ["x-request-id: 7", "retry-after: 3", "content-type: text/plain; charset=utf-8"]);
+        assert_eq!(kept, ["x-correlation-id: 7", "retry-after: 3", "content-type: text/plain; charset=utf-8"]);
         assert_eq!(out.status(), 401);
     }
 

@@ -440,28 +440,32 @@ fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), StartError>
         .map_err(|source| StartError::Write { path, source })
 }
 
-/// What is to be done from time to time.
+/// What is to be done from time to time. The one does not wait for the other: a spool whose disk is slow must not put off the end of a token.
 async fn upkeep(shared: Arc<Shared>) {
+    tokio::join!(biased; look_at_registry(&shared), drop_old(&shared));
+}
+
+async fn look_at_registry(shared: &Arc<Shared>) {
     let mut registry = tokio::time::interval(LOOK_AT_REGISTRY);
-    let mut expire = tokio::time::interval(EXPIRE);
     let mut looked = shared.now();
     loop {
-        tokio::select! {
-            biased;
-            _ = registry.tick() => {
-                shared.reload().await;
-                // Tokens and secrets whose time is over are no change of the file.
-                let now = shared.now();
-                if shared.registry.snapshot().something_ended(looked, now) {
-                    shared.dismiss();
-                }
-                looked = now;
-            }
-            _ = expire.tick() => {
-                forget_gone(&shared).await;
-                expire_old(&shared).await;
-            }
+        registry.tick().await;
+        shared.reload().await;
+        // Tokens and secrets whose time is over are no change of the file.
+        let now = shared.now();
+        if shared.registry.snapshot().something_ended(looked, now) {
+            shared.dismiss();
         }
+        looked = now;
+    }
+}
+
+async fn drop_old(shared: &Shared) {
+    let mut expire = tokio::time::interval(EXPIRE);
+    loop {
+        expire.tick().await;
+        forget_gone(shared).await;
+        expire_old(shared).await;
     }
 }
 

@@ -27,6 +27,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tunnel_delivery::TunnelName;
 
+use crate::registry::Access;
+
 pub(crate) use place::{InHand, Patience, Place};
 
 /// At most one in so many goes at once.
@@ -35,8 +37,8 @@ const AT_ONCE: usize = 128;
 /// How long everybody may stay.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Connections for each agent that a tunnel may have.
-const AGENTS_FACTOR: usize = 3;
+/// Connections for each agent that a tunnel may have: a device that comes again takes over from itself.
+const AGENTS_FACTOR: usize = 2;
 
 /// The most of each kind.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +49,8 @@ pub(crate) struct Most {
     pub(crate) per_address: usize,
     /// Agents' connections.
     pub(crate) agents: usize,
-    /// Of those, with one tunnel. It may have three times as many connections: agents that only look have a bound of their own, and a device that comes
-    /// again takes over from itself.
+    /// Of those, with one tunnel; those that only look are counted apart. It may have twice as many connections: a device that comes again takes over
+    /// from itself.
     pub(crate) agents_per_tunnel: usize,
 }
 
@@ -58,13 +60,17 @@ pub(crate) struct Admission {
     books: Mutex<Books>,
 }
 
+/// A tunnel's agents with this access.
+type AgentsOf = (TunnelName, Access);
+
 #[derive(Default)]
 struct Books {
     next: u64,
     places: HashMap<u64, Arc<Place>>,
     per_address: HashMap<IpAddr, usize>,
     agents: usize,
-    agents_of: HashMap<TunnelName, usize>,
+    /// Those that only look apart from the others: whoever may only look must not keep out who may do all.
+    agents_of: HashMap<AgentsOf, usize>,
 }
 
 /// A connection's place, free again when this is dropped.
@@ -81,7 +87,7 @@ enum Counted {
     #[default]
     Nobody,
     Address(IpAddr),
-    Agent(TunnelName),
+    Agent(AgentsOf),
 }
 
 /// What became of a connection that wants in.
@@ -184,9 +190,9 @@ impl Books {
         match counted {
             Counted::Nobody => {}
             Counted::Address(address) => one_less(&mut self.per_address, &address),
-            Counted::Agent(tunnel) => {
+            Counted::Agent(of) => {
                 self.agents -= 1;
-                one_less(&mut self.agents_of, &tunnel);
+                one_less(&mut self.agents_of, &of);
             }
         }
     }
@@ -223,17 +229,18 @@ impl Held {
 
     /// The connection is an agent's from now on; false if there are as many as there may be.
     #[must_use]
-    pub(crate) fn become_agent(&self, tunnel: &TunnelName) -> bool {
+    pub(crate) fn become_agent(&self, tunnel: &TunnelName, access: Access) -> bool {
         let most = &self.admission.most;
+        let of = (tunnel.clone(), access);
         let mut books = self.admission.books();
-        let of_tunnel = books.agents_of.get(tunnel).copied().unwrap_or(0);
+        let of_tunnel = books.agents_of.get(&of).copied().unwrap_or(0);
         if books.agents >= most.agents || of_tunnel >= most.agents_per_tunnel.saturating_mul(AGENTS_FACTOR) {
             return false;
         }
         books.agents += 1;
-        books.agents_of.insert(tunnel.clone(), of_tunnel + 1);
+        books.agents_of.insert(of.clone(), of_tunnel + 1);
         books.places.remove(&self.id);
-        let before = std::mem::replace(&mut *self.counted(), Counted::Agent(tunnel.clone()));
+        let before = std::mem::replace(&mut *self.counted(), Counted::Agent(of));
         books.leave(before);
         drop(books);
         self.place.is_an_agent_s();
@@ -318,28 +325,28 @@ mod tests {
         drop(one);
         assert!(three.belongs_to(address));
         // An agent's is no longer counted among them.
-        assert!(two.become_agent(&"team".parse().unwrap()));
+        assert!(two.become_agent(&"team".parse().unwrap(), Access::Full));
         assert!(enter(&all).belongs_to(address));
     }
 
     #[test]
     fn agents_have_places_of_their_own() {
-        let all = admission(1);
+        let all = admission(2);
         let [team, other, third] = ["team", "other", "third"].map(|name| name.parse::<TunnelName>().unwrap());
-        let agents: Vec<Held> = (0..3)
-            .map(|_| {
-                let held = enter(&all);
-                assert!(held.become_agent(&team));
-                held
-            })
-            .collect();
+        let agents = [Access::ReadOnly, Access::ReadOnly, Access::Full].map(|access| {
+            let held = enter(&all);
+            assert!(held.become_agent(&team, access));
+            held
+        });
         assert!(matches!(all.enter(), Entry::Free(_)), "they take no places of others");
-        let one = enter(&all);
-        assert!(!one.become_agent(&team), "a tunnel has so many");
-        assert!(one.become_agent(&other));
-        assert!(!enter(&all).become_agent(&third), "all together have so many");
+        let (one, two) = (enter(&all), enter(&all));
+        assert!(!one.become_agent(&team, Access::ReadOnly), "a tunnel has so many");
+        assert!(one.become_agent(&team, Access::Full), "and who only looks keeps out nobody else");
+        assert!(!two.become_agent(&third, Access::Full), "all together have so many");
         assert!(agents.iter().all(|agent| !has_to_go(agent)));
-        drop((agents, one));
+        drop(agents);
+        assert!(two.become_agent(&other, Access::Full));
+        drop((one, two));
         let books = all.books();
         assert_eq!((books.agents, books.agents_of.len(), books.places.len()), (0, 0, 0));
     }

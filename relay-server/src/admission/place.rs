@@ -109,6 +109,11 @@ impl Place {
         self.doing().agent
     }
 
+    /// Whether a request is under way.
+    pub(crate) fn is_in_use(&self) -> bool {
+        !self.doing().is_idle()
+    }
+
     /// Something came from the other end.
     pub(crate) fn heard(&self) {
         let mut doing = self.doing();

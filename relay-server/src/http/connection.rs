@@ -76,7 +76,11 @@ macro_rules! serve {
                     }
                     if matches!(limit, Limit::ConnectionUse | Limit::HeadTime) {
                         serving.as_mut().graceful_shutdown();
-                        let _ = tokio::time::timeout(GOODBYE, &mut serving).await;
+                        last = true;
+                        // A request that was on its way over HTTP/2 at that moment is answered, however long its handler takes: the sender could not know.
+                        if tokio::time::timeout(GOODBYE, &mut serving).await.is_err() && place.is_in_use() {
+                            continue;
+                        }
                     }
                     break;
                 }

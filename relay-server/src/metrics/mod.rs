@@ -16,6 +16,7 @@ mod text;
 mod tunnels;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -47,8 +48,8 @@ type Histograms = Family<Label, Histogram, fn() -> Histogram>;
 /// What one relay counts. Counting takes no lock that anything slow holds.
 pub(crate) struct Metrics {
     registry: Registry,
-    /// One scrape at a time.
-    scraping: tokio::sync::Mutex<()>,
+    /// One scrape at a time; whoever gathers holds it to the end, also where nobody waits for it any more.
+    scraping: Arc<tokio::sync::Mutex<()>>,
     tunnels: Tunnels,
     limits: Family<Label, Counter>,
     answered: Histograms,
@@ -113,7 +114,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("healthie_relay");
         let listeners = || [Listener::Http, Listener::Https, Listener::Admin].map(Listener::as_str).into_iter();
         let metrics = Metrics {
-            scraping: tokio::sync::Mutex::new(()),
+            scraping: Arc::default(),
             tunnels: Tunnels::default(),
             limits: from_the_start("limit", Limit::ALL.iter().map(|l| l.as_str())),
             answered: Family::new_with_constructor(|| Histogram::new(LATENCIES)),

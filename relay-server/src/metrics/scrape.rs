@@ -24,9 +24,11 @@ pub(crate) async fn answer(shared: &Arc<Shared>, accept: Option<&[u8]>) -> Answe
 }
 
 async fn page(shared: &Arc<Shared>, form: Form) -> Option<String> {
-    let _one_at_a_time = shared.metrics.scraping.lock().await;
+    let one_at_a_time = Arc::clone(&shared.metrics.scraping).lock_owned().await;
     let gathering = Arc::clone(shared);
     let gathered = shared.offload.run(move || {
+        // What blocks goes on where whoever asked has given up; only then is it the next one's turn.
+        let _one_at_a_time = one_at_a_time;
         let standing = gather(&gathering);
         let all: Vec<_> = [&gathering.metrics.registry].into_iter().chain(&standing).collect();
         text(&all, form)

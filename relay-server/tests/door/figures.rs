@@ -104,7 +104,7 @@ async fn the_figures_are_well_formed_and_say_what_happened() {
     }
     for n in 0..50 {
         let head = format!("POST /t/nobody-{n}/x HTTP/1.1\r\nHost: relay.test");
-        // Without a body: one that nobody reads would end the connection.
+        // Without a body: one that is not read ends the connection.
         assert_eq!(ask(&mut stream, &head, "").await.unwrap().0, 404);
     }
     let samples = read(&figures(&relay, "text/plain").await);

@@ -183,6 +183,18 @@ fn read_some(stream: &mut UnixStream, wanted: Option<usize>, head: bool) -> Vec<
     }
 }
 
+/// Whether these are the answers that were noted. Where the relay refuses a request before all of it has passed the proxy, it closes, and whether the proxy
+/// goes on with what its sender sent behind it or ends that connection too depends on which of them is faster: what follows a refusal may be missing.
+fn is_as_noted(statuses: &[u16], noted: &[u16]) -> bool {
+    statuses == noted || (statuses.last() == Some(&400) && noted.starts_with(statuses))
+}
+
+#[test]
+fn only_what_follows_a_refusal_may_be_missing() {
+    assert!(is_as_noted(&[400, 200], &[400, 200]) && is_as_noted(&[400], &[400, 200]));
+    assert!(!is_as_noted(&[200], &[200, 200]) && !is_as_noted(&[], &[400, 200]) && !is_as_noted(&[400, 200], &[400]));
+}
+
 fn through(program: Program) {
     let world = World::new();
     let socket = world.stage.folder().join("tap");
@@ -215,7 +227,7 @@ fn through(program: Program) {
         if statuses != case.answers {
             fresh.answers.insert(case.name.clone(), statuses.clone());
         }
-        if compare && statuses != *expected {
+        if compare && !is_as_noted(&statuses, expected) {
             wrong.push(format!("{}: answered {statuses:?} instead of {expected:?}", case.name));
         }
         let from_relay = answers.iter().filter(|a| a.header("x-from").is_some()).count();

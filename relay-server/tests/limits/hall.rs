@@ -117,7 +117,7 @@ impl House {
     /// Changes the tunnel, as `tunnel set` does, and looks at it.
     pub(crate) async fn set(&self, edit: impl FnOnce(&mut TunnelSettings)) {
         self.relay.registry().change_tunnel(&"team".parse().unwrap(), edit).unwrap();
-        // A running relay looks at the file every half second, where nobody tells it.
+        // A running relay looks at the file every half second, where nobody tells it, and whatever it waits for from its spool.
         tokio::time::sleep(S).await;
     }
 
