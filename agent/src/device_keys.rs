@@ -1,9 +1,10 @@
 //! The file with this device's key pairs, to which a relay seals deliveries: made once, in the data folder, for its user alone.
 //!
-//! It owns where the pairs are and that they are durable before anybody seals to them; what they are is crates/envelope's.
+//! It owns where the pairs are, that they are durable before anybody seals to them, and that no two processes change them at once: a pair that the relay was
+//! told of and that another process overwrote would open nothing any more. What they are is crates/envelope's.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use tunnel_envelope::{KeyError, KeyPair, KeyRing};
@@ -44,14 +45,19 @@ pub fn path(data: &Path) -> PathBuf {
     data.join(NAME)
 }
 
-/// The keys of that data folder, if there are any.
+/// The keys of that data folder, if there are any. A file that others can read is taken from them.
 ///
 /// # Errors
 /// `Io`, `Damaged`.
 pub fn load(data: &Path) -> Result<Option<KeyRing>, KeysError> {
     let path = path(data);
     match read(&path) {
-        Ok(text) => KeyRing::parse(&text).map(Some).map_err(|source| KeysError::Damaged { path, source }),
+        Ok(text) => {
+            if let Ok(true) = tunnel_vault::tighten(&path) {
+                tracing::warn!(file = %path.display(), "others could read this device's private keys; nobody else can from now on, and `healthie-tunnel key new` makes another");
+            }
+            KeyRing::parse(&text).map(Some).map_err(|source| KeysError::Damaged { path, source })
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(KeysError::Io { path, source }),
     }
@@ -62,11 +68,39 @@ pub fn load(data: &Path) -> Result<Option<KeyRing>, KeysError> {
 /// # Errors
 /// Any [`KeysError`].
 pub fn load_or_make(data: &Path) -> Result<KeyRing, KeysError> {
-    if let Some(ring) = load(data)? {
-        return Ok(ring);
+    change(data, |there| match there {
+        Some(ring) => Ok((ring, false)),
+        None => Ok((KeyRing::new(KeyPair::new()?), true)),
+    })
+}
+
+/// Puts `first` before the keys of that data folder, which go on opening what was sealed to them, and gives all.
+///
+/// # Errors
+/// Any [`KeysError`].
+pub fn put_first(data: &Path, first: KeyRing) -> Result<KeyRing, KeysError> {
+    change(data, |there| match there {
+        Some(ours) => Ok((ours.behind(first)?, true)),
+        None => Ok((first, true)),
+    })
+}
+
+/// Makes other keys of those that are there; they are saved where they are said to be new. Another process that wants to do the same waits.
+fn change(
+    data: &Path,
+    to: impl FnOnce(Option<KeyRing>) -> Result<(KeyRing, bool), KeysError>,
+) -> Result<KeyRing, KeysError> {
+    let failed = |source| KeysError::Io { path: path(data), source };
+    if !data.is_dir() {
+        tunnel_vault::private_folder(data).map_err(failed)?;
     }
-    let ring = KeyRing::new(KeyPair::new()?);
-    save(data, &ring)?;
+    // The folder itself: a file for it would be one more that is left behind. Network file systems may have no locks for folders; there it is as it can be.
+    let folder = File::open(data).map_err(failed)?;
+    let _ = folder.lock();
+    let (ring, new) = to(load(data)?)?;
+    if new {
+        save(data, &ring)?;
+    }
     Ok(ring)
 }
 
@@ -85,21 +119,12 @@ pub fn read(path: &Path) -> io::Result<Zeroizing<String>> {
 }
 
 /// Puts a ring in the place of the one that is there: durably, and whole or not at all.
-///
-/// # Errors
-/// `Io`.
-pub fn save(data: &Path, ring: &KeyRing) -> Result<(), KeysError> {
+fn save(data: &Path, ring: &KeyRing) -> Result<(), KeysError> {
     let path = path(data);
     let write = || {
-        fs::create_dir_all(data)?;
-        let new = data.join(format!("{NAME}.{}", std::process::id()));
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&new)?;
-        file.write_all(ring.text().as_bytes())?;
-        file.sync_all()?;
+        // One name for all, so that what a crash leaves behind does not stay.
+        let new = data.join(format!("{NAME}.new"));
+        tunnel_vault::write_private(&new, ring.text().as_bytes())?.sync_all()?;
         fs::rename(&new, &path)?;
         File::open(data)?.sync_all()
     };
@@ -132,5 +157,43 @@ mod tests {
         assert_eq!(fs::read_to_string(path(data.path())).unwrap(), "half a key");
         fs::write(path(data.path()), vec![b'#'; 70_000]).unwrap();
         assert!(matches!(load(data.path()), Err(KeysError::Io { .. })));
+    }
+
+    #[test]
+    fn no_two_at_once_lose_each_other_s_keys() {
+        let data = tempfile::tempdir().unwrap();
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let first = |n: usize| {
+                let data = data.path();
+                scope.spawn(move || match n % 2 {
+                    0 => load_or_make(data).unwrap().public(),
+                    _ => put_first(data, KeyRing::new(KeyPair::new().unwrap())).unwrap().public(),
+                })
+            };
+            let all: Vec<_> = (0..8).map(first).collect();
+            all.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let kept: Vec<_> = load(data.path()).unwrap().unwrap().all().collect();
+        for key in made {
+            assert!(kept.contains(&key), "a key that somebody was told is gone: {key} of {kept:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_can_read_is_taken_from_them() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let data = tempfile::tempdir().unwrap();
+        let first = load_or_make(data.path()).unwrap().public();
+        fs::set_permissions(path(data.path()), fs::Permissions::from_mode(0o644)).unwrap();
+        // Left behind by a crash, and open: what is written next must not be.
+        fs::write(data.path().join("device.keys.new"), "half").unwrap();
+        fs::set_permissions(data.path().join("device.keys.new"), fs::Permissions::from_mode(0o666)).unwrap();
+        let mode = || fs::metadata(path(data.path())).unwrap().permissions().mode() & 0o777;
+        assert_eq!(load(data.path()).unwrap().unwrap().public(), first);
+        assert_eq!(mode(), 0o600);
+        put_first(data.path(), KeyRing::new(KeyPair::new().unwrap())).unwrap();
+        assert_eq!(mode(), 0o600);
+        assert_eq!(fs::read_dir(data.path()).unwrap().count(), 1);
     }
 }

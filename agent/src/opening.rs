@@ -88,8 +88,13 @@ pub async fn reopen(archive: &Archive, keys: &KeyRing, signing: &Signing) -> Res
             queued: false,
             delivery: Arc::new(delivery),
         };
-        if let Inserted::New { .. } = archive.insert(intake).await? {
-            let note = format!("came sealed as {id} and was opened later");
+        let is_new = matches!(archive.insert(intake).await?, Inserted::New { .. });
+        // What its user put on the envelope is meant for what is in it; a run that was broken off may not have come to it.
+        if stored.pinned {
+            archive.set_pinned(new, true).await?;
+        }
+        if is_new || stored.note.is_some() {
+            let note = stored.note.unwrap_or_else(|| format!("came sealed as {id} and was opened later"));
             archive.set_note(new, Some(note)).await?;
         }
         archive.remove(vec![id]).await?;

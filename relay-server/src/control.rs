@@ -328,11 +328,20 @@ pub(crate) fn ask(data: &Path, key: Option<KeySource>, question: &Question) -> R
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             let runtime = runtime.map_err(|source| AskError::Silent { path, source })?;
             let told = runtime.block_on(tell(question.clone(), &spool, &registry, None, now));
-            if let (Question::Forget { tunnel, device }, Told::Forgotten) = (question, &told) {
-                let entry = Entry::new(now, What::DeviceForgotten, Who::operator()).tunnel(tunnel).device(device);
-                if let Err(error) = crate::audit::append(data, &[entry]) {
-                    tracing::error!(%error, "the audit log cannot be written");
+            let done = match (question, &told) {
+                (Question::Forget { tunnel, device }, Told::Forgotten) => {
+                    Some(Entry::new(now, What::DeviceForgotten, Who::operator()).tunnel(tunnel).device(device))
                 }
+                (Question::Purge { tunnel }, Told::Purged { deliveries }) => {
+                    let entry = Entry::new(now, What::Purged, Who::operator()).tunnel(tunnel);
+                    Some(entry.note(format!("{deliveries} that waited")))
+                }
+                _ => None,
+            };
+            if let Some(entry) = done
+                && let Err(error) = crate::audit::append(data, &[entry])
+            {
+                tracing::error!(%error, "the audit log cannot be written");
             }
             Ok(told)
         }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use tracing::error;
 use tunnel_delivery::{Delivery, DeviceKey, TunnelName};
-use tunnel_envelope::SealError;
+use tunnel_envelope::{MAX_RECIPIENTS, SealError};
 use tunnel_protocol::{Incoming, MAX_BODY};
-use tunnel_spool::{Role, Spool as _};
+use tunnel_spool::{DevicePlace, Role, Spool as _};
 
 use crate::respond::Problem;
 use crate::shared::Shared;
@@ -43,9 +43,68 @@ pub(crate) async fn seal(delivery: Arc<Delivery>, shared: &Shared) -> Result<Del
 
 fn keys(shared: &Shared, tunnel: &TunnelName) -> Result<Vec<DeviceKey>, Problem> {
     let devices = shared.spool.devices(tunnel).map_err(|e| Problem::of_spool(&e))?;
-    // What was sealed to those alone that only watch, the first that takes could not open.
-    if !devices.iter().any(|device| device.role == Role::Takes && device.key.is_some()) {
-        return Err(Problem::NoKey);
+    recipients(&devices).ok_or(Problem::NoKey)
+}
+
+/// To whose keys a delivery is sealed; none where it must not be taken.
+fn recipients(devices: &[DevicePlace]) -> Option<Vec<DeviceKey>> {
+    let of = |role| devices.iter().filter(move |device| device.role == role).filter_map(|device| device.key);
+    let mut to: Vec<DeviceKey> = Vec::new();
+    for key in of(Role::Takes) {
+        if !to.contains(&key) {
+            to.push(key);
+        }
     }
-    Ok(devices.into_iter().filter_map(|device| device.key).collect())
+    // What was sealed to those alone that only watch, the first that takes could not open.
+    if to.is_empty() {
+        return None;
+    }
+    // There may be as many that watch as take. However many those are, they keep nothing from those that the deliveries are for.
+    for key in of(Role::Watches) {
+        if to.len() < MAX_RECIPIENTS && !to.contains(&key) {
+            to.push(key);
+        }
+    }
+    Some(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tunnel_delivery::Timestamp;
+    use tunnel_spool::{MAX_DEVICES, Seq};
+
+    fn device(n: usize, role: Role, key: Option<u8>) -> DevicePlace {
+        DevicePlace {
+            device: format!("device-{n}").parse().unwrap(),
+            role,
+            after: Seq::ZERO,
+            joined: Timestamp::from_micros(0),
+            waiting: 0,
+            gap: None,
+            key: key.map(|byte| DeviceKey::from_slice(&[byte; 32]).unwrap()),
+        }
+    }
+
+    #[test]
+    fn those_who_only_watch_never_keep_a_delivery_out() {
+        let mut devices: Vec<_> = (0..MAX_DEVICES).map(|n| device(n, Role::Watches, u8::try_from(n).ok())).collect();
+        assert_eq!(recipients(&devices), None, "nobody is there whom it is for");
+        devices.push(device(90, Role::Takes, None));
+        assert_eq!(recipients(&devices), None, "who it is for has no key");
+        devices.push(device(91, Role::Takes, Some(201)));
+        devices.push(device(92, Role::Takes, Some(201)));
+        let to = recipients(&devices).unwrap();
+        assert_eq!(to.len(), MAX_RECIPIENTS);
+        assert_eq!(to[0].as_bytes(), &[201; 32], "it is never left out");
+        devices.retain(|device| device.role == Role::Takes);
+        assert_eq!(recipients(&devices).unwrap().len(), 1, "a key that two share counts once");
+    }
+
+    #[test]
+    fn as_many_devices_as_a_tunnel_has_are_sealed_to() {
+        let devices: Vec<_> = (0..MAX_DEVICES).map(|n| device(n, Role::Takes, u8::try_from(n).ok())).collect();
+        assert_eq!(recipients(&devices).unwrap().len(), MAX_DEVICES);
+        assert!(MAX_DEVICES <= MAX_RECIPIENTS, "or all of them could not get a delivery");
+    }
 }

@@ -4,9 +4,10 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
-/// A token as the agent sends it: `ht_ID_SECRET`. It is printed once, by `token create`, and never else.
-pub struct Token(String);
+/// A token as the agent sends it: `ht_ID_SECRET`. It is printed once, by `token create`, and never else; it is wiped from memory when it goes.
+pub struct Token(Zeroizing<String>);
 
 /// The public part of a token, by which it is listed and revoked: twelve hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -27,26 +28,32 @@ impl Token {
     /// A new token from 38 random bytes.
     pub(crate) fn from_random(random: &[u8; 38]) -> Token {
         let (id, secret) = random.split_at(6);
-        Token(format!("ht_{}_{}", hex(id), hex(secret)))
+        Token::of(&hex(id), secret)
     }
 
     /// Another token with the same public part.
     pub(crate) fn renewed(id: &TokenId, random: &[u8; 32]) -> Token {
-        Token(format!("ht_{id}_{}", hex(random)))
+        Token::of(&id.0, random)
+    }
+
+    fn of(id: &str, secret: &[u8]) -> Token {
+        let secret = Zeroizing::new(hex(secret));
+        Token(Zeroizing::new(format!("ht_{id}_{}", *secret)))
     }
 
     /// What is hashed where nothing was sent that has a token's form. It is nobody's.
     pub(crate) fn stand_in() -> (TokenId, Token) {
         // Ready made, because making one would take as long as the hash does.
         const TEXT: &str = "ht_000000000000_0000000000000000000000000000000000000000000000000000000000000000";
-        Token::parse(TEXT).unwrap_or_else(|| (TokenId(String::new()), Token(String::new())))
+        Token::parse(TEXT).unwrap_or_else(|| (TokenId(String::new()), Token(Zeroizing::default())))
     }
 
     /// Reads a token as an agent sent it; `None` if it has not the form of one.
     pub(crate) fn parse(text: &str) -> Option<(TokenId, Token)> {
         let (id, secret) = text.strip_prefix("ht_")?.split_once('_')?;
         let fits = |s: &str, len| s.len() == len && s.bytes().all(|b| b.is_ascii_hexdigit());
-        (fits(id, 12) && fits(secret, 64)).then(|| (TokenId(id.to_ascii_lowercase()), Token(text.to_owned())))
+        (fits(id, 12) && fits(secret, 64))
+            .then(|| (TokenId(id.to_ascii_lowercase()), Token(Zeroizing::new(text.to_owned()))))
     }
 
     /// The public part.
@@ -180,7 +187,13 @@ impl From<TokenId> for String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    use std::fmt::Write as _;
+    // Its room made once: a text that grew would leave copies of secrets behind.
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

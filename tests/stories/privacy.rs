@@ -104,6 +104,8 @@ fn nothing_of_a_delivery_is_on_either_disk_and_a_purge_takes_all() {
     world.relay.run(&["spool", "rekey", "--data-key-file", &relay_key, "--new-data-key-file", &relay_key]).ok();
     let purged = world.relay.run(&["tunnel", "purge", TUNNEL, "--data-key-file", &relay_key]).ok().err();
     assert!(purged.contains("2 that waited are gone"), "{purged}");
+    let audited = world.relay.run(&["audit", "--json"]).ok().out();
+    assert!(audited.contains("purged") && audited.contains("2 that waited"), "{audited}");
 
     world.relay.listen_at("127.0.0.1:0");
     world.relay.start();

@@ -230,9 +230,13 @@ fn what_was_sealed_to_a_lost_key_is_kept_shut_and_opens_when_it_is_found() {
     let none = world.agent.run(&["key", "open", "--json"]).exits(1).json();
     assert_eq!((none["opened"].as_array().unwrap().len(), none["shut"][0]["id"].as_str()), (0, Some(shut.as_str())));
     world.agent.run(&["key", "import", copy]).ok();
+    world.agent.run(&["events", "pin", &shut]).ok();
+    world.agent.run(&["events", "note", &shut, "whose key is lost"]).ok();
     let opened = world.agent.run(&["key", "open", "--json"]).ok().json();
     let id = opened["opened"][0].as_str().unwrap().to_owned();
-    assert_eq!(world.agent.show(&id)["body"]["text"], "to the old key");
+    let shown = world.agent.show(&id);
+    assert_eq!(shown["body"]["text"], "to the old key");
+    assert_eq!((&shown["pinned"], &shown["note"]), (&true.into(), &"whose key is lost".into()), "{shown}");
     assert_eq!(world.agent.run(&["key", "open", "--json"]).ok().json()["opened"], Value::Array(vec![]));
     let ids: Vec<Value> = world.agent.events(&[]).into_iter().map(|e| e["id"].clone()).collect();
     assert_eq!(ids, [open.as_str(), id.as_str()]);

@@ -22,8 +22,10 @@ pub fn device_name(data: &Path) -> io::Result<DeviceName> {
             let name = format!("agent-{:06x}", number & 0x00ff_ffff);
             fs::create_dir_all(data)?;
             let new = data.join("device.new");
-            tunnel_vault::write_private(&new, name.as_bytes())?;
+            // On the disk before it has its place: an empty file after a power cut would be no name, and another name another device to the relay.
+            tunnel_vault::write_private(&new, name.as_bytes())?.sync_all()?;
             fs::rename(new, path)?;
+            fs::File::open(data)?.sync_all()?;
             name.parse().map_err(io::Error::other)
         }
         Err(e) => Err(e),

@@ -60,7 +60,7 @@ impl Chores {
         self.line.push_back(Chore::Remove(Removal::new(ids, spare), reply));
     }
 
-    /// Begins a compaction, or waits for the one that is under way.
+    /// Begins a compaction, or waits for the one that is under way; where that has copied what was removed since, another one follows it.
     pub(crate) fn compact(
         &mut self,
         engine: &Engine,
@@ -71,7 +71,10 @@ impl Chores {
     ) {
         for chore in &mut self.line {
             if let Chore::Compact(compaction) = chore {
-                compaction.replies.push(reply);
+                match compaction.stale {
+                    false => compaction.replies.push(reply),
+                    true => compaction.again.push(reply),
+                }
                 return;
             }
         }
@@ -132,6 +135,11 @@ impl Chores {
             Chore::Sweep | Chore::Compact(_) => !erase::sweep_some(&mut ledger.batch)?,
         };
         ledger.batch.commit()?;
+        for other in &mut self.line {
+            if let Chore::Compact(compaction) = other {
+                compaction.stale |= compaction.begun;
+            }
+        }
         *shared.counters.lock().unwrap_or_else(PoisonError::into_inner) = ledger.counters;
         if !ended {
             return Ok(Some(chore));
@@ -219,7 +227,14 @@ impl Chores {
         self.leaving.extend(std::thread::Builder::new().name("archive-old".into()).spawn(leave));
         let done = Compacted { before: compaction.before, after };
         tracing::debug!(before = done.before, after = done.after, "compacted the archive");
-        compaction.replies.into_iter().for_each(|reply| drop(reply.send(Ok(done))));
+        let Compaction { replies, again, .. } = *compaction;
+        replies.into_iter().for_each(|reply| drop(reply.send(Ok(done))));
+        if !again.is_empty() {
+            shared.engine.using(|engine| {
+                let Some(engine) = engine else { return };
+                again.into_iter().for_each(|reply| self.compact(engine, folder, shared, space, reply));
+            });
+        }
         Ok(None)
     }
 

@@ -35,6 +35,12 @@ const SYNC_EVERY: usize = 8 << 20;
 /// A compaction under way.
 pub(crate) struct Compaction {
     pub(crate) replies: Vec<Reply<Compacted>>,
+    /// Those who asked when something had been removed that was copied already: a removal leaves its bytes in the copy's file too, so they get another one.
+    pub(crate) again: Vec<Reply<Compacted>>,
+    /// Whether that is so.
+    pub(crate) stale: bool,
+    /// Whether anything was copied.
+    pub(crate) begun: bool,
     pub(crate) before: u64,
     /// Where the copy lies.
     pub(crate) dir: PathBuf,
@@ -71,6 +77,9 @@ impl Compaction {
         }
         Ok(Compaction {
             replies: Vec::new(),
+            again: Vec::new(),
+            stale: false,
+            begun: false,
             before: engine.disk_bytes(),
             dir,
             unsynced: 0,
@@ -97,6 +106,7 @@ impl Compaction {
         }
         // The rest of the archive must find its room as before.
         space.check_room(SYNC_EVERY as u64)?;
+        self.begun = true;
         let until = Instant::now() + TURN;
         while !self.complete && self.unsynced < SYNC_EVERY && Instant::now() < until {
             self.complete = engine.copy_on(SLICE).map_err(|fault| failed(fault.detail))?;
@@ -125,6 +135,6 @@ impl Compaction {
             tracing::warn!(%error, "an unfinished copy of the archive stays until the next start");
         }
         // Whoever gave up waiting needs no answer.
-        self.replies.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));
+        self.replies.into_iter().chain(self.again).for_each(|reply| drop(reply.send(Err(error.clone()))));
     }
 }

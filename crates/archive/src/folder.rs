@@ -122,6 +122,9 @@ impl Folder {
         if vault.is_some() {
             self.wanted = ENCRYPTED;
         }
+        if key.is_some() && !vault.as_ref().is_some_and(Vault::is_encrypting) {
+            tracing::warn!(dir = %self.dir.display(), "a key is given and encrypting was turned off: what is written is not encrypted (`store rekey --on` encrypts again)");
+        }
         Ok(Veil::new(vault))
     }
 

@@ -222,9 +222,10 @@ impl Batch {
                         Err(SpoolError::TooManyDevices { tunnel, limit: MAX_DEVICES })
                     }
                     None => {
+                        // Before what was kept only for one that watches is counted as gone: it is there, and whoever comes may ask for it.
+                        let first = draft.record.needed_from();
                         // One that watches has taken the name; it must not keep out whom the deliveries are for.
                         draft.record.forget(&device);
-                        let first = draft.record.needed_from();
                         let from = match start {
                             Start::Now if role == Role::Watches || draft.record.count(Role::Takes) > 0 => {
                                 draft.record.next

@@ -67,6 +67,11 @@ pub(crate) fn open(dir: &Path, key: Option<&UserKey>, entropy: Entropy) -> Resul
         set_format(&db, ENCRYPTED).map_err(|e| SpoolError::Open { path: path.clone(), reason: e.to_string() })?;
         tracing::info!("the spool is encrypted from now on; what is in it already stays as it is until it is taken");
     }
+    if key.is_some() && !vault.as_ref().is_some_and(Vault::is_encrypting) {
+        tracing::warn!(
+            "a key is given and encrypting was turned off: what comes is not encrypted (`spool rekey --on` encrypts again)"
+        );
+    }
     let tunnels = read_tunnels(&db, &path)?;
     if is_mostly_empty(dir, tunnels.values().map(|t| t.bytes).sum(), false) {
         // An aid, not a need: the spool works as well in a large file. If the storage has failed, the first commit tells.

@@ -125,7 +125,8 @@ pub trait Spool: Send + Sync + 'static {
     fn drop_tunnel(&self, tunnel: &TunnelName) -> impl Future<Output = Result<(), SpoolError>> + Send;
 
     /// Drops everything of a tunnel, whoever may still need it, and has its bytes leave the disk as far as the spool's file goes. The tunnel, its
-    /// devices and its numbers stay; those who miss something find the gap. What was dropped that somebody needed.
+    /// devices and its numbers stay; those who miss something find the gap. What was dropped that somebody needed. While the spool is being copied its file cannot
+    /// get shorter: then the bytes leave it when the copy has ended.
     ///
     /// # Errors
     /// `Busy`, `Failed`.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -167,6 +167,16 @@ impl Shared {
     /// mark as failed.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody copies the spool while this is held; none where somebody does.
+    pub(crate) fn alone(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.whole.try_lock() {
+            Ok(guard) => Some(guard),
+            // A copy that panicked has ended.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     pub(crate) fn counters(&self) -> Counters {

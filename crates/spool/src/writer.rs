@@ -16,7 +16,7 @@ use crate::{SpoolError, disk};
 
 /// How long what devices have taken may wait for a commit, so that commits of deliveries can carry it.
 const LAZY: Duration = Duration::from_millis(200);
-/// How often the disk's free space is looked at while the disk is full.
+/// How often the disk's free space is looked at while the disk is full, and whether a copy has ended that something waits for.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The least time between two compactions: one takes some ten commits' time, and a file that is needed again would only grow again.
@@ -51,8 +51,16 @@ impl Writer {
         self.look_at_disk();
         let mut looked = Instant::now();
         let mut compacted = None;
+        // A purge that met a copy: what it dropped is still in the file's free pages.
+        let mut owed = false;
         loop {
-            let Some(mut batch) = self.wait(looked) else { return };
+            let Some(mut batch) = self.wait(looked, owed) else {
+                // Whoever copies holds the spool open, so nobody does any more.
+                if owed && let Err(error) = self.compact() {
+                    tracing::warn!(%error, "what was purged may still stand in free pages of the spool's file");
+                }
+                return;
+            };
             // Before every commit: one that meets a disk that somebody else has filled meanwhile stops the spool for good. It takes microseconds,
             // and the commit's sync milliseconds.
             self.look_at_disk();
@@ -69,9 +77,21 @@ impl Writer {
                 let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
                 batch.write(&db, &shared.limits, self.vault.as_deref(), &mut self.next_id)
             };
-            if done.is_ok() && batch.compact {
-                // Before the answer: whoever purged is told when it is gone.
-                done = disk::compact(&mut self.db.write().unwrap_or_else(PoisonError::into_inner), &self.dir);
+            let asked = std::mem::take(&mut batch.compact);
+            if done.is_ok() && (asked || owed) {
+                // Before the answer: whoever purged is told when it is gone. While somebody copies the spool the file cannot be compacted at all, and nobody
+                // is kept waiting for a copy's end.
+                if let Some(_whole) = shared.alone() {
+                    done = self.compact();
+                    owed = false;
+                } else {
+                    if !owed {
+                        tracing::warn!(
+                            "the spool is being copied: what was purged leaves its file when that has ended"
+                        );
+                    }
+                    owed = true;
+                }
             }
             let batch = match &done {
                 Ok(()) => {
@@ -85,10 +105,10 @@ impl Writer {
                 && deletes
                 && rested
                 && disk::is_mostly_empty(&self.dir, shared.live_bytes(), full.is_some())
-                && let Ok(_whole) = shared.whole.try_lock()
+                && let Some(_whole) = shared.alone()
             {
                 compacted = Some(Instant::now());
-                done = disk::compact(&mut self.db.write().unwrap_or_else(PoisonError::into_inner), &self.dir);
+                done = self.compact();
             }
             if let Err(error) = done {
                 tracing::error!(%error, "the spool has stopped: its storage failed");
@@ -100,8 +120,14 @@ impl Writer {
         }
     }
 
+    fn compact(&self) -> Result<(), redb::Error> {
+        disk::compact(&mut self.db.write().unwrap_or_else(PoisonError::into_inner), &self.dir)
+    }
+
     /// Sleeps until there is something to do; none when the spool is closed and all is written.
-    fn wait(&self, looked: Instant) -> Option<Batch> {
+    ///
+    /// Where a compaction is `owed`, it also wakes up every now and then for that.
+    fn wait(&self, looked: Instant, owed: bool) -> Option<Batch> {
         let mut state = self.shared.lock();
         loop {
             let now = Instant::now();
@@ -114,9 +140,9 @@ impl Writer {
             if state.closing {
                 return None;
             }
-            let look_at = state.disk_full.map(|_| looked + LOOK);
+            let look_at = (owed || state.disk_full.is_some()).then(|| looked + LOOK);
             if look_at.is_some_and(|at| at <= now) {
-                return Some(take(&mut state, lazy)); // empty: only the disk is looked at
+                return Some(take(&mut state, lazy)); // empty: only the disk is looked at, or a copy's end
             }
             state.writer_sleeps = true;
             let alarm = lazy_at.into_iter().chain(look_at).min();

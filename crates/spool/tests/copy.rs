@@ -102,6 +102,41 @@ async fn what_was_acknowledged_is_in_the_copy_and_work_goes_on_meanwhile() {
     assert_eq!(spool.last(&team()), Seq(13));
 }
 
+/// A backup reads the file, which cannot be made shorter meanwhile: what is purged is gone from what can be read at once, the spool goes on, and the
+/// bytes leave the file when the backup has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_during_a_copy_harms_nothing_and_is_made_whole_afterwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for n in 1..=6 {
+        append(&spool, n, 1 << 20).await;
+    }
+    let before = std::fs::metadata(spool.file()).unwrap().len();
+    let (copying, handle, meanwhile) = (spool.clone(), tokio::runtime::Handle::current(), spool.clone());
+    let copied = tokio::task::spawn_blocking(move || {
+        let mut sink = Parts(Vec::new(), |part| {
+            if part == 1 {
+                handle.block_on(async {
+                    let purged = tokio::time::timeout(Duration::from_secs(20), meanwhile.purge(&team())).await;
+                    let dropped = purged.expect("a copy stops nobody").unwrap();
+                    assert_eq!(dropped.iter().map(|run| run.count()).sum::<u64>(), 6);
+                    assert_eq!(meanwhile.read(&team(), Seq(0), ALL).unwrap(), []);
+                    append(&meanwhile, 7, 100).await;
+                });
+            }
+            Ok(())
+        });
+        copying.copy(&mut sink).unwrap()
+    });
+    assert_eq!(copied.await.unwrap().deliveries, 6, "the copy is of its moment");
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while std::fs::metadata(spool.file()).unwrap().len() > before / 4 {
+        assert!(std::time::Instant::now() < deadline, "the file is as long as it was");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    append(&spool, 8, 100).await;
+}
+
 #[tokio::test]
 async fn a_closed_spool_is_copied_and_an_open_one_is_not() {
     let dir = tempfile::tempdir().unwrap();

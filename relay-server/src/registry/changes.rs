@@ -163,8 +163,8 @@ impl Registry {
     /// # Errors
     /// There is no such tunnel, there are no random bytes, or the file cannot be written.
     pub fn issue_token(&self, new: NewToken, now: Timestamp) -> Result<Token, RegistryError> {
-        let mut random = [0; 38];
-        fill(&mut random)?;
+        let mut random = zeroize::Zeroizing::new([0; 38]);
+        fill(&mut random[..])?;
         let token = Token::from_random(&random);
         let id = token.id();
         self.change(|all| {
@@ -219,8 +219,8 @@ impl Registry {
     /// # Errors
     /// There is no such token or its time is over, there are no random bytes, or the file cannot be written.
     pub fn rotate_token(&self, id: &TokenId, old_until: Timestamp, now: Timestamp) -> Result<Token, RegistryError> {
-        let mut random = [0; 32];
-        fill(&mut random)?;
+        let mut random = zeroize::Zeroizing::new([0; 32]);
+        fill(&mut random[..])?;
         let renewed = Token::renewed(id, &random);
         self.change(|all| {
             let token = token(all, id)?;

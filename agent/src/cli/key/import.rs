@@ -25,11 +25,7 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let from = |e: String| Failure::usage(format!("{}: {e}", args.file.display()));
     let text = device_keys::read(&args.file).map_err(|e| from(e.to_string()))?;
     let theirs = KeyRing::parse(&text).map_err(|e| from(e.to_string()))?;
-    let ring = match device_keys::load(&data).map_err(super::failed)? {
-        Some(ours) => ours.behind(theirs).map_err(|e| from(e.to_string()))?,
-        None => theirs,
-    };
-    device_keys::save(&data, &ring).map_err(super::failed)?;
+    let ring = device_keys::put_first(&data, theirs).map_err(super::failed)?;
     context.out.message(&format!(
         "{} is the key that is sealed to; {}. `healthie-tunnel key open` opens what was kept shut",
         ring.public(),
