@@ -27,6 +27,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tunnel_delivery::TunnelName;
 
+use crate::registry::Access;
+
 pub(crate) use place::{InHand, Patience, Place};
 
 /// At most one in so many goes at once.
@@ -64,7 +66,8 @@ struct Books {
     places: HashMap<u64, Arc<Place>>,
     per_address: HashMap<IpAddr, usize>,
     agents: usize,
-    agents_of: HashMap<TunnelName, usize>,
+    /// By tunnel and whether they only look: those must not keep out the others.
+    agents_of: HashMap<(TunnelName, Access), usize>,
 }
 
 /// A connection's place, free again when this is dropped.
@@ -81,7 +84,7 @@ enum Counted {
     #[default]
     Nobody,
     Address(IpAddr),
-    Agent(TunnelName),
+    Agent(TunnelName, Access),
 }
 
 /// What became of a connection that wants in.
@@ -184,9 +187,9 @@ impl Books {
         match counted {
             Counted::Nobody => {}
             Counted::Address(address) => one_less(&mut self.per_address, &address),
-            Counted::Agent(tunnel) => {
+            Counted::Agent(tunnel, access) => {
                 self.agents -= 1;
-                one_less(&mut self.agents_of, &tunnel);
+                one_less(&mut self.agents_of, &(tunnel, access));
             }
         }
     }
@@ -223,17 +226,17 @@ impl Held {
 
     /// The connection is an agent's from now on; false if there are as many as there may be.
     #[must_use]
-    pub(crate) fn become_agent(&self, tunnel: &TunnelName) -> bool {
+    pub(crate) fn become_agent(&self, tunnel: &TunnelName, access: Access) -> bool {
         let most = &self.admission.most;
         let mut books = self.admission.books();
-        let of_tunnel = books.agents_of.get(tunnel).copied().unwrap_or(0);
+        let of_tunnel = books.agents_of.get(&(tunnel.clone(), access)).copied().unwrap_or(0);
         if books.agents >= most.agents || of_tunnel >= most.agents_per_tunnel.saturating_mul(AGENTS_FACTOR) {
             return false;
         }
         books.agents += 1;
-        books.agents_of.insert(tunnel.clone(), of_tunnel + 1);
+        books.agents_of.insert((tunnel.clone(), access), of_tunnel + 1);
         books.places.remove(&self.id);
-        let before = std::mem::replace(&mut *self.counted(), Counted::Agent(tunnel.clone()));
+        let before = std::mem::replace(&mut *self.counted(), Counted::Agent(tunnel.clone(), access));
         books.leave(before);
         drop(books);
         self.place.is_an_agent_s();
@@ -318,26 +321,26 @@ mod tests {
         drop(one);
         assert!(three.belongs_to(address));
         // An agent's is no longer counted among them.
-        assert!(two.become_agent(&"team".parse().unwrap()));
+        assert!(two.become_agent(&"team".parse().unwrap(), Access::Full));
         assert!(enter(&all).belongs_to(address));
     }
 
     #[test]
     fn agents_have_places_of_their_own() {
         let all = admission(1);
-        let [team, other, third] = ["team", "other", "third"].map(|name| name.parse::<TunnelName>().unwrap());
+        let [team, third] = ["team", "third"].map(|name| name.parse::<TunnelName>().unwrap());
         let agents: Vec<Held> = (0..3)
             .map(|_| {
                 let held = enter(&all);
-                assert!(held.become_agent(&team));
+                assert!(held.become_agent(&team, Access::Full));
                 held
             })
             .collect();
         assert!(matches!(all.enter(), Entry::Free(_)), "they take no places of others");
         let one = enter(&all);
-        assert!(!one.become_agent(&team), "a tunnel has so many");
-        assert!(one.become_agent(&other));
-        assert!(!enter(&all).become_agent(&third), "all together have so many");
+        assert!(!one.become_agent(&team, Access::Full), "a tunnel has so many");
+        assert!(one.become_agent(&team, Access::ReadOnly), "who only looks takes no room of the others'");
+        assert!(!enter(&all).become_agent(&third, Access::Full), "all together have so many");
         assert!(agents.iter().all(|agent| !has_to_go(agent)));
         drop((agents, one));
         let books = all.books();

@@ -49,7 +49,7 @@ where
         }
     };
     let Some(key) = upgrade::key(&head) else { return Problem::UpgradeRequired.answer(None) };
-    if !connection.held.become_agent(&its_tunnel) {
+    if !connection.held.become_agent(&its_tunnel, pass.access) {
         shared.metrics.limit_hit(Limit::Agents);
         return Problem::TooManyAgents.answer(None);
     }

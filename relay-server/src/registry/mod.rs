@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tunnel_delivery::{Method, Timestamp, TunnelName};
 
+use crate::ownership::hand_over;
 use crate::rates::Rate;
 use crate::sources::Source;
 use crate::tokens::TokenId;
@@ -321,6 +322,7 @@ impl Registry {
             .mode(0o600)
             .open(&lock_path)
             .map_err(io("open", &lock_path))?;
+        hand_over(&lock, &self.dir).map_err(io("give to the folder's owner", &lock_path))?;
         lock.lock().map_err(io("lock", &lock_path))?;
         let path = self.path();
         let mut all = read(&path)?;
@@ -336,6 +338,7 @@ impl Registry {
             .mode(0o600)
             .open(&new_path)
             .map_err(io("write", &new_path))?;
+        hand_over(&file, &self.dir).map_err(io("give to the folder's owner", &new_path))?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(io("write", &new_path))?;
         fs::rename(&new_path, &path).map_err(io("replace", &path))?;
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(io("sync", &self.dir))?;

@@ -26,7 +26,7 @@ use super::TunnelSettings;
 use crate::tokens::{Label, Token, TokenHash, TokenId};
 
 /// What a token may do with its tunnels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// Everything.
