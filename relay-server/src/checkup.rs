@@ -114,7 +114,7 @@ impl Found<'_> {
             self.doubtful(format!("the data folder {} belongs to user {owner} and this is {me}", data.display()));
         }
         if look == Look::Everything
-            && let Err(e) = Registry::open(data)
+            && let Err(e) = Registry::look(data)
         {
             self.wrong(e.to_string());
         }
@@ -267,6 +267,7 @@ mod tests {
         told(Weight::Wrong, "is not a program");
         told(Weight::Wrong, "is in use by another program");
         assert_eq!(all.len(), 6, "{all:#?}");
+        assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o755, "looking changes nothing");
         chmod(&hook, 0o777);
         let others = found(&config);
         assert!(others.iter().any(|(_, m)| m.contains("can be changed by everybody")), "{others:#?}");

@@ -264,8 +264,16 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Whether the registry of a data folder can be read; nothing is made or changed.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub(crate) fn look(dir: &Path) -> Result<(), RegistryError> {
+        read(&path(dir)).map(drop)
+    }
+
     fn path(&self) -> PathBuf {
-        self.dir.join("registry.json")
+        path(&self.dir)
     }
 
     /// What is in force: what was last read, not what this process may just have written.
@@ -345,6 +353,10 @@ impl Registry {
         drop(lock);
         Ok(())
     }
+}
+
+fn path(dir: &Path) -> PathBuf {
+    dir.join("registry.json")
 }
 
 fn read(path: &Path) -> Result<Snapshot, RegistryError> {

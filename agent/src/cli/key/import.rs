@@ -29,6 +29,7 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         Some(ours) => ours.behind(theirs).map_err(|e| from(e.to_string()))?,
         None => theirs,
     };
+    super::note_change(&data, &ring)?;
     device_keys::save(&data, &ring).map_err(super::failed)?;
     context.out.message(&format!(
         "{} is the key that is sealed to; {}. `healthie-tunnel key open` opens what was kept shut",

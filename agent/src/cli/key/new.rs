@@ -20,6 +20,7 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         Some(ours) => ours.behind(new).map_err(|e| Failure::usage(e.to_string()))?,
         None => new,
     };
+    super::note_change(&data, &ring)?;
     device_keys::save(&data, &ring).map_err(super::failed)?;
     context.out.message(&format!("{} is the key that is sealed to; {}", ring.public(), super::FROM_NEXT));
     Ok(())
