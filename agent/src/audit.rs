@@ -8,7 +8,7 @@
 
 use std::fs::{self, File};
 use std::future::Future;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -68,6 +68,12 @@ pub enum What {
     AnswerChanged,
     /// Forwarding is paused, or goes on.
     ForwardingSteered,
+    /// This device's keys, private halves and all, are written out.
+    KeysExported,
+    /// This device has another key that is sealed to.
+    KeyChanged,
+    /// The store has another key, or its encryption is turned on or off.
+    StoreRekeyed,
 }
 
 /// One line, before it is written.
@@ -151,11 +157,20 @@ impl Audit {
         let text = self.text(&line);
         let data = self.data.clone();
         let written = tokio::task::spawn_blocking(move || append(&data, &text, FILE_MAX)).await;
-        written.unwrap_or_else(|e| Err(io::Error::other(e))).map_err(|e| {
-            let what =
-                format!("the audit log {} cannot be written: {e}; nothing was done", path(&self.data, 0).display());
-            ControlError::new(Kind::Unreachable, what).hint("make room on that disk, or see to the folder's rights")
-        })
+        written.unwrap_or_else(|e| Err(io::Error::other(e))).map_err(|e| self.refused(&e))
+    }
+
+    /// The same where nothing else can be done meanwhile. Blocks.
+    ///
+    /// # Errors
+    /// As [`Audit::note`].
+    pub fn note_now(&self, line: &Line) -> Result<(), ControlError> {
+        append(&self.data, &self.text(line), FILE_MAX).map_err(|e| self.refused(&e))
+    }
+
+    fn refused(&self, e: &io::Error) -> ControlError {
+        let what = format!("the audit log {} cannot be written: {e}; nothing was done", path(&self.data, 0).display());
+        ControlError::new(Kind::Unreachable, what).hint("make room on that disk, or see to the folder's rights")
     }
 
     /// Notes what makes room on the disk: it is done all the same where that does not work.
@@ -199,7 +214,7 @@ fn path(data: &Path, number: usize) -> PathBuf {
 
 fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
-    options.create(true).append(true);
+    options.create(true).append(true).read(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
@@ -210,7 +225,7 @@ fn append(data: &Path, text: &str, file_max: u64) -> io::Result<()> {
     let lock = open(&data.join("audit.lock"))?;
     lock.lock()?;
     let mut file = open(&path(data, 0))?;
-    let len = file.metadata()?.len();
+    let mut len = file.metadata()?.len();
     if len > 0 && len + text.len() as u64 > file_max {
         for number in (0..FILES - 1).rev() {
             match fs::rename(path(data, number), path(data, number + 1)) {
@@ -219,7 +234,15 @@ fn append(data: &Path, text: &str, file_max: u64) -> io::Result<()> {
             }
         }
         file = open(&path(data, 0))?;
+        len = 0;
     }
+    // Half a line that a crash or a full disk left behind must not spoil the next one.
+    let mut last = [b'\n'];
+    if len > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    let text = if last == [b'\n'] { text.to_owned() } else { format!("\n{text}") };
     file.write_all(text.as_bytes())
 }
 
@@ -309,6 +332,16 @@ mod tests {
         for entry in fs::read_dir(dir.path()).unwrap() {
             assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn half_a_line_spoils_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        append(dir.path(), "{\"n\":1}\n{\"n\"", FILE_MAX).unwrap();
+        Audit::new(dir.path(), By::Command).note_now(&Line::new(What::KeysExported)).unwrap();
+        let read = read(dir.path(), None).unwrap();
+        assert_eq!((read.lines.len(), read.unreadable), (2, 1), "{read:?}");
+        assert_eq!(read.lines[1]["what"], "keys-exported");
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tunnel_telemetry::Traces;
 
 use crate::config::{Config, Https};
 use crate::registry::Registry;
@@ -51,6 +52,9 @@ pub(crate) fn checkup(config: &Config, settings: Option<&Path>, path: Option<&Os
     }
     if let Some(problem) = config.problem() {
         found.wrong(problem);
+    }
+    if let Some(problem) = config.traces.as_ref().and_then(|to| Traces::problem(&to.endpoint)) {
+        found.wrong(format!("--otlp-endpoint: {problem}"));
     }
     found.folder(config, look);
     if let Some(https) = &config.https {
@@ -114,7 +118,7 @@ impl Found<'_> {
             self.doubtful(format!("the data folder {} belongs to user {owner} and this is {me}", data.display()));
         }
         if look == Look::Everything
-            && let Err(e) = Registry::open(data)
+            && let Err(e) = Registry::look(data)
         {
             self.wrong(e.to_string());
         }
@@ -267,9 +271,16 @@ mod tests {
         told(Weight::Wrong, "is not a program");
         told(Weight::Wrong, "is in use by another program");
         assert_eq!(all.len(), 6, "{all:#?}");
+        assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o755, "looking changes nothing");
         chmod(&hook, 0o777);
         let others = found(&config);
         assert!(others.iter().any(|(_, m)| m.contains("can be changed by everybody")), "{others:#?}");
+        let endpoint = "http://user:pass@collector.test".to_owned();
+        config.traces = Some(crate::TraceTo { endpoint, ratio: 1.0, trust_senders: false });
+        let collector = found(&config);
+        let told = collector.iter().find(|(_, m)| m.contains("--otlp-endpoint")).expect("the collector's address");
+        assert!(told.0 == Weight::Wrong && !told.1.contains("pass@"), "{told:?}");
+        config.traces = None;
         config.http.clear();
         config.https = None;
         assert!(found(&config)[0].1.contains("nothing to listen on"));

@@ -212,17 +212,24 @@ async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()>
 
 /// Writes into the audit log what was done; looking is not doing.
 fn note(question: &Question, told: &Told, who: Who, shared: &Shared) {
-    let entry = |what| Entry::new(shared.now(), what, who);
+    if let Some(entry) = noted(question, told, who, shared.now()) {
+        shared.audit.note(entry);
+    }
+}
+
+/// The line for it, with a running relay or without one.
+fn noted(question: &Question, told: &Told, who: Who, now: Timestamp) -> Option<Entry> {
+    let entry = |what| Entry::new(now, what, who);
     match (question, told) {
         (Question::Forget { tunnel, device }, Told::Forgotten) => {
-            shared.audit.note(entry(What::DeviceForgotten).tunnel(tunnel).device(device));
+            Some(entry(What::DeviceForgotten).tunnel(tunnel).device(device))
         }
         (Question::Purge { tunnel }, Told::Purged { deliveries }) => {
-            shared.audit.note(entry(What::Purged).tunnel(tunnel).note(format!("{deliveries} that waited")));
+            Some(entry(What::Purged).tunnel(tunnel).note(format!("{deliveries} that waited")))
         }
-        (Question::Reload, Told::Certificates { .. }) => shared.audit.note(entry(What::CertificatesReloaded)),
-        (Question::Renew, Told::Begun) => shared.audit.note(entry(What::CertificateRenewal)),
-        _ => {}
+        (Question::Reload, Told::Certificates { .. }) => Some(entry(What::CertificatesReloaded)),
+        (Question::Renew, Told::Begun) => Some(entry(What::CertificateRenewal)),
+        _ => None,
     }
 }
 
@@ -328,17 +335,11 @@ pub(crate) fn ask(data: &Path, key: Option<KeySource>, question: &Question) -> R
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             let runtime = runtime.map_err(|source| AskError::Silent { path, source })?;
             let told = runtime.block_on(tell(question.clone(), &spool, &registry, None, now));
-            let done = match (question, &told) {
-                (Question::Forget { tunnel, device }, Told::Forgotten) => {
-                    Some(Entry::new(now, What::DeviceForgotten, Who::operator()).tunnel(tunnel).device(device))
-                }
-                (Question::Purge { tunnel }, Told::Purged { deliveries }) => {
-                    let entry = Entry::new(now, What::Purged, Who::operator()).tunnel(tunnel);
-                    Some(entry.note(format!("{deliveries} that waited")))
-                }
-                _ => None,
-            };
-            if let Some(entry) = done
+            // What was made just now, where this is root, is the relay's all the same.
+            if let Err(error) = crate::ownership::hand_over_all(&data.join("spool"), data) {
+                tracing::error!(%error, "the spool cannot be given to the data folder's owner");
+            }
+            if let Some(entry) = noted(question, &told, Who::operator(), now)
                 && let Err(error) = crate::audit::append(data, &[entry])
             {
                 tracing::error!(%error, "the audit log cannot be written");
@@ -420,5 +421,13 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(path(dir.path())).unwrap());
         let told = ask(dir.path(), None, &Question::Devices { tunnel: None }).unwrap();
         assert_eq!(told, Told::Devices { devices: Vec::new() });
+        // What is done so is noted like anything that a running relay does.
+        let team: TunnelName = "team".parse().unwrap();
+        let registry = Registry::open(dir.path()).unwrap();
+        registry.add_tunnel(team.clone(), TunnelSettings::new(AnswerMode::Ack, NOW)).unwrap();
+        let told = ask(dir.path(), None, &Question::Purge { tunnel: team.clone() }).unwrap();
+        assert_eq!(told, Told::Purged { deliveries: 0 });
+        let lines = crate::audit::read(dir.path(), Some(&team), None).unwrap().lines;
+        assert!(lines.len() == 1 && lines[0]["what"] == "purged", "{lines:?}");
     }
 }

@@ -128,7 +128,8 @@ impl Hub {
         live.iter().filter(|live| live.device != *device && live.pass.access == pass.access).count() < most
     }
 
-    /// Seats an agent, unless the tunnel has `most` with that access already. One that sits there under the same device name is told to go.
+    /// Seats an agent, unless the tunnel has `most` with that access already. One that sits there under the same device name is told to go; but who only
+    /// looks drives nobody away who answers.
     pub(crate) fn seat(&self, tunnel: &TunnelName, device: &DeviceName, pass: &Pass, most: usize) -> Option<Seat> {
         let agents = self.agents(tunnel);
         let (to, offers) = mpsc::channel(OFFERS);
@@ -137,6 +138,9 @@ impl Hub {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         {
             let mut live = agents.live();
+            if is_above(&live, device, pass) {
+                return None;
+            }
             live.retain(|old| old.device != *device);
             // Those that only look take up no room of the others'.
             if live.iter().filter(|other| other.pass.access == pass.access).count() >= most {
@@ -215,6 +219,17 @@ impl Hub {
         }
     }
 
+    /// Ends the session of a device that only looks, before one with full access takes its name and its place in the stream.
+    pub(crate) fn dismiss_onlooker(&self, tunnel: &TunnelName, device: &DeviceName) {
+        let agents = self.agents(tunnel);
+        let live = agents.live();
+        for live in live.iter().filter(|live| live.device == *device && live.pass.access == Access::ReadOnly) {
+            live.leave.send_replace(Some(
+                "an agent with full access came under this device name (give this one a --device of its own)".into(),
+            ));
+        }
+    }
+
     /// Ends the sessions for which `gone` says why.
     pub(crate) fn dismiss(&self, gone: impl Fn(&TunnelName, &Pass) -> Option<String>) {
         let tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,6 +241,12 @@ impl Hub {
             }
         }
     }
+}
+
+/// Whether an agent with full access sits there under this name, which somebody wants who only looks.
+fn is_above(live: &[Live], device: &DeviceName, pass: &Pass) -> bool {
+    pass.access == Access::ReadOnly
+        && live.iter().any(|other| other.device == *device && other.pass.access == Access::Full)
 }
 
 #[cfg(test)]
@@ -269,6 +290,21 @@ mod tests {
         hub.offer(&team, offer().0).unwrap();
         assert!(answers.offers.try_recv().is_ok() && eye.offers.try_recv().is_err());
         assert!(hub.seat(&team, &"c".parse().unwrap(), &looks, 1).is_none());
+    }
+
+    #[test]
+    fn one_that_only_looks_drives_nobody_away_who_answers() {
+        let (team, a, _, full) = names();
+        let looks = Pass::made_up(&full.token, Access::ReadOnly);
+        let hub = Hub::default();
+        let answers = hub.seat(&team, &a, &full, 9).unwrap();
+        assert!(hub.seat(&team, &a, &looks, 9).is_none());
+        hub.dismiss_onlooker(&team, &a);
+        assert!(matches!(answers.leave.0.has_changed(), Ok(false)), "it stays");
+        drop(answers);
+        let eye = hub.seat(&team, &a, &looks, 9).unwrap();
+        hub.dismiss_onlooker(&team, &a);
+        assert!(eye.leave.0.borrow().is_some());
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn a_day_is_told_and_no_secret_with_it() {
             "tunnel-added",
             "token-created",
             "relay-started",
+            "device-keyed",
             "agent-connected",
             "answer-changed",
             "tunnel-added",
@@ -57,13 +58,14 @@ fn a_day_is_told_and_no_secret_with_it() {
             "tunnel-removed",
         ]
     );
-    let connected = &all[3];
+    assert!(all[3]["device"] == "desk" && all[3]["note"].as_str().unwrap().starts_with("full "), "{}", all[3]);
+    let connected = &all[4];
     let expected = serde_json::json!(["agent", id, "127.0.0.1", [TUNNEL], "desk", "full"]);
     let names = ["by", "with_token", "from", "tunnels", "device", "note"];
     assert_eq!(Value::from(names.map(|name| connected[name].clone()).to_vec()), expected);
     let operator = owner(&world);
     assert!(all[0]["by"] == "operator" && all[0]["uid"] == operator, "{}", all[0]);
-    assert!(all[10]["by"] == "operator" && all[10]["uid"] == operator, "asked of the running relay: {}", all[10]);
+    assert!(all[11]["by"] == "operator" && all[11]["uid"] == operator, "asked of the running relay: {}", all[11]);
     assert_eq!(audit(&world, &["--tunnel", "second"]).len(), 4);
     assert!(audit(&world, &["--since", "2126-01-01T00:00:00Z"]).is_empty());
     assert_eq!(audit(&world, &["--since", "1h"]).len(), all.len());

@@ -24,9 +24,16 @@ fn commands_beside_an_agent_and_without_one_are_noted() {
     let out = world.stage.folder().join("fixtures").display().to_string();
     world.agent.run(&["fixtures", "save", &id, &out]).ok();
     world.agent.run(&["events", "remove", &id, "--recent", "--yes"]).ok();
+    world.agent.run(&["key", "export", "-"]).ok();
     let lines = log(&world);
     let said: Vec<_> = lines.iter().map(|l| (l["what"].as_str().unwrap(), l["by"].as_str().unwrap())).collect();
-    let expected = [("replayed", "api"), ("exported", "api"), ("saved-unscrubbed", "command"), ("removed", "command")];
+    let expected = [
+        ("replayed", "api"),
+        ("exported", "api"),
+        ("saved-unscrubbed", "command"),
+        ("removed", "command"),
+        ("keys-exported", "command"),
+    ];
     assert_eq!(said, expected);
     assert_eq!(lines[0]["delivery"], id.as_str());
     assert_eq!(lines[0]["production"], false);

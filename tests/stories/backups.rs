@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use tunnel_stories::{HOST, World};
-use tunnel_testkit::{AnswerMode, Load, Plan, eventually};
+use tunnel_stories::{HOST, SECRET, TUNNEL, World};
+use tunnel_testkit::{AnswerMode, Handler, Load, Plan, Stage, eventually};
 
 fn ids(world: &World) -> Vec<String> {
     world.agent.events(&[]).iter().map(|e| e["id"].as_str().unwrap_or_default().to_owned()).collect()
@@ -100,4 +100,38 @@ fn without_a_relay_the_folder_is_backed_up_itself() {
     world.agent.change("--relay", &world.relay.url());
     world.agent.start();
     eventually("the delivery", || ids(&world).contains(&id).then_some(()));
+}
+
+/// What is sealed and encrypted is so in the backup; with the key, and the agent's own, all of it is there again.
+#[test]
+fn an_encrypted_spool_of_a_sealed_tunnel_comes_back_with_its_audit_log() {
+    let (stage, handler) = (Stage::new(), Handler::start());
+    let key = stage.folder().join("relay.key");
+    fs::write(&key, "7a".repeat(32)).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut relay = stage.relay().with_arguments(&["--data-key-file", &key.display().to_string()]);
+    let token = relay.add_tunnel(TUNNEL, AnswerMode::Ack);
+    relay.run(&["tunnel", "set", TUNNEL, "--seal"]).ok();
+    relay.start();
+    let agent = stage.agent("agent").relay(&relay.url(), &token).target(&handler.url()).secret(SECRET);
+    let mut world = World { agent, relay, handler, token, stage };
+    world.agent.start();
+    assert!(world.agent.terminate().success());
+    let id = world.accepted("/hook", b"for one pair of eyes");
+    let inside = world.relay.data().join("relay.tar.zst").display().to_string();
+    let told = world.relay.run(&["backup", &inside]).exits(2).err();
+    assert!(told.contains("name a file elsewhere"), "{told}");
+    let file = world.stage.folder().join("b.tar.zst").display().to_string();
+    world.relay.run(&["backup", &file]).ok();
+    world.relay.kill();
+    fs::remove_dir_all(world.relay.data()).unwrap();
+    world.relay.run(&["restore", &file]).ok();
+    world.relay.start();
+    world.agent.change("--relay", &world.relay.url());
+    world.agent.start();
+    eventually("the delivery", || ids(&world).contains(&id).then_some(()));
+    assert_eq!(world.agent.show(&id)["body"]["text"], "for one pair of eyes");
+    let audit = world.relay.run(&["audit"]).ok().out();
+    let at = |what: &str| audit.find(what).unwrap_or_else(|| panic!("no {what} in {audit}"));
+    assert!(at("tunnel-added") < at("device-keyed") && at("device-keyed") < at("restored"), "{audit}");
 }

@@ -11,6 +11,7 @@ use tunnel_delivery::DeliveryId;
 use tunnel_vault::{KeySource, UserKey};
 
 use super::{Control, ControlError, HELD_WAIT, Kind, Local, Operations, has_store, nothing_there, user_key};
+use crate::audit::{Audit, By, Line, What};
 
 /// Is told how far something is.
 pub type Watch = Box<dyn FnMut(Progress) + Send>;
@@ -235,6 +236,12 @@ impl Local {
             Rekey::On | Rekey::Off => None,
         };
         let on = matches!(rekey, Rekey::On);
+        let to = match rekey {
+            Rekey::To(_) => "another key",
+            Rekey::On => "encryption on",
+            Rekey::Off => "encryption off",
+        };
+        Audit::new(&self.data, By::Command).note(Line::new(What::StoreRekeyed).with("to", to)).await?;
         self.closed(Box::new(|_| ()), move |dir, key, _| match &new {
             Some(new) => tunnel_archive::rekey(dir, key, new),
             None => tunnel_archive::encrypt(dir, key, on),

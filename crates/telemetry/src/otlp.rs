@@ -104,8 +104,12 @@ impl Exporter {
 }
 
 /// The collector's address for traces.
-fn endpoint(address: &str, tls: bool) -> Result<String, TelemetryError> {
-    let wrong = |problem| TelemetryError::Endpoint { address: address.to_owned(), problem };
+pub(crate) fn endpoint(address: &str, tls: bool) -> Result<String, TelemetryError> {
+    let wrong = |problem| {
+        // A password that stands where it does not belong is not to be told in a log.
+        let shown = address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, host)| format!("…@{host}"));
+        TelemetryError::Endpoint { address: shown, problem }
+    };
     let uri: Uri = address.parse().map_err(|_| wrong("it is not a URL"))?;
     match uri.scheme_str() {
         Some("http") => {}
@@ -210,6 +214,7 @@ mod tests {
         assert_eq!(endpoint("http://c.test/v1/traces", false).unwrap(), "http://c.test/v1/traces");
         for bad in ["", "127.0.0.1:4318", "grpc://c.test", "http://", "https://c.test", "http://u:p@c.test"] {
             assert!(matches!(endpoint(bad, false), Err(TelemetryError::Endpoint { .. })), "{bad}");
+            assert!(!endpoint(bad, false).unwrap_err().to_string().contains(":p@"), "{bad}");
         }
     }
 }

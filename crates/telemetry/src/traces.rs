@@ -132,6 +132,18 @@ impl Traces {
         Err(TelemetryError::NotBuilt)
     }
 
+    /// What is wrong with a collector's address, for a program that can reach one by HTTPS; nothing is opened.
+    #[cfg(feature = "otlp")]
+    pub fn problem(address: &str) -> Option<TelemetryError> {
+        crate::otlp::endpoint(address, true).err()
+    }
+
+    /// That this build has none.
+    #[cfg(not(feature = "otlp"))]
+    pub fn problem(_: &str) -> Option<TelemetryError> {
+        Some(TelemetryError::NotBuilt)
+    }
+
     /// Whether there are any.
     pub fn are_on(&self) -> bool {
         self.0.is_some()

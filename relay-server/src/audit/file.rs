@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use tunnel_delivery::{Timestamp, TunnelName};
 
 use super::Entry;
+use crate::ownership::hand_over;
 
 /// The length at which a file is put aside, in bytes: some 40,000 lines.
 const FILE_MAX: u64 = 8 << 20;
@@ -33,7 +34,10 @@ pub(crate) fn append(data: &Path, entries: &[Entry]) -> io::Result<()> {
 
 fn append_with(data: &Path, entries: &[Entry], file_max: u64) -> io::Result<()> {
     let text: String = entries.iter().map(Entry::line).collect();
-    let open = |path: &Path| File::options().create(true).append(true).read(true).mode(0o600).open(path);
+    let open = |path: &Path| {
+        let file = File::options().create(true).append(true).read(true).mode(0o600).open(path)?;
+        hand_over(&file, data).map(|()| file)
+    };
     // Not the log itself: it is renamed, and a lock on a renamed file excludes nobody.
     let lock = open(&data.join("audit.lock"))?;
     lock.lock()?;

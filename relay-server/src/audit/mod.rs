@@ -61,6 +61,12 @@ pub(crate) enum What {
     CertificateRenewed,
     /// Everything in the data folder was copied.
     BackedUp,
+    /// The data folder was made from a backup.
+    Restored,
+    /// The spool has another key, or its encryption was turned on or off.
+    SpoolRekeyed,
+    /// A device told the key that deliveries are sealed to, its first or another one.
+    DeviceKeyed,
     /// Lines before this one could not be written.
     LinesLost,
 }

@@ -60,10 +60,24 @@ fn compressed(data: &Path, to: impl Write) -> Result<(), Failure> {
     zstd.finish().and_then(|mut to| to.flush()).map_err(failed)
 }
 
+/// Whether the file is to be in that folder, by whatever way.
+fn is_below(file: &Path, folder: &Path) -> bool {
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    match (dir.canonicalize(), folder.canonicalize()) {
+        (Ok(dir), Ok(folder)) => dir.starts_with(folder),
+        // Where there is no such folder, that is told by whoever writes.
+        _ => false,
+    }
+}
+
 /// Writes it beside its name, reads it back, and only then gives it the name.
 fn to_file(data: &Path, file: &Path) -> Result<Held, Failure> {
     if file.exists() {
         return Err(Failure { code: 1, message: format!("{} is there already; name another file", file.display()) });
+    }
+    if is_below(file, data) {
+        let why = "a backup in the data folder would be in every later one, and is lost with it; name a file elsewhere";
+        return Err(Failure::usage(format!("{}: {why}", file.display())));
     }
     let mut name = file.file_name().ok_or_else(|| Failure::usage("name a file to write to"))?.to_owned();
     name.push(".part");
@@ -87,4 +101,25 @@ fn to_file(data: &Path, file: &Path) -> Result<Held, Failure> {
     // Half a backup is of no use.
     let _ = fs::remove_file(&part);
     made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_is_not_kept_in_what_it_is_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, beside) = (dir.path().join("data"), dir.path().join("beside"));
+        fs::create_dir_all(data.join("spool")).unwrap();
+        fs::create_dir(&beside).unwrap();
+        std::os::unix::fs::symlink(&data, beside.join("link")).unwrap();
+        for below in [data.join("b"), data.join("spool/b"), beside.join("link/b"), beside.join("../data/b")] {
+            assert!(is_below(&below, &data), "{}", below.display());
+        }
+        for elsewhere in [beside.join("b"), dir.path().join("data.tar.zst"), PathBuf::from("b")] {
+            assert!(!is_below(&elsewhere, &data), "{}", elsewhere.display());
+        }
+        assert!(to_file(&data, &data.join("b")).is_err_and(|e| e.code == 2));
+    }
 }

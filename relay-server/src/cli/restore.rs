@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::changed::done;
 use super::{Failure, tell};
+use crate::audit::{What, append};
 use crate::backup::{BackupError, restore, verify};
 
 #[derive(Args)]
@@ -35,9 +37,13 @@ impl Restore {
             _ => verify(from),
         };
         let held = held.map_err(failure)?;
-        let done = if self.check { "whole" } else { "restored" };
-        tell(&format!("{done}: the relay of {}, {} deliveries, {} files", held.made_at, held.deliveries, held.files));
-        if !self.check {
+        let was = if self.check { "whole" } else { "restored" };
+        tell(&format!("{was}: the relay of {}, {} deliveries, {} files", held.made_at, held.deliveries, held.files));
+        if let Some(data) = self.data.filter(|_| !self.check) {
+            let entry = done(What::Restored).note(format!("the backup of {}", held.made_at));
+            if let Err(e) = append(&data, &[entry]) {
+                tell(&format!("healthie-relay: IT IS DONE, BUT THE AUDIT LOG CANNOT BE WRITTEN: {e}"));
+            }
             tell(
                 "what was answered after that is not in it; agents may be sent again what they have taken since, and know it; tokens revoked since are \
                  back: revoke them again",

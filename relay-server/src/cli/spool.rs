@@ -6,8 +6,11 @@ use clap::Subcommand;
 use tunnel_spool::SpoolError;
 use tunnel_vault::KeySource;
 
+use super::changed::done;
 use super::data_key::DataKey;
 use super::{Data, Failure, tell};
+use crate::audit::{What, append};
+use crate::ownership::hand_over_all;
 
 #[derive(Subcommand)]
 pub(super) enum Spool {
@@ -43,10 +46,11 @@ impl Spool {
         let read = |source: KeySource| source.read().map_err(SpoolError::Key);
         let old = key.source().map(read).transpose()?;
         let new = new_data_key_file.map(KeySource::File).or(new_data_key_command.map(KeySource::Command));
-        match new.map(read).transpose()? {
+        let note = match new.map(read).transpose()? {
             Some(new) => {
                 tunnel_spool::rekey(&dir, old.as_ref(), &new)?;
                 tell("the spool has its new key; the old one opens nothing any more but copies from before");
+                "another key"
             }
             None => {
                 tunnel_spool::encrypt(&dir, old.as_ref(), !off)?;
@@ -55,8 +59,14 @@ impl Spool {
                 } else {
                     "what comes from now on is encrypted"
                 });
+                if off { "encryption off" } else { "encryption on" }
             }
-        }
-        Ok(())
+        };
+        hand_over_all(&dir, &data.data).map_err(|e| Failure {
+            code: 3,
+            message: format!("IT IS DONE, BUT {}: {e}", "the spool's files cannot be given to the relay's user"),
+        })?;
+        append(&data.data, &[done(What::SpoolRekeyed).note(note)])
+            .map_err(|e| Failure { code: 3, message: format!("IT IS DONE, BUT THE AUDIT LOG CANNOT BE WRITTEN: {e}") })
     }
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tunnel_delivery::{Method, Timestamp, TunnelName};
 
+use crate::ownership::hand_over;
 use crate::rates::Rate;
 use crate::sources::Source;
 use crate::tokens::TokenId;
@@ -263,8 +264,16 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Whether the registry of a data folder can be read; nothing is made or changed.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub(crate) fn look(dir: &Path) -> Result<(), RegistryError> {
+        read(&path(dir)).map(drop)
+    }
+
     fn path(&self) -> PathBuf {
-        self.dir.join("registry.json")
+        path(&self.dir)
     }
 
     /// What is in force: what was last read, not what this process may just have written.
@@ -321,6 +330,7 @@ impl Registry {
             .mode(0o600)
             .open(&lock_path)
             .map_err(io("open", &lock_path))?;
+        hand_over(&lock, &self.dir).map_err(io("give to the folder's owner", &lock_path))?;
         lock.lock().map_err(io("lock", &lock_path))?;
         let path = self.path();
         let mut all = read(&path)?;
@@ -336,12 +346,17 @@ impl Registry {
             .mode(0o600)
             .open(&new_path)
             .map_err(io("write", &new_path))?;
+        hand_over(&file, &self.dir).map_err(io("give to the folder's owner", &new_path))?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(io("write", &new_path))?;
         fs::rename(&new_path, &path).map_err(io("replace", &path))?;
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(io("sync", &self.dir))?;
         drop(lock);
         Ok(())
     }
+}
+
+fn path(dir: &Path) -> PathBuf {
+    dir.join("registry.json")
 }
 
 fn read(path: &Path) -> Result<Snapshot, RegistryError> {

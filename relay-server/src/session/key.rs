@@ -38,12 +38,15 @@ pub(super) async fn noted(
     hello: &Hello,
     place: Place,
     sealed: bool,
+    note: impl FnOnce(String),
 ) -> Result<Noted, SpoolError> {
     let Some(key) = hello.device_key else { return Ok(Noted { place, notice: None }) };
     let devices = shared.spool.devices(tunnel)?;
     let before = find(&devices, &hello.device).and_then(|device| device.key);
     if before != Some(key) {
         shared.spool.set_key(tunnel, &hello.device, key).await?;
+        // Who can open what comes from now on is worth knowing afterwards.
+        note(before.map_or_else(|| format!("{key}"), |before| format!("{key} instead of {before}")));
     }
     if let Some(before) = before.filter(|before| *before != key) {
         let waiting = find(&devices, &hello.device).map_or(0, |device| device.waiting);

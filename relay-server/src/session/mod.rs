@@ -218,13 +218,28 @@ impl Session {
             refuse_one_more(pump, &shared, &caller.tunnel).await;
             return None;
         }
+        if caller.pass.access == Access::Full {
+            // Before the place is this one's: what an onlooker has taken must not move it.
+            shared.hub.dismiss_onlooker(&caller.tunnel, &hello.device);
+        }
         let joined = match caller.pass.access {
             Access::Full => shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await,
             Access::ReadOnly => shared.spool.watch(&caller.tunnel, &hello.device, start, shared.now()).await,
         };
         let joined = match joined {
             // Its key is durable before it is seated: whatever is sealed while it is there is sealed to it.
-            Ok(place) => key::noted(&shared, &caller.tunnel, &hello, place, sealed).await,
+            Ok(place) => {
+                let note = |key| {
+                    note(
+                        &shared,
+                        caller,
+                        &hello.device,
+                        What::DeviceKeyed,
+                        &format!("{} {key}", caller.pass.access.as_str()),
+                    );
+                };
+                key::noted(&shared, &caller.tunnel, &hello, place, sealed, note).await
+            }
             Err(e) => Err(e),
         };
         let key::Noted { place, notice } = match joined {
@@ -240,11 +255,15 @@ impl Session {
         };
         let known = !place.new;
         let Some(seat) = shared.hub.seat(&caller.tunnel, &hello.device, &caller.pass, limits.agents_per_tunnel) else {
-            // Another came between.
-            if !known {
+            // Another came between. Under the same name, the place is that one's.
+            let taken = shared.hub.is_there(&caller.tunnel, &hello.device);
+            if !known && !taken {
                 let _ = shared.spool.forget(&caller.tunnel, &hello.device).await;
             }
-            refuse_one_more(pump, &shared, &caller.tunnel).await;
+            match taken {
+                true => refuse(pump, Refusal::Unavailable, "another took the device's name just now".into()).await,
+                false => refuse_one_more(pump, &shared, &caller.tunnel).await,
+            }
             return None;
         };
         // Seated, it is told of every later change; a change between the upgrade and now has passed it by.
@@ -262,8 +281,9 @@ impl Session {
             return None;
         }
         let places = shared.spool.devices(&caller.tunnel).unwrap_or_default();
-        if places.iter().all(|place| place.device != hello.device) {
-            refuse(pump, Refusal::Unavailable, "the device was forgotten just now".into()).await;
+        if !holds_place(&places, &hello.device, caller.pass.access) {
+            refuse(pump, Refusal::Unavailable, "the device was forgotten just now, or another took its name".into())
+                .await;
             return None;
         }
         let (mut after, mut missing) = (place.after, place.gap);
@@ -455,9 +475,20 @@ impl Session {
 
     /// Writes into the audit log what this agent did.
     fn note(&self, what: What, note: &str) {
-        let who = Who::Agent { with_token: self.caller.pass.token.clone() };
-        let entry = Entry::new(self.shared.now(), what, who).tunnel(&self.tunnel).device(&self.device);
-        self.shared.audit.note(entry.from(self.caller.from).note(note));
+        self::note(&self.shared, &self.caller, &self.device, what, note);
+    }
+
+    /// An onlooker whose name a device with full access has taken must not move that one's place: what it was sent would count as taken there.
+    fn place_is_its_own(&self) -> Result<(), End> {
+        if self.caller.pass.access == Access::Full {
+            return Ok(());
+        }
+        let places = self.shared.spool.devices(&self.tunnel).unwrap_or_default();
+        if holds_place(&places, &self.device, Access::ReadOnly) {
+            return Ok(());
+        }
+        let why = "an agent with full access has this device name (give this one a --device of its own)";
+        Err(End::Relay(SessionEnd::Dismissed, why.into()))
     }
 
     /// Where the spool has this device.
@@ -504,10 +535,22 @@ impl Session {
             }
         }
         if let Some(upto) = self.ledger.newly_taken() {
+            self.place_is_its_own()?;
             self.shared.spool.taken(&self.tunnel, &self.device, upto);
         }
         Ok(())
     }
+}
+
+fn note(shared: &Shared, caller: &Caller, device: &DeviceName, what: What, note: &str) {
+    let who = Who::Agent { with_token: caller.pass.token.clone() };
+    let entry = Entry::new(shared.now(), what, who).tunnel(&caller.tunnel).device(device);
+    shared.audit.note(entry.from(caller.from).note(note));
+}
+
+/// Whether a device of that name has a place, and one of its own kind.
+fn holds_place(places: &[DevicePlace], device: &DeviceName, access: Access) -> bool {
+    places.iter().any(|place| place.device == *device && (place.role == Role::Watches) == (access == Access::ReadOnly))
 }
 
 /// What an agent is told of an error of the spool: what concerns its own tunnel. Paths, disks and shares are the operator's business.

@@ -79,9 +79,14 @@ fn delivery(number: u8) -> Arc<Delivery> {
 }
 
 async fn session(shared: &Arc<Shared>, device: &str) -> Session {
-    let (tunnel, device): (TunnelName, DeviceName) = ("team".parse().unwrap(), device.parse().unwrap());
-    let place = shared.spool.join(&tunnel, &device, tunnel_spool::Start::Now, NOW).await.unwrap();
+    let (tunnel, name): (TunnelName, DeviceName) = ("team".parse().unwrap(), device.parse().unwrap());
+    let place = shared.spool.join(&tunnel, &name, tunnel_spool::Start::Now, NOW).await.unwrap();
     let pass = Pass::made_up(&TokenId::parse("0123456789ab").unwrap(), Access::Full);
+    session_with(shared, device, pass, place)
+}
+
+fn session_with(shared: &Arc<Shared>, device: &str, pass: Pass, place: tunnel_spool::Place) -> Session {
+    let (tunnel, device): (TunnelName, DeviceName) = ("team".parse().unwrap(), device.parse().unwrap());
     let seat = shared.hub.seat(&tunnel, &device, &pass, 9).unwrap();
     let caller = Caller { tunnel: tunnel.clone(), pass, from: [127, 0, 0, 1].into(), public_urls: Vec::new() };
     let limits = &shared.config.limits;
@@ -101,6 +106,22 @@ async fn session(shared: &Arc<Shared>, device: &str) -> Session {
         changing: None,
         change_after: Instant::now(),
     }
+}
+
+/// An onlooker that had the name first and was not told to go yet takes what it was sent: none of it is taken for the device that has the name now.
+#[tokio::test]
+async fn what_an_onlooker_has_taken_is_taken_for_no_device_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    let (team, desk): (TunnelName, DeviceName) = ("team".parse().unwrap(), "desk".parse().unwrap());
+    shared.spool.watch(&team, &desk, tunnel_spool::Start::Now, NOW).await.unwrap();
+    let pass = Pass::made_up(&TokenId::parse("0123456789ab").unwrap(), Access::ReadOnly);
+    let mut eye = session_with(&shared, "desk", pass, tunnel_spool::Place { after: Seq(0), new: true, gap: None });
+    shared.spool.append(delivery(1)).await.unwrap();
+    assert!(eye.fill().is_ok());
+    shared.spool.join(&team, &desk, tunnel_spool::Start::Beginning, NOW).await.unwrap();
+    assert!(eye.frame(ToRelay::Taken(vec![1]).encode()).is_err(), "it has to go");
+    assert_eq!(shared.spool.devices(&team).unwrap()[0].waiting, 1);
 }
 
 type Answered = oneshot::Receiver<Result<AnswerBody, AnswerFailure>>;

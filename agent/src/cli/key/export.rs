@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::super::arguments::Data;
 use super::super::out_file::OutFile;
 use super::super::{Context, Failure};
+use crate::audit::{Audit, By, Line, What};
 use crate::device_keys;
 
 /// Write this device's keys, private halves and all, to a file for you alone, or to stdout
@@ -27,6 +28,8 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let data = super::folder(&args.data, context)?;
     let ring = device_keys::load(&data).map_err(super::failed)?.ok_or_else(super::none)?;
+    let noted = Line::new(What::KeysExported).with("file", args.file.display().to_string());
+    Audit::new(&data, By::Command).note_now(&noted)?;
     let text = ring.text();
     if args.file.as_os_str() == "-" {
         context.out.bytes(text.as_bytes())?;

@@ -25,6 +25,7 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let from = |e: String| Failure::usage(format!("{}: {e}", args.file.display()));
     let text = device_keys::read(&args.file).map_err(|e| from(e.to_string()))?;
     let theirs = KeyRing::parse(&text).map_err(|e| from(e.to_string()))?;
+    super::note_change(&data, &theirs)?;
     let ring = device_keys::put_first(&data, theirs).map_err(super::failed)?;
     context.out.message(&format!(
         "{} is the key that is sealed to; {}. `healthie-tunnel key open` opens what was kept shut",

@@ -7,9 +7,11 @@ mod open;
 mod show;
 
 use clap::Subcommand;
+use tunnel_envelope::KeyRing;
 
 use super::arguments::{Data, Gather};
 use super::{Context, Failure};
+use crate::audit::{Audit, By, Line, What};
 use crate::device_keys::KeysError;
 
 /// The key to which a relay seals this device's deliveries
@@ -37,6 +39,13 @@ const FROM_NEXT: &str = "it is told to the relay when `listen` starts next";
 
 fn folder(data: &Data, context: &Context) -> Result<std::path::PathBuf, Failure> {
     Ok(Gather::default().one("data", &data.data).load(context)?.data()?)
+}
+
+/// Notes that the first of these keys is the one that is sealed to from now on. The folder may not be there yet.
+fn note_change(data: &std::path::Path, ring: &KeyRing) -> Result<(), Failure> {
+    tunnel_vault::private_folder(data).map_err(|e| Failure::unreachable(format!("{}: {e}", data.display())))?;
+    let line = Line::new(What::KeyChanged).with("key", ring.public().to_string());
+    Ok(Audit::new(data, By::Command).note_now(&line)?)
 }
 
 fn failed(e: KeysError) -> Failure {

@@ -16,6 +16,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let data = super::folder(&args.data, context)?;
     let new = KeyRing::new(KeyPair::new().map_err(|e| Failure::unreachable(e.to_string()))?);
+    super::note_change(&data, &new)?;
     let ring = device_keys::put_first(&data, new).map_err(super::failed)?;
     context.out.message(&format!("{} is the key that is sealed to; {}", ring.public(), super::FROM_NEXT));
     Ok(())
