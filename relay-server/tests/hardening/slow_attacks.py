@@ -2,7 +2,9 @@
 """All four attacks of slowhttptest (Debian's package) at a relay, while real deliveries pass from another address: their answers, and their p50 and p99
 beside those of a quiet time.
 
-    relay-server/tests/hardening/slow_attacks.py target/release/healthie-relay [CONNECTIONS] [SECONDS]
+    relay-server/tests/hardening/slow_attacks.py target/release/healthie-relay [CONNECTIONS] [SECONDS] [FLAG…]
+
+Flags go to `serve`: all attack from one address, which gets 256 connections unless `--max-connections-per-address` says otherwise.
 """
 
 import json
@@ -66,7 +68,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         data = os.path.join(folder, "data")
         run(relay, "tunnel", "add", "team", "--data", data)
-        server = subprocess.Popen([relay, "serve", "--http", "127.0.0.1:0", "--data", data], stderr=subprocess.DEVNULL)
+        server = subprocess.Popen([relay, "serve", "--http", "127.0.0.1:0", "--data", data, *sys.argv[4:]], stderr=subprocess.DEVNULL)
         try:
             addresses = os.path.join(data, "addresses.json")
             until = time.monotonic() + 30
