@@ -339,10 +339,10 @@ pub(crate) fn ask(data: &Path, key: Option<KeySource>, question: &Question) -> R
             if let Err(error) = crate::ownership::hand_over_all(&data.join("spool"), data) {
                 tracing::error!(%error, "the spool cannot be given to the data folder's owner");
             }
-            if let Some(entry) = noted(question, &told, Who::operator(), now) {
-                if let Err(error) = crate::audit::append(data, &[entry]) {
-                    tracing::error!(%error, "the audit log cannot be written");
-                }
+            if let Some(entry) = noted(question, &told, Who::operator(), now)
+                && let Err(error) = crate::audit::append(data, &[entry])
+            {
+                tracing::error!(%error, "the audit log cannot be written");
             }
             Ok(told)
         }
