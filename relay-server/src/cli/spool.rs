@@ -64,7 +64,7 @@ impl Spool {
         };
         hand_over_all(&dir, &data.data).map_err(|e| Failure {
             code: 3,
-            message: format!("IT IS DONE, BUT {}: {e}", "the spool's files cannot be given to the relay's user"),
+            message: format!("IT IS DONE, BUT THE SPOOL'S FILES CANNOT BE GIVEN TO THE RELAY'S USER: {e}"),
         })?;
         append(&data.data, &[done(What::SpoolRekeyed).note(note)])
             .map_err(|e| Failure { code: 3, message: format!("IT IS DONE, BUT THE AUDIT LOG CANNOT BE WRITTEN: {e}") })
