@@ -185,9 +185,8 @@ impl Run<'_> {
                     return Ok(());
                 }
                 if !watches && role == Some(true) {
+                    // What only it still needed is there until the new one has its place.
                     model.devices.remove(&device);
-                    // What only it still needed goes with it, before the new one's place is looked for.
-                    model.trim();
                 }
                 let new = !model.devices.contains_key(&device);
                 if new {
