@@ -107,7 +107,8 @@ fn without_a_relay_the_folder_is_backed_up_itself() {
 fn an_encrypted_spool_of_a_sealed_tunnel_comes_back_with_its_audit_log() {
     let (stage, handler) = (Stage::new(), Handler::start());
     let key = stage.folder().join("relay.key");
-    fs::write(&key, "7a".repeat(32)).unwrap();
+    let text: String = (0..32_u8).map(|n| format!("{:02x}", n.wrapping_mul(37) ^ 0x5a)).collect();
+    fs::write(&key, text).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let mut relay = stage.relay().with_arguments(&["--data-key-file", &key.display().to_string()]);
     let token = relay.add_tunnel(TUNNEL, AnswerMode::Ack);
