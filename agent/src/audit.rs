@@ -4,7 +4,7 @@
 //!
 //! It names deliveries, targets and files; never a body, a header, a secret, or the query of a target. A line is written before the thing is done, and a thing that
 //! cannot be noted is not done, but for what makes room on the disk. Several processes write to it: a lock stands before each write. A file that would grow
-//! over [`FILE_MAX`] is put aside; of [`FILES`] the oldest goes. Lines are not synced one by one: a power cut may cost the last seconds.
+//! over `FILE_MAX` is put aside; of `FILES` the oldest goes. Lines are not synced one by one: a power cut may cost the last seconds.
 
 use std::fs::{self, File};
 use std::future::Future;
