@@ -344,6 +344,11 @@ pub(crate) fn decode_record(value: &[u8]) -> Result<Record, Reason> {
     if message.first == 0 || message.first > message.next {
         return Err(format!("its bounds {} and {} make no sense", message.first, message.next));
     }
+    // A gap lies among the places that were given.
+    let gaps = message.devices.iter().map(|device| device.gap).chain([message.gap]).flatten();
+    if let Some(gap) = gaps.into_iter().find(|gap| gap.from == 0 || gap.from > gap.upto || gap.upto >= message.next) {
+        return Err(format!("its gap from {} to {} makes no sense", gap.from, gap.upto));
+    }
     let device = |d: DeviceMessage| {
         if d.after >= message.next {
             return Err(format!("its device {} stands at {} of {}", d.name, d.after, message.next - 1));
@@ -483,7 +488,9 @@ mod tests {
 
         #[test]
         fn records_go_round(first in 1u64..50, waiting in 0u64..50, bytes: u64, dropped: (u64, u64), at: i64, key: Option<[u8; 32]>, gap: Option<(u64, u64, u8)>) {
-            let gap = gap.map(|(from, upto, why)| Gap { from: Seq(from), upto: Seq(upto), why: [Why::Age, Why::Size, Why::Removed][usize::from(why % 3)] });
+            let last = (first + waiting).saturating_sub(1);
+            let among = |n: u64| 1 + n % last.max(1);
+            let gap = gap.filter(|_| last > 0).map(|(a, b, why)| Gap { from: Seq(among(a).min(among(b))), upto: Seq(among(a).max(among(b))), why: [Why::Age, Why::Size, Why::Removed][usize::from(why % 3)] });
             let device = |name: &str, role, after| {
                 let (began, joined) = (Seq(after / 2), Timestamp::from_micros(at));
                 Device { name: name.parse().unwrap(), role, began, after: Seq(after), gap, joined, key: key.and_then(|key| DeviceKey::from_slice(&key)) }
