@@ -1,18 +1,20 @@
 //! Arguments that several commands share, and settings made of them.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use tunnel_archive::Keep;
 
-use super::{Context, Failure};
+use super::{Context, Failure, inspect};
 use crate::control::Local;
 use crate::dial::Trust;
 use crate::exec::Exec;
 use crate::forward::{HostHeader, Routes};
 use crate::policy::Policy;
+use crate::query::Saved;
 use crate::retry::{self, Retry};
+use crate::saved_filters;
 use crate::settings::{Flags, KEEP_AGE, KEEP_BYTES, Moment, Settings, parse_age, parse_bytes, parse_count, parse_span};
 
 /// Where everything is kept.
@@ -66,7 +68,11 @@ impl Gather {
     pub(crate) fn load(self, context: &Context) -> Result<Settings, Failure> {
         let folder =
             std::env::current_dir().map_err(|e| Failure::unreachable(format!("there is no current folder: {e}")))?;
-        Ok(Settings::load(self.0, context.environment.clone(), &folder)?)
+        let settings = Settings::load(self.0, context.environment.clone(), &folder)?;
+        // Whatever the command is: a slip in the file is not to wait for the day on which the inspector is opened.
+        inspect::keys(&settings)?;
+        saved_filters::all(&settings, &Saved::default()).map_err(Failure::usage)?;
+        Ok(settings)
     }
 }
 
@@ -117,9 +123,9 @@ pub(crate) fn keep(settings: &Settings) -> Result<Keep, Failure> {
 
 /// Whom to trust.
 pub(crate) fn trust(settings: &Settings) -> Result<Trust, Failure> {
-    match settings.raw("ca").and_then(|s| s.values.last()) {
+    match settings.value::<PathBuf>("ca")? {
         None => Ok(Trust::default()),
-        Some(path) => Trust::with_file(Path::new(path)).map_err(|e| Failure::usage(e.to_string())),
+        Some(path) => Trust::with_file(&path).map_err(|e| Failure::usage(e.to_string())),
     }
 }
 

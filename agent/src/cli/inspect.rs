@@ -9,7 +9,7 @@ use super::{Context, Failure, events, signals};
 use crate::control::{Control, Remote};
 use crate::query::Saved;
 use crate::saved_filters;
-use crate::settings::{Environment, Settings};
+use crate::settings::{Environment, KeyBinding, Settings};
 use crate::tui::{KeyMap, Setup, Tui, Whose, clipboard};
 
 /// Open the inspector on what is stored, or on an agent that runs in another terminal
@@ -101,14 +101,22 @@ fn there(environment: &Environment, name: &str) -> bool {
     std::env::split_paths(environment.get("PATH").unwrap_or_default()).any(|folder| folder.join(name).is_file())
 }
 
+/// The keys of the inspector as the settings have them.
+pub(super) fn keys(settings: &Settings) -> Result<KeyMap, Failure> {
+    let set = settings.key_bindings();
+    let map = |of: &[KeyBinding]| KeyMap::with(of.iter().map(|k| (k.action.as_str(), k.keys.as_str())));
+    map(set).map_err(|why| {
+        // The first one that it is wrong with names the file.
+        let wrong = (0..set.len()).find(|last| map(&set[..=*last]).is_err());
+        let file = wrong.map_or_else(|| "the settings".to_owned(), |at| set[at].origin.to_string());
+        Failure::usage(format!("[keys] in {file}: {why}"))
+    })
+}
+
 /// The inspector as the settings have it.
 pub(super) fn setup(settings: &Settings, colour: bool, filter: &str) -> Result<Setup, Failure> {
     let environment = settings.environment();
-    let keys = settings.key_bindings();
-    let keys = KeyMap::with(keys.iter().map(|k| (k.action.as_str(), k.keys.as_str()))).map_err(|why| {
-        let from: Vec<String> = keys.iter().map(|k| k.origin.to_string()).collect();
-        Failure::usage(format!("[keys] in {}: {why}", from.last().map_or("the settings", String::as_str)))
-    })?;
+    let keys = keys(settings)?;
     let (saved, own_filters) = saved(settings)?;
     Ok(Setup {
         saved,

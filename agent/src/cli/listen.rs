@@ -15,7 +15,7 @@ use crate::control::{Control, Remote, has_store};
 use crate::dial::Trust;
 use crate::forward::{HostHeader, Routes};
 use crate::listen::{LAST_ATTEMPTS, ListenConfig, run as listen};
-use crate::settings::{Environment, Moment, RelayUrl, Settings, SettingsError};
+use crate::settings::{Environment, Moment, Settings, SettingsError};
 use crate::tui::{Setup, Tui};
 
 /// Connect to the relay; store, verify and forward what comes
@@ -76,6 +76,9 @@ pub(crate) struct Args {
     /// The relay's address, http(s)://HOST:PORT
     #[arg(long, value_name = "URL")]
     relay: Option<String>,
+    /// Talk to a relay beyond this machine without TLS: everybody on the way can read the token and the deliveries
+    #[arg(long)]
+    allow_plain_http: bool,
     /// The token that the relay gave, or @FILE
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
@@ -132,6 +135,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         .one("retry_on", &args.retry_on)
         .one("exec", &args.exec)
         .one("relay", &args.relay)
+        .switch("allow_plain_http", args.allow_plain_http)
         .one("token", &args.token)
         .one("tunnel", &args.tunnel)
         .many("secret", &args.secrets.secrets)
@@ -154,7 +158,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let trust = arguments::trust(&settings)?;
     let config = ListenConfig {
         traces: traces(&settings, &context.environment, &trust)?,
-        relay: settings.value::<RelayUrl>("relay")?.ok_or(SettingsError::Missing { key: "relay" })?,
+        relay: settings.relay()?.ok_or(SettingsError::Missing { key: "relay" })?,
         token: settings.token()?.ok_or(SettingsError::Missing { key: "token" })?,
         tunnel: settings.value("tunnel")?,
         device: settings.value("device")?,

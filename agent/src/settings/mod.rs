@@ -3,7 +3,9 @@
 //! Every key is a row of [`KEYS`]; a value keeps the place it came from, for `config` and for error messages. The environment is an
 //! argument ([`Environment`]); the process's own is read in one function. What a value means is decided where it is used.
 
+mod consent;
 mod environment;
+mod file;
 mod keep;
 mod keys;
 mod size;
@@ -16,9 +18,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub use consent::{Consents, Wish, Wishes};
 pub use environment::Environment;
 pub use keep::{KEEP_AGE, KEEP_BYTES, parse_age, parse_bytes, parse_count, show_age};
-pub use keys::{KEYS, Key};
+pub use keys::{InProject, KEYS, Key};
 pub use size::{parse_size, show_size};
 pub use span::{Moment, parse_span};
 pub(crate) use values::from_file;
@@ -80,6 +83,26 @@ pub enum SettingsError {
         /// What is wrong.
         why: String,
     },
+    /// A value that a project's file may not set unasked.
+    #[error("{path} sets {key}, and you have not allowed it to: {stake}")]
+    NotAllowed {
+        /// Which key.
+        key: &'static str,
+        /// Which file.
+        path: String,
+        /// What may come of it.
+        stake: &'static str,
+    },
+    /// A relay beyond this machine without TLS.
+    #[error(
+        "{relay} (from {origin}) is reached without TLS: your token and the deliveries would be legible on the way"
+    )]
+    Plain {
+        /// The relay.
+        relay: RelayUrl,
+        /// Where it was set.
+        origin: Origin,
+    },
     /// A value that must be set and is not.
     #[error("{key} is not set")]
     Missing {
@@ -97,9 +120,27 @@ impl SettingsError {
                 KEYS.iter().find(|k| k.name == *key)?
             }
             SettingsError::Key { .. } => return Some("`healthie-tunnel config --keys` lists every key".into()),
+            SettingsError::NotAllowed { key, .. } => {
+                let key = KEYS.iter().find(|k| k.name == *key)?;
+                return Some(format!(
+                    "read that file; if you trust it, `healthie-tunnel config allow` accepts what it says now; else {} or {} decides",
+                    key.flag, key.variable
+                ));
+            }
+            SettingsError::Plain { .. } => {
+                return Some(
+                    "write https://; where the way there is protected otherwise, --allow-plain-http, HEALTHIE_TUNNEL_ALLOW_PLAIN_HTTP=true or \
+                     `allow_plain_http = true` in your own settings file accepts it"
+                        .into(),
+                );
+            }
             SettingsError::File { .. } => return None,
         };
-        Some(format!("set it with {}, {} or `{} = …` in {PROJECT_FILE}", key.flag, key.variable, key.name))
+        let file = match key.in_project {
+            InProject::Free | InProject::Near => PROJECT_FILE,
+            InProject::Asked | InProject::Never => "your settings file (healthie-tunnel/config.toml)",
+        };
+        Some(format!("set it with {}, {} or `{} = …` in {file}", key.flag, key.variable, key.name))
     }
 }
 
@@ -110,6 +151,20 @@ pub struct Sourced {
     pub values: Vec<String>,
     /// Where they were written.
     pub origin: Origin,
+    /// Whether they are held back: a project's file says so, and the user has not allowed it.
+    pub held: bool,
+}
+
+impl Sourced {
+    /// The values, if they hold.
+    fn released(&self, key: &'static str) -> Result<&[String], SettingsError> {
+        match &self.origin {
+            Origin::File(path) if self.held => {
+                Err(SettingsError::NotAllowed { key, path: path.display().to_string(), stake: consent::stake(key) })
+            }
+            _ => Ok(&self.values),
+        }
+    }
 }
 
 /// What the flags of a command line say: pairs of key and value.
@@ -121,6 +176,7 @@ pub struct Settings {
     found: BTreeMap<&'static str, Sourced>,
     key_bindings: Vec<KeyBinding>,
     filters: BTreeMap<String, String>,
+    wishes: Option<Wishes>,
     environment: Environment,
 }
 
@@ -144,9 +200,9 @@ impl Settings {
         let mut settings = Settings { environment, ..Settings::default() };
         // From the weakest to the strongest; each replaces what was there.
         if let Some(user) = settings.environment.config_file() {
-            settings.read_file(&user, true)?;
+            settings.take_user(&user)?;
         }
-        settings.read_file(&folder.join(PROJECT_FILE), false)?;
+        settings.take_project(folder)?;
         for key in KEYS {
             if let Some(text) = settings.environment.get(key.variable).map(str::to_owned) {
                 let values = if key.many {
@@ -154,7 +210,9 @@ impl Settings {
                 } else {
                     vec![text]
                 };
-                settings.found.insert(key.name, Sourced { values, origin: Origin::Variable(key.variable) });
+                settings
+                    .found
+                    .insert(key.name, Sourced { values, origin: Origin::Variable(key.variable), held: false });
             }
         }
         let mut from_flags: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
@@ -163,80 +221,67 @@ impl Settings {
         }
         for (name, values) in from_flags {
             let flag = KEYS.iter().find(|k| k.name == name).map_or("?", |k| k.flag);
-            settings.found.insert(name, Sourced { values, origin: Origin::Flag(flag) });
+            settings.found.insert(name, Sourced { values, origin: Origin::Flag(flag), held: false });
         }
         Ok(settings)
     }
 
-    /// Only a file of the user's own may name a command: a project's file comes with the folder, from whoever wrote that.
-    fn read_file(&mut self, path: &Path, own: bool) -> Result<(), SettingsError> {
-        let shown = path.display().to_string();
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(SettingsError::File { path: shown, why: e.to_string() }),
-        };
-        // The parser's own message would show the line, which may hold a secret.
-        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| SettingsError::File {
-            path: shown.clone(),
-            why: match e.span() {
-                Some(span) => {
-                    let line = text.as_bytes().iter().take(span.start).filter(|b| **b == b'\n').count() + 1;
-                    format!("line {line}: {}", e.message())
-                }
-                None => e.message().to_owned(),
-            },
-        })?;
-        for (name, value) in &table {
-            let wrong = |why: String| SettingsError::Key { path: shown.clone(), why };
-            if let ("keys", toml::Value::Table(keys)) = (name.as_str(), value) {
-                self.read_keys(keys, path)
-                    .map_err(|action| wrong(format!("keys for {action:?} that are not a string like \"r ctrl-r\"")))?;
-                continue;
-            }
-            if let ("filters", toml::Value::Table(filters)) = (name.as_str(), value) {
-                for (name, query) in filters {
-                    let toml::Value::String(query) = query else {
-                        return Err(wrong(format!(
-                            "the filter {name:?}, which is not a string like \"status:failed\""
-                        )));
-                    };
-                    self.filters.insert(name.clone(), query.clone());
-                }
-                continue;
-            }
-            let key = KEYS
-                .iter()
-                .find(|k| k.name == name)
-                .ok_or_else(|| wrong(format!("the key {name:?}, which is not known")))?;
-            if matches!(key.name, "exec" | "store_key_command") && !own {
-                let Key { name, flag, variable, .. } = key;
-                return Err(wrong(format!(
-                    "the key {name:?}, and a project's file cannot name a command that is run: give it with {flag}, {variable} or the user's settings file"
-                )));
-            }
-            let values = match value {
-                toml::Value::Array(items) if key.many => items.iter().map(plain).collect(),
-                one => plain(one).map(|v| vec![v]),
-            };
-            let values = values.ok_or_else(|| {
-                let form = if key.many { "a string or a list of strings" } else { "a string, a number or true/false" };
-                wrong(format!("the key {name:?} with a value that is not {form}"))
-            })?;
-            self.found.insert(key.name, Sourced { values, origin: Origin::File(path.to_owned()) });
+    /// The user's own file may say anything.
+    fn take_user(&mut self, path: &Path) -> Result<(), SettingsError> {
+        let content = file::read(path)?;
+        for (key, values) in content.values {
+            let origin = Origin::File(path.to_owned());
+            self.found.insert(key.name, Sourced { values, origin, held: false });
         }
+        self.key_bindings = content.key_bindings;
+        self.filters = content.filters.into_iter().collect();
         Ok(())
     }
 
-    /// The keys of a stronger file replace those of a weaker one, action by action.
-    fn read_keys(&mut self, keys: &toml::Table, path: &Path) -> Result<(), String> {
-        for (action, keys) in keys {
-            let toml::Value::String(keys) = keys else { return Err(action.clone()) };
-            self.key_bindings.retain(|b| b.action != *action);
-            let origin = Origin::File(path.to_owned());
-            self.key_bindings.push(KeyBinding { action: action.clone(), keys: keys.clone(), origin });
+    /// A project's file may say what it may, and the rest with consent. Its keys of the inspector replace the user's, action by action;
+    /// a filter of the user's own keeps its meaning.
+    fn take_project(&mut self, folder: &Path) -> Result<(), SettingsError> {
+        let path = folder.join(PROJECT_FILE);
+        let content = file::read(&path)?;
+        let mut wishes = Vec::new();
+        for (key, values) in &content.values {
+            if consent::asks(key, values, &path)? {
+                wishes.push(Wish { key, values: values.clone() });
+            }
         }
+        // Another order is not another wish.
+        wishes.sort_by_key(|w| KEYS.iter().position(|k| k.name == w.key.name));
+        let mut wishes = Wishes::new(folder, wishes);
+        let allowed = self.consents().is_some_and(|consents| consents.hold(&wishes));
+        for (key, values) in content.values {
+            let asked = wishes.all.iter().any(|w| w.key.name == key.name);
+            // What the user says too needs no consent, and is the user's.
+            if asked && self.found.get(key.name).is_some_and(|own| own.values == values) {
+                continue;
+            }
+            let origin = Origin::File(path.clone());
+            self.found.insert(key.name, Sourced { values, origin, held: asked && !allowed });
+        }
+        for binding in content.key_bindings {
+            self.key_bindings.retain(|b| b.action != binding.action);
+            self.key_bindings.push(binding);
+        }
+        for (name, query) in content.filters {
+            self.filters.entry(name).or_insert(query);
+        }
+        wishes.allowed = allowed;
+        self.wishes = Some(wishes).filter(|w| !w.all.is_empty());
         Ok(())
+    }
+
+    /// What the project's file says and may not say by itself, if there is such a file and such a thing in it.
+    pub fn wishes(&self) -> Option<&Wishes> {
+        self.wishes.as_ref()
+    }
+
+    /// Where the user's consents are; `None` without a home folder.
+    pub fn consents(&self) -> Option<Consents> {
+        self.environment.config_file().map(|file| Consents::beside(&file))
     }
 
     /// Filters by name, from the table `[filters]` of the files; what they mean is decided where they are used.
@@ -254,7 +299,7 @@ impl Settings {
         &self.environment
     }
 
-    /// What was set for `key`, as written.
+    /// What was set for `key`, as written, held back or not.
     pub fn raw(&self, key: &'static str) -> Option<&Sourced> {
         self.found.get(key)
     }
@@ -282,7 +327,7 @@ impl Settings {
     ) -> Result<Vec<T>, SettingsError> {
         let Some(sourced) = self.found.get(key) else { return Ok(Vec::new()) };
         let wrong = |why| SettingsError::Value { key, origin: sourced.origin.clone(), why };
-        sourced.values.iter().map(|value| parse(value).map_err(wrong)).collect()
+        sourced.released(key)?.iter().map(|value| parse(value).map_err(wrong)).collect()
     }
 
     /// The value of `key` by its own `FromStr`.
@@ -321,10 +366,10 @@ impl Settings {
     /// The folder that everything is kept in.
     ///
     /// # Errors
-    /// It is not set and there is no home folder to put it in.
+    /// It is not set and there is no home folder to put it in, or a project's file sets it unasked.
     pub fn data(&self) -> Result<PathBuf, SettingsError> {
-        match self.found.get("data").and_then(|s| s.values.last()) {
-            Some(path) => Ok(PathBuf::from(path)),
+        match self.value::<PathBuf>("data")? {
+            Some(path) => Ok(path),
             None => self.environment.data_folder().ok_or(SettingsError::Missing { key: "data" }),
         }
     }
@@ -348,6 +393,19 @@ impl Settings {
         self.read_all("secret", from_file)
     }
 
+    /// The relay. Without TLS it must be on this machine, unless the user takes the risk.
+    ///
+    /// # Errors
+    /// It is not a relay's address, or is reached without TLS and must not be.
+    pub fn relay(&self) -> Result<Option<RelayUrl>, SettingsError> {
+        let Some(relay) = self.value::<RelayUrl>("relay")? else { return Ok(None) };
+        if relay.0.tls || relay.0.is_loopback() || self.is_set("allow_plain_http")? {
+            return Ok(Some(relay));
+        }
+        let origin = self.raw("relay").map_or(Origin::Default, |s| s.origin.clone());
+        Err(SettingsError::Plain { relay, origin })
+    }
+
     /// The token for the relay.
     ///
     /// # Errors
@@ -357,117 +415,5 @@ impl Settings {
     }
 }
 
-fn plain(value: &toml::Value) -> Option<String> {
-    match value {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Boolean(yes) => Some(yes.to_string()),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn environment(pairs: &[(&str, &str)]) -> Environment {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
-    }
-
-    #[test]
-    fn the_nearest_place_wins_and_is_remembered() {
-        let home = tempfile::tempdir().unwrap();
-        let project = tempfile::tempdir().unwrap();
-        let user = home.path().join(".config/healthie-tunnel/config.toml");
-        std::fs::create_dir_all(user.parent().unwrap()).unwrap();
-        std::fs::write(
-            &user,
-            "relay = \"http://user\"\ntunnel = \"user\"\ndevice = \"user\"\ntimeout = 5\nexec = \"true\"\n",
-        )
-        .unwrap();
-        let file = project.path().join(PROJECT_FILE);
-        std::fs::write(
-            &file,
-            "tunnel = \"project\"\ndevice = \"project\"\nsecret = [\"a,b\", \"c\"]\nskip_invalid = true\n",
-        )
-        .unwrap();
-        let home_text = home.path().to_str().unwrap();
-        let env =
-            environment(&[("HOME", home_text), ("HEALTHIE_TUNNEL_DEVICE", "env"), ("HEALTHIE_TUNNEL_TOKEN", "env")]);
-        let s = Settings::load(vec![("token", "flag".into())], env, project.path()).unwrap();
-        let of = |key| s.raw(key).map(|s| (s.values[0].as_str(), s.origin.to_string()));
-        assert_eq!(of("relay"), Some(("http://user", format!("file {}", user.display()))));
-        assert_eq!(of("tunnel"), Some(("project", format!("file {}", file.display()))));
-        assert_eq!(of("device"), Some(("env", "environment HEALTHIE_TUNNEL_DEVICE".into())));
-        assert_eq!(of("token"), Some(("flag", "flag --token".into())));
-        assert_eq!(of("timeout").unwrap().0, "5");
-        assert_eq!(of("exec").unwrap().0, "true");
-        assert_eq!(s.secrets().unwrap().len(), 2);
-        assert!(s.is_set("skip_invalid").unwrap() && !s.is_set("no_forward").unwrap());
-        assert_eq!(s.data().unwrap(), home.path().join(".local/share/healthie-tunnel"));
-    }
-
-    #[test]
-    fn several_secrets_come_from_one_variable() {
-        let env = environment(&[("HEALTHIE_WEBHOOK_SECRET", "whsec_a, whsec_b,")]);
-        let s = Settings::load(Vec::new(), env, Path::new("/nonexistent")).unwrap();
-        assert_eq!(s.secrets().unwrap().len(), 2);
-        assert!(matches!(s.data(), Err(SettingsError::Missing { key: "data" })));
-    }
-
-    #[test]
-    fn unknown_keys_and_wrong_types_are_named_without_their_values() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(PROJECT_FILE);
-        let load = |text: &str| {
-            std::fs::write(&file, text).unwrap();
-            Settings::load(Vec::new(), Environment::default(), folder.path())
-                .err()
-                .map(|e| e.to_string())
-                .unwrap_or_default()
-        };
-        let unknown = load("tokn = \"x\"");
-        assert!(unknown.contains("\"tokn\"") && unknown.contains("healthie-tunnel.toml"), "{unknown}");
-        assert!(load("token = [\"whsec_private\"]").contains("\"token\""));
-        let broken = load("a = 1\nsecret = \"whsec_private");
-        assert!(broken.contains("line 2") && !broken.contains("whsec_private"), "{broken}");
-        assert_eq!(load("secret = \"x\""), "");
-        let command = load("exec = \"touch /tmp/x\"");
-        assert!(command.contains("\"exec\"") && command.contains("--exec"), "a folder runs nothing: {command}");
-    }
-
-    #[test]
-    fn keys_of_the_inspector_are_a_table_and_the_project_wins() {
-        let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let load = |project: &str| {
-            std::fs::create_dir_all(home.path().join("healthie-tunnel")).unwrap();
-            let user = "[keys]\nreplay = \"x\"\npin = \"P\"\n";
-            std::fs::write(home.path().join("healthie-tunnel/config.toml"), user).unwrap();
-            std::fs::write(folder.path().join(PROJECT_FILE), project).unwrap();
-            let env = environment(&[("XDG_CONFIG_HOME", home.path().to_str().unwrap())]);
-            Settings::load(Vec::new(), env, folder.path())
-        };
-        let settings = load("[keys]\nreplay = \"ctrl-r f5\"\n").unwrap();
-        let keys: Vec<_> = settings.key_bindings().iter().map(|k| (k.action.as_str(), k.keys.as_str())).collect();
-        assert_eq!(keys, [("pin", "P"), ("replay", "ctrl-r f5")]);
-        assert_eq!(load("[filters]\nbad = \"sig:invalid\"\n").unwrap().filters()["bad"], "sig:invalid");
-        assert!(load("[filters]\nbad = 5\n").unwrap_err().to_string().contains("\"bad\""));
-        let error = load("[keys]\nreplay = 5\n").unwrap_err().to_string();
-        assert!(error.contains("\"replay\"") && error.contains(PROJECT_FILE), "{error}");
-    }
-
-    #[test]
-    fn secrets_may_be_in_a_file_and_are_never_printed() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("token");
-        std::fs::write(&file, "tok_private\n").unwrap();
-        let flags = vec![("token", format!("@{}", file.display())), ("secret", "@/nonexistent/x".into())];
-        let s = Settings::load(flags, Environment::default(), folder.path()).unwrap();
-        let token = s.token().unwrap().unwrap();
-        assert_eq!(token.expose(), "tok_private");
-        assert!(!format!("{token:?}").contains("private"));
-        let error = s.secrets().unwrap_err();
-        assert!(error.to_string().contains("/nonexistent/x"), "{error}");
-        assert!(error.hint().unwrap().contains("HEALTHIE_WEBHOOK_SECRET"));
-    }
-}
+mod tests;
