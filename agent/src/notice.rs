@@ -244,7 +244,7 @@ impl Announcer {
         match &*notice {
             Notice::Delivery(line) => self.arrivals.push(line.id, pass_on),
             Notice::Connection(c) => {
-                self.standing.changed(c, self.arrivals.count(), Instant::now());
+                self.standing.changed(c, Instant::now());
                 pass_on(0);
             }
             _ => pass_on(0),

@@ -30,8 +30,10 @@ struct Noted {
     heard: Option<Instant>,
     /// How long the relay took to answer the last sign of life.
     round_trip: Option<Duration>,
-    /// How many deliveries this process had stored when the connection came up.
-    arrived: u64,
+    /// How far the session got in the tunnel's stream.
+    reached: u64,
+    /// The last place that was in the stream when the session began.
+    waited: u64,
 }
 
 /// The states by name.
@@ -69,9 +71,9 @@ pub struct ConnectionStatus {
     pub next_try_ms: Option<u64>,
     /// Why there is no connection.
     pub reason: Option<String>,
-    /// How many deliveries came since it was up.
+    /// How many of those that waited at the relay when the session began have not come yet; unknown without one.
     #[serde(skip)]
-    pub arrived_before: u64,
+    pub at_relay: Option<u64>,
 }
 
 impl Standing {
@@ -80,8 +82,8 @@ impl Standing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection changed. `arrived` is how many deliveries this process has stored so far.
-    pub fn changed(&self, to: &Connection, arrived: u64, now: Instant) {
+    /// The connection changed.
+    pub fn changed(&self, to: &Connection, now: Instant) {
         let mut n = self.lock();
         let was_up = n.state == State::Connected;
         let (state, reason) = match to {
@@ -108,10 +110,22 @@ impl Standing {
             n.heard = Some(now);
             n.attempt = 0;
             n.reason = None;
-            n.arrived = arrived;
         } else if was_up || n.since.is_none() {
             n.since = Some(now);
         }
+    }
+
+    /// A session begins behind the place `after`, and `waiting` places behind that the stream ends for now.
+    pub fn session(&self, after: u64, waiting: u64) {
+        let mut n = self.lock();
+        (n.reached, n.waited) = (after, after.saturating_add(waiting));
+    }
+
+    /// What stood at that place of the stream came, or is told to be gone: known to the store or not, it waits no more. Places and not deliveries
+    /// are counted, because a relay that was restored sends again what is stored here already, and passes over places that it lost.
+    pub fn reached(&self, place: u64) {
+        let mut n = self.lock();
+        n.reached = n.reached.max(place);
     }
 
     /// The relay was heard.
@@ -140,7 +154,7 @@ impl Standing {
             attempt: n.attempt,
             next_try_ms: n.next_try.map(|next| millis(next.saturating_duration_since(now))),
             reason: n.reason.clone(),
-            arrived_before: n.arrived,
+            at_relay: (n.state == State::Connected).then(|| n.waited.saturating_sub(n.reached)),
         }
     }
 }
@@ -156,26 +170,52 @@ mod tests {
         let (t, wall) = (Instant::now(), Timestamp::from_micros(1_763_714_000_000_000));
         let standing = Standing::default();
         assert_eq!((standing.at(t, wall).state, standing.at(t, wall).since), (State::Connecting, None));
-        standing.changed(&Connection::Connecting { attempt: 1 }, 0, t);
-        standing.changed(&Connection::Connected, 7, t + S);
+        standing.changed(&Connection::Connecting { attempt: 1 }, t);
+        standing.changed(&Connection::Connected, t + S);
+        standing.session(40, 3);
         standing.heard(t + 4 * S);
         standing.answered(Duration::from_micros(12_500));
         let up = standing.at(t + 6 * S, wall);
         assert_eq!(up.round_trip_ms, Some(12.5));
-        assert_eq!((up.state, up.heard_ms_ago, up.attempt, up.arrived_before), (State::Connected, Some(2000), 0, 7));
+        assert_eq!((up.state, up.heard_ms_ago, up.attempt, up.at_relay), (State::Connected, Some(2000), 0, Some(3)));
         assert_eq!(up.since, Some(wall.earlier(5 * S)));
 
         // The time without a connection counts from its loss, through all tries.
-        standing.changed(&Connection::Waiting { delay_ms: 1000, reason: "gone".into() }, 9, t + 10 * S);
-        standing.changed(&Connection::Connecting { attempt: 2 }, 9, t + 11 * S);
+        standing.changed(&Connection::Waiting { delay_ms: 1000, reason: "gone".into() }, t + 10 * S);
+        standing.changed(&Connection::Connecting { attempt: 2 }, t + 11 * S);
         let again = standing.at(t + 11 * S, wall);
         assert_eq!((again.state, again.attempt, again.next_try_ms), (State::Connecting, 2, None));
         assert_eq!(again.reason.as_deref(), Some("gone"), "why it is not there is known while it is tried again");
-        standing.changed(&Connection::Waiting { delay_ms: 2500, reason: "nobody".into() }, 9, t + 12 * S);
+        standing.changed(&Connection::Waiting { delay_ms: 2500, reason: "nobody".into() }, t + 12 * S);
         let down = standing.at(t + 13 * S, wall);
         assert_eq!((down.state, down.next_try_ms, down.since), (State::Waiting, Some(1500), Some(wall.earlier(3 * S))));
-        assert_eq!((down.reason.as_deref(), down.round_trip_ms), (Some("nobody"), None));
-        standing.changed(&Connection::Connected, 9, t + 20 * S);
+        assert_eq!((down.reason.as_deref(), down.round_trip_ms, down.at_relay), (Some("nobody"), None, None));
+        standing.changed(&Connection::Connected, t + 20 * S);
         assert_eq!(standing.at(t + 20 * S, wall).reason, None);
+    }
+
+    #[test]
+    fn what_waits_at_the_relay_is_counted_by_places() {
+        let (t, wall) = (Instant::now(), Timestamp::from_micros(1_763_714_000_000_000));
+        let standing = Standing::default();
+        let left = || standing.at(t, wall).at_relay;
+        standing.session(10, 5);
+        assert_eq!(left(), None, "not before it is up");
+        standing.changed(&Connection::Connected, t);
+        assert_eq!(left(), Some(5));
+        standing.reached(11);
+        // Out of order, and again.
+        standing.reached(13);
+        standing.reached(12);
+        standing.reached(13);
+        assert_eq!(left(), Some(2));
+        // What came in meanwhile did not wait.
+        standing.reached(40);
+        assert_eq!(left(), Some(0));
+        // Another stream begins anew.
+        standing.session(0, 2);
+        assert_eq!(left(), Some(2));
+        standing.session(u64::MAX, u64::MAX);
+        assert_eq!(left(), Some(0));
     }
 }

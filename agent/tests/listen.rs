@@ -378,6 +378,11 @@ async fn the_status_is_right_at_every_moment() {
     session.taken(vec![1]).await;
     let after = status().await;
     assert_eq!((after.waiting.at_relay, after.archive.deliveries), (Some(1), 1));
+    // One that is stored already, as a relay sends it that was restored from a backup.
+    session.send(&ToAgent::Delivery(incoming(2, delivery(1, "{}"), false))).await;
+    session.taken(vec![2]).await;
+    let known = status().await;
+    assert_eq!((known.waiting.at_relay, known.archive.deliveries), (Some(0), 1));
 
     const SILENCE: u64 = 300;
     patiently("silence", async { while connection().await.heard_ms_ago.unwrap() < SILENCE {} }).await;

@@ -200,7 +200,7 @@ mod tests {
                 attempt: 7,
                 next_try_ms: Some(9500),
                 reason: Some("nobody listens there".into()),
-                arrived_before: 0,
+                at_relay: None,
             }),
             waiting: Waiting { at_relay: None, to_forward: 10_000, to_forward_more: true, to_retry: 3 },
             archive: Figures { deliveries: 3, attempts: 4, body_bytes: 2048, disk_bytes: 1 << 20 },

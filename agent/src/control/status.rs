@@ -101,11 +101,7 @@ impl Operations {
         let running = self.agent.is_some();
         let connection =
             running.then(|| announcer.standing().at(Instant::now(), Timestamp::from_system(SystemTime::now())));
-        let up = connection.as_ref().filter(|c| c.state == State::Connected);
-        let at_relay = up.zip(welcome.as_ref()).map(|(c, w)| {
-            let came = announcer.arrivals().count().saturating_sub(c.arrived_before);
-            w.waiting.saturating_sub(came)
-        });
+        let at_relay = connection.as_ref().and_then(|c| c.at_relay);
         Ok(Status {
             running,
             pid: running.then(std::process::id),

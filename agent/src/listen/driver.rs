@@ -214,6 +214,7 @@ impl Driver {
     async fn serve(&mut self, link: Link<Stream>, welcome: Welcome) -> Result<Event, DriveError> {
         let began = Instant::now();
         self.progress.welcomed(&welcome);
+        self.announcer.standing().session(welcome.after, welcome.waiting);
         let Allowance { deliveries, bytes } = self.connecting.allowance;
         let most = deliveries.max(1) as usize;
         let (done, mut dones) = mpsc::channel(2 * most);
@@ -306,6 +307,7 @@ impl Driver {
                 session.window.sent(incoming.body_len);
                 if let Some(seq) = incoming.seq {
                     self.progress.came(seq);
+                    self.announcer.standing().reached(seq);
                 }
                 let incoming = incoming.for_tunnel(&session.welcome.tunnel);
                 if incoming.body_len == incoming.delivery.body.len() as u64 {
@@ -333,6 +335,7 @@ impl Driver {
                     GapReason::Unreadable => "unreadable",
                     GapReason::Other(_) => "other",
                 };
+                self.announcer.standing().reached(gap.upto);
                 self.announcer.tell(Notice::Gap { count: gap.count, reason });
             }
             ToAgent::Ping(n) => session.link.outbox.urgent(ToRelay::Pong(n).encode()),

@@ -47,7 +47,8 @@ pub(crate) struct Standing {
     pub(crate) pid: Option<u32>,
     /// Why that agent does not answer, if it does not.
     pub(crate) silent: Option<String>,
-    /// How many of those that waited at the relay when the session began have not come yet.
+    /// How many of those that waited at the relay when the session began have not come yet, as the agent said last: it knows what came of them, also
+    /// what was stored already and is told to nobody.
     pub(crate) at_relay: u64,
     /// Deliveries since the inspector opened.
     pub(crate) came: u64,
@@ -102,7 +103,6 @@ impl Standing {
             Notice::Delivery(s) => {
                 self.heard = Some(now);
                 self.came += 1;
-                self.at_relay = self.at_relay.saturating_sub(1);
                 self.queued += u64::from(s.answer.class == AnswerClass::Queued);
             }
             Notice::Attempt(t) => {

@@ -132,7 +132,7 @@ impl Bench {
             attempt: 0,
             next_try_ms: None,
             reason: None,
-            arrived_before: 0,
+            at_relay: None,
         };
         Status {
             sealed: None,
