@@ -2,7 +2,8 @@
 //! of the data folder, readable by its user only: `at`, `what`, `by` (`command`, `agent`, or `api` for whoever asked a running agent), `uid`, and what
 //! belongs to it. The relay's own log has the same form.
 //!
-//! It names deliveries, targets and files; never a body, a header, a secret, or the query of a target. A line is written before the thing is done, and a thing that
+//! It names deliveries, targets and files; never a body, a header, a secret, the query of a target, or what a filter looks for within deliveries: it is
+//! legible beside an encrypted store, and outlives what is purged, because it is what tells that it was. A line is written before the thing is done, and a thing that
 //! cannot be noted is not done, but for what makes room on the disk. Several processes write to it: a lock stands before each write. A file that would grow
 //! over `FILE_MAX` is put aside; of `FILES` the oldest goes. Lines are not synced one by one: a power cut may cost the last seconds.
 
@@ -16,7 +17,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tunnel_delivery::{DeliveryId, Environment, Summary, Timestamp};
 
-use crate::control::{ControlError, Kind};
+use crate::control::{ControlError, Filter, Kind};
+use crate::query::Query;
 
 /// The length at which a file is put aside, in bytes: some 20,000 lines.
 const FILE_MAX: u64 = 4 << 20;
@@ -60,8 +62,14 @@ pub enum What {
     Exported,
     /// Deliveries are saved as fixtures with everything that is in them.
     SavedUnscrubbed,
-    /// Deliveries are removed.
+    /// All that a filter means is going to be removed. `Removed` follows, unless the process ends before.
+    RemovalBegan,
+    /// Deliveries were removed.
     Removed,
+    /// All that a tunnel brought is going to be removed, and its bytes with it. `Purged` follows, unless the process ends before.
+    PurgeBegan,
+    /// All that a tunnel brought was removed.
+    Purged,
     /// A delivery that did not come from the relay is stored.
     Loaded,
     /// The tunnel is to answer its senders otherwise.
@@ -111,6 +119,12 @@ impl Line {
             None => bare.to_owned(),
         };
         self.with("target", bare)
+    }
+
+    /// With what a filter means, less what it looks for within deliveries.
+    #[must_use]
+    pub fn filter(self, filter: &Filter) -> Line {
+        self.with("filter", Query::outline_of(filter, Timestamp::from_system(SystemTime::now())))
     }
 
     /// With one more thing that is worth knowing.

@@ -320,6 +320,9 @@ async fn every_status_that_is_described_is_seen_and_its_answer_fits() {
     // The store as a whole, and what goes out of it.
     assert_eq!(api.expect(200, "/v1/store/check", "post", "", "", None).await.json()["sound"], true);
     api.expect(200, "/v1/store/compact", "post", "", "", None).await;
+    let purged = api.expect(200, "/v1/purges", "post", "", "", Some(r#"{"tunnel":"nobody"}"#)).await.json();
+    assert_eq!(purged["removed"], 0);
+    api.expect(400, "/v1/purges", "post", "", "", Some(r#"{"tunnel":"not a name!"}"#)).await;
     api.expect(400, d, "delete", "latest", "", None).await;
     api.expect(409, d, "delete", id, "", None).await;
     api.expect(200, d, "patch", id, "", Some(r#"{"pinned":false}"#)).await;

@@ -14,8 +14,8 @@ use super::Shared;
 use super::problem::Problem;
 use super::question::{Asked, Id, LONG, Params, now};
 use crate::control::{
-    Aimed, Copied, CopyOf, Edited, Explained, Filter, Grouped, Kind, Load, Loaded, Marking, PageAsk, PageFound, Remove,
-    RemoveDone, Replay, Replayed, StatsAsk, Verify,
+    Aimed, Copied, CopyOf, Edited, Explained, Filter, Grouped, Kind, Load, Loaded, Marking, PageAsk, PageFound, Purged,
+    Remove, RemoveDone, Replay, Replayed, StatsAsk, Verify,
 };
 use crate::forward::TargetUrl;
 use crate::query::Query;
@@ -209,6 +209,19 @@ pub(super) async fn removals(State(shared): State<Arc<Shared>>, Asked(asked): As
         return Err(Problem::bad_request("neither ids nor a query says what is to be removed"));
     }
     Ok(Json(shared.ops.remove(&Remove { ids, filter, pinned, queued, recent, dry_run }).await?))
+}
+
+/// The tunnel of which nothing is to stay.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PurgeBody {
+    tunnel: TunnelName,
+}
+
+pub(super) async fn purges(State(shared): State<Arc<Shared>>, Asked(asked): Asked<PurgeBody>) -> Answer<Purged> {
+    let ops = Arc::clone(&shared.ops);
+    // Half of it done would leave the bytes on the disk: it goes on where whoever asked goes away.
+    Ok(Json(shared.carry(async move { ops.purge(&asked.tunnel).await }).await?))
 }
 
 #[derive(Deserialize)]

@@ -90,6 +90,7 @@ fn entries() -> Vec<Entry> {
         ("/v1/groups", "get", get(d::groups)),
         ("/v1/stats", "get", get(d::stats)),
         ("/v1/removals", "post", post(d::removals)),
+        ("/v1/purges", "post", post(d::purges)),
         ("/v1/signatures", "post", post(r::examine)),
         ("/v1/triggers", "post", post(r::trigger)),
         ("/v1/events", "get", get(s::events)),

@@ -7,7 +7,7 @@ use tunnel_delivery::TunnelName;
 use super::arguments::{self, Data, Gather};
 use super::style::deliveries;
 use super::{Context, Failure};
-use crate::control::{Control, Filter, Purged, Remove};
+use crate::control::{Control, Purged, Remove};
 use crate::settings::show_size;
 
 /// Remove all that a tunnel brought, and have its bytes leave the disk
@@ -15,7 +15,8 @@ use crate::settings::show_size;
 /// Whatever its age: pinned ones, those that wait to be forwarded, notes and attempts go too. The store is then compacted, so that its file
 /// holds nothing of them any more; what a file system or a disk keeps of a file that is gone is not in this program's hands. The relay has its
 /// own copy of what no device has taken yet: `healthie-relay tunnel purge NAME`. Copies in other folders stay: fixtures, exports,
-/// and what a repair of the store put aside.
+/// and what a repair of the store put aside. The audit log stays too, since it is what tells of the purge and of what was done before: it names
+/// deliveries by their ids, targets and files, and holds nothing that was in them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The tunnel
@@ -56,10 +57,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
 
 async fn purged(args: &Args, control: &Control, context: &mut Context) -> Result<Purged, Failure> {
     if !args.yes {
-        let filter = Filter { tunnel: Some(args.tunnel.clone()), ..Filter::default() };
-        let all =
-            Remove { filter: Some(filter), pinned: true, queued: true, recent: true, ids: Vec::new(), dry_run: true };
-        let expected = control.remove(&all).await?.removed;
+        let expected = control.remove(&Remove { dry_run: true, ..Remove::all_of(&args.tunnel) }).await?.removed;
         let question = format!("Remove {} of tunnel {} for good, pinned ones too?", deliveries(expected), args.tunnel);
         if !context.out.sure(&question)? {
             return Err(Failure::negative("nothing was removed"));

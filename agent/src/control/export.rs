@@ -53,10 +53,7 @@ impl Operations {
         let (tx, rx) = mpsc::channel(LINES);
         let (archive, audit) = (self.archive.clone(), self.audit.clone());
         tokio::spawn(still_asked_by(async move {
-            let noted = match serde_json::to_string(&export.filter) {
-                Ok(filter) => Line::new(What::Exported).with("filter", filter),
-                Err(_) => Line::new(What::Exported),
-            };
+            let noted = Line::new(What::Exported).filter(&export.filter);
             let done = match audit.note(noted).await.and_then(|()| Meant::read(&export.filter)) {
                 Ok(meant) => everything(&archive, &meant.oldest_first(true), &tx).await.map_err(ControlError::from),
                 Err(e) => Err(e),

@@ -35,6 +35,14 @@ pub struct Remove {
     pub dry_run: bool,
 }
 
+impl Remove {
+    /// All that a tunnel brought.
+    pub fn all_of(tunnel: &TunnelName) -> Remove {
+        let filter = Some(Filter { tunnel: Some(tunnel.clone()), ..Filter::default() });
+        Remove { filter, pinned: true, queued: true, recent: true, ..Remove::default() }
+    }
+}
+
 /// What came of it, or would.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveDone {
@@ -90,12 +98,44 @@ impl RemoveDone {
 impl Operations {
     /// Removes, or tells what it would remove. Nothing is removed where one of the ids is none.
     pub(crate) async fn remove(&self, remove: &Remove) -> Result<RemoveDone, ControlError> {
-        let now = Timestamp::from_system(SystemTime::now());
-        let spare = Spare {
-            pinned: !remove.pinned,
-            queued: !remove.queued,
-            since: (!remove.recent).then(|| now.earlier(JUST_NOW)),
+        let lines = self.named(remove).await?;
+        let mut done = RemoveDone::default();
+        if remove.dry_run {
+            self.removing(remove, &lines, &mut done).await?;
+            return Ok(done);
+        }
+        if let Some(filter) = &remove.filter {
+            // Removing makes room on a disk that is full: it is done all the same where nothing can be noted.
+            self.audit.note_if_possible(Line::new(What::RemovalBegan).filter(filter)).await;
+        }
+        let ended = self.removing(remove, &lines, &mut done).await;
+        let ids: Vec<String> = lines.iter().take(20).map(|line| line.id.to_string()).collect();
+        let noted = Line::new(What::Removed).with("deliveries", ids).with("ids", lines.len());
+        let noted = remove.filter.iter().fold(noted, Line::filter);
+        let noted = noted.with("removed", done.removed).with("stay", done.stay());
+        self.audit.note_if_possible(noted.with("complete", ended.is_ok())).await;
+        ended?;
+        Ok(done)
+    }
+
+    /// Removes all that a tunnel brought, whatever else holds of it, and has its bytes leave the disk.
+    pub(crate) async fn purge(&self, tunnel: &TunnelName) -> Result<Purged, ControlError> {
+        let line = |what| Line::new(what).with("tunnel", tunnel.to_string());
+        self.audit.note_if_possible(line(What::PurgeBegan)).await;
+        let mut done = RemoveDone::default();
+        let ended = match self.removing(&Remove::all_of(tunnel), &[], &mut done).await {
+            Ok(()) => self.compact().await,
+            Err(e) => Err(e),
         };
+        let noted = line(What::Purged).with("removed", done.removed).with("complete", ended.is_ok());
+        let noted = ended.iter().fold(noted, |noted, s| noted.with("before", s.before).with("after", s.after));
+        self.audit.note_if_possible(noted).await;
+        let Shrunk { before, after } = ended?;
+        Ok(Purged { removed: done.removed, before, after })
+    }
+
+    /// The deliveries that are named by their ids, each once.
+    async fn named(&self, remove: &Remove) -> Result<Vec<Summary>, ControlError> {
         let mut lines: Vec<Summary> = Vec::with_capacity(remove.ids.len());
         for id in &remove.ids {
             let line = summary::of_stored(&self.get(id).await?);
@@ -105,17 +145,19 @@ impl Operations {
                 lines.push(line);
             }
         }
-        if !remove.dry_run {
-            let ids: Vec<String> = lines.iter().take(20).map(|line| line.id.to_string()).collect();
-            let noted = Line::new(What::Removed).with("deliveries", ids).with("ids", lines.len());
-            let filter = remove.filter.as_ref().and_then(|filter| serde_json::to_string(filter).ok());
-            let noted = filter.into_iter().fold(noted, |noted, filter| noted.with("filter", filter));
-            // Removing makes room on a disk that is full.
-            self.audit.note_if_possible(noted).await;
-        }
-        let mut done = RemoveDone::default();
-        self.some(&lines, remove.dry_run, spare, &mut done).await?;
-        let Some(filter) = &remove.filter else { return Ok(done) };
+        Ok(lines)
+    }
+
+    /// Removes `lines` and all that the filter means, or counts what would be.
+    async fn removing(&self, remove: &Remove, lines: &[Summary], done: &mut RemoveDone) -> Result<(), ControlError> {
+        let now = Timestamp::from_system(SystemTime::now());
+        let spare = Spare {
+            pinned: !remove.pinned,
+            queued: !remove.queued,
+            since: (!remove.recent).then(|| now.earlier(JUST_NOW)),
+        };
+        self.some(lines, remove.dry_run, spare, done).await?;
+        let Some(filter) = &remove.filter else { return Ok(()) };
         // What comes while this goes on is not meant.
         let until = [filter.until, Some(now)].into_iter().flatten().min();
         let filter = Filter { until, oldest_first: true, limit: None, cursor: None, ..filter.clone() };
@@ -126,10 +168,10 @@ impl Operations {
             let page = self.read(move |archive| meant.page(archive, AT_ONCE, cursor)).await?;
             let named = |line: &Summary| lines.iter().any(|l| l.id == line.id);
             let others: Vec<Summary> = page.items.into_iter().filter(|line| !named(line)).collect();
-            self.some(&others, remove.dry_run, spare, &mut done).await?;
+            self.some(&others, remove.dry_run, spare, done).await?;
             cursor = page.next;
             if cursor.is_none() {
-                return Ok(done);
+                return Ok(());
             }
         }
     }
@@ -188,11 +230,10 @@ impl Control {
     /// # Errors
     /// As [`Control::remove`] and [`Control::compact`]; after one of the latter everything is removed, and its bytes are still there.
     pub async fn purge(&self, tunnel: &TunnelName) -> Result<Purged, ControlError> {
-        let filter = Some(Filter { tunnel: Some(tunnel.clone()), ..Filter::default() });
-        let all = Remove { filter, pinned: true, queued: true, recent: true, ids: Vec::new(), dry_run: false };
-        let removed = self.remove(&all).await?.removed;
-        let Shrunk { before, after } = self.compact().await?;
-        Ok(Purged { removed, before, after })
+        match self {
+            Control::Local(ops) => ops.purge(tunnel).await,
+            Control::Remote(agent) => agent.post("/v1/purges", &serde_json::json!({ "tunnel": tunnel })).await,
+        }
     }
 
     /// Removes stored deliveries.

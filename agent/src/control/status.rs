@@ -8,7 +8,7 @@ use tunnel_archive::{Archive, ArchiveError, Order, Query};
 use tunnel_delivery::{AnswerClass, Timestamp};
 
 use super::{ControlError, Operations};
-use crate::standing::{ConnectionStatus, State};
+use crate::standing::ConnectionStatus;
 use crate::upkeep::Upkept;
 
 /// What waits is counted up to this number; beyond it, counting would take longer than anybody wants to know it.

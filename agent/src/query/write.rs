@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::Query;
+use tunnel_delivery::Timestamp;
+
+use super::{Query, Status, What};
 use crate::control::Filter;
 
 impl Query {
@@ -34,6 +36,59 @@ impl Query {
         }
         format!("{text} {}", filter.query).trim().to_owned()
     }
+
+    /// What a filter asks, less what it looks for within deliveries: `…` stands for texts and resource ids, and for names that no event has.
+    /// What is left is legible in an encrypted store too.
+    pub fn outline_of(filter: &Filter, now: Timestamp) -> String {
+        match Query::read(&Query::text_of(filter), now) {
+            Ok(query) => query.outline(),
+            // What is not understood may be anything.
+            Err(_) => "…".to_owned(),
+        }
+    }
+
+    fn outline(&self) -> String {
+        let terms = self.terms.iter().map(|term| {
+            let (name, values) = match &term.what {
+                What::Event(names) => ("event", outlines(names)),
+                What::Type(names) => ("type", outlines(names)),
+                What::Resource(ids) => ("resource", vec!["…"; ids.len()].join("|")),
+                What::Status(all) => ("status", all.iter().map(status).collect::<Vec<_>>().join("|")),
+                What::Signature(all) => ("sig", all.iter().map(|s| s.as_str()).collect::<Vec<_>>().join("|")),
+                What::Environment(all) => ("env", all.iter().map(|e| e.as_str()).collect::<Vec<_>>().join("|")),
+                What::Tunnel(all) => ("tunnel", all.iter().map(ToString::to_string).collect::<Vec<_>>().join("|")),
+                What::Since(at) => ("since", at.to_string()),
+                What::Until(at) => ("until", at.to_string()),
+                What::Is(marks) => ("is", marks.iter().map(|m| m.as_str()).collect::<Vec<_>>().join("|")),
+                What::Text(_) => ("text", "…".to_owned()),
+            };
+            format!("{}{name}:{values}", if term.negated { "-" } else { "" })
+        });
+        terms.collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn status(status: &Status) -> String {
+    match status {
+        Status::Class(class) => class.as_str().to_owned(),
+        Status::Code(code) => code.to_string(),
+    }
+}
+
+/// Patterns and types as they are in Healthie's names; anything else may be a person's.
+fn outlines(names: &[String]) -> String {
+    let known = |name: &str| {
+        tunnel_catalogue::all().iter().any(|e| {
+            let family = e.name.split('.').next().unwrap_or_default();
+            name == family || name == e.name || name == e.resource_type.name()
+        })
+    };
+    let shown = names.iter().map(|name| match name.trim_matches(['*', '.']) {
+        "" => name.as_str(),
+        bare if known(bare) => name.as_str(),
+        _ => "…",
+    });
+    shown.collect::<Vec<_>>().join("|")
 }
 
 fn quoted(value: &str) -> String {
@@ -90,6 +145,30 @@ mod tests {
             let text = Query::text_of(&filter);
             let read = Query::read(&text, NOW).map_err(|e| TestCaseError::fail(format!("{text}: {e}")))?;
             prop_assert_eq!(serde_json::to_value(read.filter()).unwrap(), serde_json::to_value(&filter).unwrap(), "{}", text);
+        }
+    }
+
+    #[test]
+    fn an_outline_tells_what_was_asked_and_not_whom_it_was_about() {
+        let query = "event:appointment.*|Musterfrau type:Appointment resource:4711|4712 -text:\"Maria M\" Muster env:staging status:failed|503 \
+                     sig:valid tunnel:team is:pinned since:2026-11-21T09:30:00Z";
+        let filter = Filter { query: query.into(), text: Some("Erika".into()), ..Filter::default() };
+        assert_eq!(
+            Query::outline_of(&filter, NOW),
+            "text:… event:appointment.*|… type:Appointment resource:…|… -text:… text:… env:staging status:failed|503 sig:valid tunnel:team \
+             is:pinned since:2026-11-21T09:30:00.000000Z"
+        );
+        assert_eq!(Query::outline_of(&Filter { query: "evnt:Maria".into(), ..Filter::default() }, NOW), "…");
+        assert_eq!(Query::outline_of(&Filter::default(), NOW), "");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_of_a_filter_is_in_its_outline(word in "[A-Z]{9}") {
+            for place in ["", "-", "text:", "resource:", "event:", "type:", "evnt:", "resource:1|", "event:*", "since:"] {
+                let outline = Query::outline_of(&Filter { query: format!("{place}{word}"), ..Filter::default() }, NOW);
+                prop_assert!(!outline.contains(&word), "{}", outline);
+            }
         }
     }
 
