@@ -54,7 +54,7 @@ pub(super) async fn forwarding(
     State(shared): State<Arc<Shared>>,
     Asked(ForwardingBody { paused }): Asked<ForwardingBody>,
 ) -> Answer<Forwarding> {
-    Ok(Json(Forwarding { paused, changed: shared.ops.pause(paused)? }))
+    Ok(Json(Forwarding { paused, changed: shared.ops.pause(paused).await? }))
 }
 
 /// How the tunnel answers its senders.

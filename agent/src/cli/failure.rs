@@ -79,9 +79,14 @@ impl From<ListenError> for Failure {
                 Kind::Usage,
                 "an open `inspect` keeps it: close that, start `listen`, and `inspect` works beside it; or choose another folder with --data",
             ),
+            // Somebody is there and says no: whoever starts this again in a loop gets the same answer.
             ListenError::Refused(_) => (
+                Kind::Negative,
+                "check --token and --tunnel, and whether they are of the relay that --relay names (`healthie-tunnel config` shows from where they are)",
+            ),
+            ListenError::Unreached(_) => (
                 Kind::Unreachable,
-                "check --relay, --token, --tunnel and, for a certificate of your own, --ca (`healthie-tunnel config` shows them)",
+                "check --relay and, for a certificate of your own, --ca (`healthie-tunnel config` shows them)",
             ),
             ListenError::Archive(_) | ListenError::Io { .. } | ListenError::Keys(_) => (Kind::Unreachable, ""),
         };
@@ -110,5 +115,7 @@ mod tests {
         assert_eq!(Failure::unreachable("").exit_code(), 3);
         assert_eq!(Failure::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe)).exit_code(), 0);
         assert_eq!(Failure::from(SettingsError::Missing { key: "relay" }).exit_code(), 2);
+        assert_eq!(Failure::from(ListenError::Refused("no".into())).exit_code(), 1);
+        assert_eq!(Failure::from(ListenError::Unreached("nobody".into())).exit_code(), 3);
     }
 }

@@ -1,6 +1,6 @@
 //! The command line: one file per command, each with its arguments and what is printed. What is done is done elsewhere.
 //!
-//! Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 unreachable.
+//! Exit codes: 0 done, 1 a negative answer (a relay that refuses the token gives one), 2 wrong use, 3 unreachable.
 
 mod answer;
 mod api;
@@ -47,7 +47,7 @@ pub use output::Output;
 use crate::settings::Environment;
 
 /// What every command ends with.
-const CODES: &str = "Exit codes: 0 done, 1 a negative answer, 2 wrong use, 3 nobody could be reached.";
+const CODES: &str = "Exit codes: 0 done, 1 a negative answer (also a relay's that refuses the token), 2 wrong use, 3 nobody could be reached.";
 
 /// Healthie webhooks on localhost: stored as sent, verified, explained, replayed.
 #[derive(Debug, Parser)]

@@ -5,8 +5,8 @@ use super::{Context, Failure};
 
 /// Stop forwarding until `resume`; what comes is stored and verified, and waits
 ///
-/// Attempts that are under way go on to their end. In passthrough, senders are answered 503 so that they send again later. An agent that is started anew
-/// forwards.
+/// Attempts that are under way go on to their end. In passthrough, senders are answered 503 so that they send again later. It lasts until `resume`, also
+/// where the agent is started anew.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -6,6 +6,7 @@ use super::arguments::{self, Data, Gather};
 use super::style::{Style, Tone, counted, date_time, deliveries, span};
 use super::{Context, Failure, Output};
 use crate::control::Status;
+use crate::pause::Pause;
 use crate::safe_text::SafeText;
 use crate::settings::{show_age, show_size};
 use crate::standing::{ConnectionStatus, State};
@@ -29,7 +30,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let control = arguments::local(&settings)?.connect().await?;
     let status = control.status().await;
     control.close().await;
-    let status = status?;
+    let mut status = status?;
+    // A pause outlives the agent.
+    status.paused |= !status.running && Pause::kept_in(&settings.data()?).is_on();
     let out = &mut context.out;
     if args.json {
         out.json(&status)?;
@@ -85,7 +88,10 @@ fn lines(s: &Status, now: tunnel_delivery::Timestamp, style: Style) -> Vec<(&'st
         all.push(("access", style.paint(Tone::Doubtful, text)));
     }
     if s.paused {
-        let text = "paused, deliveries wait; `healthie-tunnel resume` goes on";
+        let text = match s.running {
+            true => "paused, deliveries wait; `healthie-tunnel resume` goes on",
+            false => "paused, also when an agent starts; `healthie-tunnel resume` then goes on",
+        };
         all.push(("forwarding", style.paint(Tone::Doubtful, text)));
     }
     if s.running {

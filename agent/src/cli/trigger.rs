@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tunnel_catalogue::IdStyle;
+use tunnel_delivery::ErrorKind;
 use tunnel_fixture::{Expect, Scenario};
 
 use super::arguments::{self, Data, Gather, Secrets};
 use super::output::Output;
 use super::style::{Tone, duration};
 use super::{Context, Failure, editor, signals};
-use crate::control::{self, ControlError, Trigger, Triggered};
+use crate::control::{self, Control, ControlError, Trigger, Triggered};
 use crate::forward::TargetUrl;
 use crate::safe_text::SafeText;
 use crate::trigger::drive::{AT_ONCE, drive};
@@ -139,6 +140,13 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         unsigned: args.unsigned,
     };
     let control = arguments::local(&settings)?.connect_or_make().await?;
+    // The running agent sends it, and trusts whom it was told to trust.
+    let agent_sends = matches!(control, Control::Remote(_));
+    if agent_sends && args.ca.is_some() {
+        context
+            .out
+            .message("note: the running agent sends these and has certificates of its own; give --ca to `listen`");
+    }
     if args.shuffle && args.seed.is_none() {
         context.out.message(&format!("--seed {seed} sends them in this order again"));
     }
@@ -148,6 +156,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let mut tally = Tally::default();
     let mut ended: Result<(), Failure> = Ok(());
     let mut noted = None;
+    let mut untrusted = None;
     let send = async |one: Planned<Wanted>| {
         let Wanted { event, seed, payload, expect } = one.what;
         let done = control.trigger(&Trigger { event, seed, payload, ..trigger.clone() }).await;
@@ -157,6 +166,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let told = |(done, repeat, expect): (Result<Triggered, ControlError>, bool, Expect)| {
         let printed = done.map_err(Failure::from).and_then(|done| {
             let right = done.error.is_none() && done.status.is_some_and(|s| expect.accepts(s));
+            if done.error_kind == Some(ErrorKind::Tls) {
+                untrusted.clone_from(&done.error);
+            }
             tally.add(done.status.filter(|_| done.error.is_none()), right, done.unreachable());
             if done.note.is_some() && done.note != noted {
                 noted.clone_from(&done.note);
@@ -192,6 +204,19 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     }
     let what = if args.expect.is_some() || args.scenario.is_some() { "as expected" } else { "2xx" };
     let wrong = tally.sent - tally.right;
+    if wrong > 0
+        && tally.unreachable == tally.sent
+        && let Some(why) = untrusted
+    {
+        let hint = match agent_sends {
+            true => {
+                "where the relay's certificate is of an authority of your own, start `listen` with --ca FILE: the running agent sends it"
+            }
+            false => "where the certificate is of an authority of your own, --ca FILE names it",
+        };
+        let told = format!("none of {} could be delivered: {}", tally.sent, SafeText::new(&why));
+        return Err(Failure::unreachable(told).hint(hint));
+    }
     if wrong > 0 && tally.unreachable == tally.sent {
         return Err(Failure::unreachable(format!("none of {} could be delivered: nobody is there", tally.sent)));
     }

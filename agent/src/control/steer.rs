@@ -29,8 +29,17 @@ impl Operations {
     }
 
     /// Pauses forwarding, or goes on with it; whether it was otherwise before.
-    pub(crate) fn pause(&self, paused: bool) -> Result<bool, ControlError> {
-        let changed = self.running()?.steering.pause.set(paused);
+    pub(crate) async fn pause(&self, paused: bool) -> Result<bool, ControlError> {
+        let pause = &self.running()?.steering.pause;
+        if pause.is_on() != paused {
+            self.audit.note(Line::new(What::ForwardingSteered).with("paused", paused)).await?;
+        }
+        let changed = pause.set(paused).map_err(|e| {
+            ControlError::new(
+                Kind::Unreachable,
+                format!("that cannot be kept in the data folder, so it was not done: {e}"),
+            )
+        })?;
         if changed {
             self.hand.announcer.tell(Notice::Forwarding { paused });
         }
@@ -63,13 +72,13 @@ fn no_agent() -> ControlError {
 
 impl Control {
     /// Pauses forwarding, or goes on with it; whether it was otherwise before. While it is paused the agent stores and verifies; deliveries wait, and
-    /// are forwarded in order when it goes on. It lasts as long as the agent's process.
+    /// are forwarded in order when it goes on. It outlives the agent's process.
     ///
     /// # Errors
-    /// No agent runs.
+    /// No agent runs, or it cannot be kept.
     pub async fn pause(&self, paused: bool) -> Result<bool, ControlError> {
         match self {
-            Control::Local(ops) => ops.pause(paused),
+            Control::Local(ops) => ops.pause(paused).await,
             Control::Remote(agent) => agent.pause(paused).await,
         }
     }

@@ -125,7 +125,7 @@ impl Dialer {
         let config = self.trust.client_config().map_err(|e| failed(e.to_string()))?;
         let name = rustls::pki_types::ServerName::try_from(peer.host.clone()).map_err(|e| failed(e.to_string()))?;
         let tls =
-            TlsConnector::from(Arc::clone(&config)).connect(name, tcp).await.map_err(|e| failed(e.to_string()))?;
+            TlsConnector::from(Arc::clone(&config)).connect(name, tcp).await.map_err(|e| failed(handshake(&e)))?;
         Ok(Stream::Tls(Box::new(tls)))
     }
 }
@@ -154,6 +154,27 @@ async fn connect(peer: &Peer, only_home: bool) -> Result<TcpStream, DialError> {
         Some(why) => DialError::Connect { peer: peer.clone(), why },
         None => DialError::Resolve { host: peer.host.clone(), why: "it has no address".into() },
     })
+}
+
+/// What went wrong with a connection that was open, in words of our own where the library's point to its documentation.
+pub(crate) fn broken(e: &io::Error) -> String {
+    match e.kind() {
+        // rustls says so where the other end is gone without its goodbye (close_notify), as when it is killed or a proxy gives up.
+        io::ErrorKind::UnexpectedEof => "it was closed in the middle".to_owned(),
+        _ => e.to_string(),
+    }
+}
+
+/// Why no TLS came about. What the user can do something about is in words of our own.
+fn handshake(e: &io::Error) -> String {
+    use rustls::CertificateError as Bad;
+    match e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(Bad::UnknownIssuer)) => {
+            "its certificate is of an authority that is not trusted here (--ca names one that is)".to_owned()
+        }
+        _ if e.kind() == io::ErrorKind::UnexpectedEof => "it was closed during the handshake".to_owned(),
+        _ => e.to_string(),
+    }
 }
 
 /// Every address must be loopback: which of them would be connected to is chance.
@@ -211,6 +232,16 @@ mod tests {
             at_home(&peer, &both).unwrap_err().to_string(),
             format!("both.test:{port} is not this machine: it leads to 192.0.2.1")
         );
+    }
+
+    #[test]
+    fn no_reason_sends_anybody_to_a_library_s_documentation() {
+        let text = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest";
+        let gone = io::Error::new(io::ErrorKind::UnexpectedEof, text);
+        assert!(!broken(&gone).contains("docs.rs") && !handshake(&gone).contains("docs.rs"));
+        assert!(broken(&io::Error::other("reset")).contains("reset"));
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert!(handshake(&io::Error::new(io::ErrorKind::InvalidData, unknown)).contains("--ca"));
     }
 
     #[tokio::test]

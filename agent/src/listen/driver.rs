@@ -67,6 +67,9 @@ pub enum DriveError {
     /// The relay will not have it.
     #[error("{0}")]
     Refused(String),
+    /// There is no relay where one should be, or it cannot be trusted.
+    #[error("{0}")]
+    Unreached(String),
     /// The archive failed for good.
     #[error("{0}")]
     Archive(ArchiveError),
@@ -117,7 +120,12 @@ impl Driver {
                     })
                     .await
                 }
-                Act::End(ended) => return ended.map_err(DriveError::Refused),
+                Act::End(ended) => {
+                    return ended.map_err(|trouble| match trouble.cure {
+                        Cure::Never => DriveError::Refused(trouble.reason),
+                        Cure::Retry | Cure::RetryIfKnown => DriveError::Unreached(trouble.reason),
+                    });
+                }
             };
         }
     }

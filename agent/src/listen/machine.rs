@@ -59,8 +59,8 @@ pub enum Act {
     Serve,
     /// Wait.
     Rest(Duration),
-    /// It is over: as asked, or because the relay will never have this agent.
-    End(Result<(), String>),
+    /// It is over: as asked, or because of what trying again cannot help.
+    End(Result<(), Trouble>),
 }
 
 /// What to tell and what to do.
@@ -101,8 +101,8 @@ impl Machine {
                     Cure::Never => true,
                 };
                 if hopeless {
-                    let reason = trouble.reason;
-                    return step(Some(Connection::Refused { reason: reason.clone() }), Act::End(Err(reason)));
+                    let reason = trouble.reason.clone();
+                    return step(Some(Connection::Refused { reason }), Act::End(Err(trouble)));
                 }
                 if lasted >= GOOD_SESSION {
                     self.failures = 0;
@@ -164,7 +164,7 @@ mod tests {
         let mut m = Machine::default();
         let end = m.on(broke(Cure::Never, 0), 0.5);
         assert_eq!(end.tell, Some(Connection::Refused { reason: "gone".into() }));
-        assert_eq!(end.act, Act::End(Err("gone".into())));
+        assert_eq!(end.act, Act::End(Err(Trouble { reason: "gone".into(), cure: Cure::Never })));
         let mut m = Machine::default();
         assert!(matches!(m.on(broke(Cure::RetryIfKnown, 0), 0.5).act, Act::End(Err(_))));
         let mut m = Machine::default();

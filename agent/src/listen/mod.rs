@@ -31,6 +31,7 @@ use crate::device_keys;
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
 use crate::notice::{Announcer, Notice, Ready, Sink};
+use crate::pause::Pause;
 use crate::policy::Policy;
 use crate::settings::{RelayUrl, Token};
 use crate::upkeep::Upkeep;
@@ -115,6 +116,9 @@ pub enum ListenError {
     /// The relay will not have this agent.
     #[error("{0}")]
     Refused(String),
+    /// There is no relay where one should be, or it cannot be trusted.
+    #[error("{0}")]
+    Unreached(String),
 }
 
 fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> ListenError {
@@ -158,6 +162,7 @@ async fn start(
         announcer.tell(Notice::Warning { message });
     }
 
+    let pause = Pause::kept_in(&data);
     let works = Works::new(Parts {
         connecting: Connecting {
             relay: config.relay.clone(),
@@ -178,7 +183,13 @@ async fn start(
         last_attempts: config.last_attempts,
         chance: Arc::new(driver::random),
         traces: config.traces.clone(),
-    });
+    })
+    .paused_by(pause.clone());
+    if pause.is_on() {
+        announcer.tell(Notice::Forwarding { paused: true });
+        announcer
+            .warn("forwarding was paused before this agent started, and still is: `healthie-tunnel resume` goes on");
+    }
     let (upkeep, upkept) = Upkeep::new(archive.clone(), config.keep, announcer.clone(), clock);
     tokio::spawn(upkeep.run(works.stopping()));
     let ops = Arc::new(Operations {
@@ -230,6 +241,7 @@ async fn start(
     match ended {
         Ok(()) => closed.map_err(ListenError::Archive),
         Err(DriveError::Refused(why)) => Err(ListenError::Refused(why)),
+        Err(DriveError::Unreached(why)) => Err(ListenError::Unreached(why)),
         Err(DriveError::Archive(e)) => Err(ListenError::Archive(e)),
     }
 }

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tunnel_delivery::TunnelName;
 use tunnel_protocol::{MAX_FRAME, Outbox, ToRelay};
 
-use crate::dial::Peer;
+use crate::dial::{Peer, broken};
 use crate::settings::Token;
 
 /// Small ones: a frame is seldom over 4 KiB, and one that is gets its own memory while it is read.
@@ -90,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 status: answer.status().as_u16(),
                 text: said(answer.body().as_deref().unwrap_or_default()),
             }),
+            Err(WsError::Io(e)) => Err(not_a_relay(broken(&e))),
             Err(e) => Err(not_a_relay(e.to_string())),
         }
     }
@@ -197,7 +198,8 @@ fn said(body: &[u8]) -> String {
 
 fn explain(e: &WsError) -> String {
     match e {
-        WsError::Io(e) => format!("the connection to the relay broke: {e}"),
+        WsError::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => "the relay went away".into(),
+        WsError::Io(e) => format!("the connection to the relay broke: {}", broken(e)),
         WsError::ConnectionClosed | WsError::AlreadyClosed => "the relay closed the connection".into(),
         WsError::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
             "the relay went away".into()

@@ -104,6 +104,12 @@ impl Works {
         }
     }
 
+    /// With a switch that was there before.
+    #[must_use]
+    pub(super) fn paused_by(self, pause: Pause) -> Works {
+        Works { pause, ..self }
+    }
+
     /// The way to handlers, for whoever else hands something over.
     pub(super) fn hand(&self) -> &Hand {
         &self.hand

@@ -1,0 +1,122 @@
+//! The program in a folder from elsewhere: what its settings file may say unasked, and what the audit log tells of what was done.
+
+mod stage;
+
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use stage::{Ran, Stage, event};
+
+/// Runs the program in the stage's folder, without naming a data folder.
+fn run(stage: &Stage, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_healthie-tunnel"));
+    command.args(arguments).current_dir(stage.0.path()).env_clear().env("HOME", stage.path("home"));
+    command.envs(variables.iter().copied());
+    Ran(command.output().unwrap(), arguments.join(" "))
+}
+
+fn says(stage: &Stage, text: &str) {
+    std::fs::write(stage.path("healthie-tunnel.toml"), text).unwrap();
+}
+
+const TOKEN: [(&str, &str); 1] = [("HEALTHIE_TUNNEL_TOKEN", "tok_of_the_user")];
+
+#[test]
+fn no_token_goes_where_only_the_folder_says() {
+    let stage = Stage::new();
+    let thief = TcpListener::bind("127.0.0.1:0").unwrap();
+    thief.set_nonblocking(true).unwrap();
+    let evil = format!("http://{}", thief.local_addr().unwrap());
+    says(&stage, &format!("relay = \"{evil}\"\n"));
+    let refused = run(&stage, &["listen", "--no-forward", "--ui", "json"], &TOKEN).exits(2).err();
+    assert!(refused.contains("your token goes there") && refused.contains("config allow"), "{refused}");
+    assert!(thief.accept().is_err(), "nobody was even asked");
+
+    // It is told, and consent is asked for where somebody can be asked.
+    let shown = run(&stage, &["config", "--json"], &TOKEN).exits(0);
+    let shown: Value = serde_json::from_str(&shown.out()).unwrap();
+    let relay = shown.as_array().unwrap().iter().find(|k| k["key"] == "relay").unwrap();
+    assert_eq!((&relay["value"], &relay["allowed"]), (&evil.as_str().into(), &false.into()));
+    let asked = run(&stage, &["config", "allow"], &TOKEN).exits(2).err();
+    assert!(asked.contains(&evil) && asked.contains("--yes"), "{asked}");
+
+    // Then it goes there, and to no other.
+    run(&stage, &["config", "allow", "--yes"], &TOKEN).exits(0);
+    thief.set_nonblocking(false).unwrap();
+    let got = std::thread::spawn(move || {
+        let (mut conn, _) = thief.accept().unwrap();
+        conn.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut head = [0; 2000];
+        let n = conn.read(&mut head).unwrap();
+        // A refusal, so that the agent ends.
+        std::io::Write::write_all(&mut conn, b"HTTP/1.1 401 no\r\nContent-Length: 0\r\n\r\n").unwrap();
+        String::from_utf8_lossy(&head[..n]).into_owned()
+    });
+    let ended = run(&stage, &["listen", "--no-forward", "--ui", "json"], &TOKEN).exits(1).err();
+    assert!(ended.contains("does not accept the token"), "a refusal is a no, and nobody was away: {ended}");
+    assert!(got.join().unwrap().contains("tok_of_the_user"));
+    says(&stage, "relay = \"http://127.0.0.1:9\"\n");
+    run(&stage, &["listen", "--no-forward", "--ui", "json"], &TOKEN).exits(2);
+    says(&stage, &format!("relay = \"{evil}\"\n"));
+    run(&stage, &["config", "deny"], &[]).exits(0);
+    run(&stage, &["listen", "--no-forward", "--ui", "json"], &TOKEN).exits(2);
+}
+
+#[test]
+fn without_tls_no_token_leaves_this_machine() {
+    let stage = Stage::new();
+    let far = ["listen", "--no-forward", "--ui", "json", "--relay", "http://relay.invalid"];
+    let refused = run(&stage, &far, &TOKEN).exits(2).err();
+    assert!(refused.contains("without TLS") && refused.contains("--allow-plain-http"), "{refused}");
+    says(&stage, "allow_plain_http = true\n");
+    let refused = run(&stage, &far, &TOKEN).exits(2).err();
+    assert!(refused.contains("cannot give up TLS"), "{refused}");
+}
+
+#[test]
+fn a_prepared_store_is_not_believed() {
+    let stage = Stage::new();
+    says(&stage, "data = \"prepared\"\n");
+    for command in
+        [&["events", "list"][..], &["status"], &["events", "audit"], &["api"], &["purge", "--tunnel", "a", "-y"]]
+    {
+        let refused = run(&stage, command, &[]).exits(2).err();
+        assert!(refused.contains("sets data"), "{command:?}: {refused}");
+    }
+    assert!(!stage.path("prepared").exists());
+}
+
+#[test]
+fn a_slip_in_the_inspector_s_keys_is_told_by_every_command() {
+    let stage = Stage::new();
+    for (keys, said) in [("replai = \"r\"", "no action"), ("replay = \"x\"\npin = \"x\"", "given to two actions")] {
+        says(&stage, &format!("[keys]\n{keys}\n"));
+        for command in [&["config"][..], &["status"], &["trigger", "task.created", "--direct", "9"]] {
+            let told = run(&stage, command, &[]).exits(2).err();
+            assert!(told.contains(said) && told.contains("healthie-tunnel.toml"), "{command:?}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_counts_what_is_gone_and_repeats_no_words() {
+    let stage = Stage::store((0..5).map(event)).await;
+    stage.run(&["events", "export", "resource:4711", "text:Musterfrau", "Maria"]).exits(1);
+    stage.run(&["events", "export", "rsrc:Musterfrau"]).exits(2);
+    stage.run(&["events", "remove", "resource:3", "text:x", "--yes"]).exits(0);
+    stage.run(&["purge", "--tunnel", "team", "--yes"]).exits(0);
+    let log = stage.run(&["events", "audit", "--json"]).exits(0).out();
+    for word in ["4711", "Musterfrau", "Maria"] {
+        assert!(!log.contains(word), "{log}");
+    }
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let what: Vec<&str> = lines.iter().map(|l| l["what"].as_str().unwrap()).collect();
+    assert_eq!(what, ["exported", "removal-began", "removed", "purge-began", "purged"], "{log}");
+    assert_eq!(lines[0]["filter"], "resource:… text:… text:…");
+    assert_eq!((&lines[2]["removed"], &lines[2]["stay"], &lines[2]["complete"]), (&1.into(), &0.into(), &true.into()));
+    assert_eq!((&lines[4]["tunnel"], &lines[4]["removed"]), (&"team".into(), &4.into()));
+    assert!(lines[4]["after"].is_u64(), "{log}");
+}
