@@ -11,7 +11,7 @@ use tunnel_envelope::{MAX_RECIPIENTS, SealError};
 use tunnel_protocol::{Incoming, MAX_BODY};
 use tunnel_spool::{DevicePlace, Role, Spool as _};
 
-use crate::respond::Problem;
+use crate::respond::{Problem, Whose};
 use crate::shared::Shared;
 
 /// A body of so many bytes and more, or so many recipients and more, is not sealed on a worker of the runtime: it takes the better part of a millisecond.
@@ -32,7 +32,7 @@ pub(crate) async fn seal(delivery: Arc<Delivery>, shared: &Shared) -> Result<Del
     };
     match sealed {
         Ok(sealed) if Incoming::fits(&sealed) => Ok(sealed),
-        Ok(_) | Err(SealError::TooLarge) => Err(Problem::TooLarge { limit: MAX_BODY }),
+        Ok(_) | Err(SealError::TooLarge) => Err(Problem::TooLarge { limit: MAX_BODY, of: Whose::Relay }),
         Err(SealError::NoRecipient) => Err(Problem::NoKey),
         Err(e) => {
             error!(error = %e, "a delivery could not be sealed and is refused");
