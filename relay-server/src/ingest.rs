@@ -21,6 +21,7 @@ use crate::config::{BODY_GRACE, Limits};
 use crate::harmless;
 use crate::http::trail;
 use crate::hub::{NoTaker, Offer};
+use crate::lines::Line;
 use crate::metrics::{Limit, Outcome};
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
 use crate::respond::{self, Answer, Many, Problem, Whose};
@@ -316,7 +317,13 @@ async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem>
                 SpoolError::TooLarge { .. } => shared.metrics.limit_hit(Limit::BodyBytes),
                 _ => {}
             }
-            if !matches!(e, SpoolError::Busy) {
+            let told = match e {
+                SpoolError::Busy => None,
+                SpoolError::TunnelFull { .. } => Some(Line::TunnelFull),
+                SpoolError::DiskFull { .. } => Some(Line::DiskFull),
+                _ => Some(Line::NotSpooled),
+            };
+            if told.is_some_and(|line| shared.tells(line, &delivery.tunnel)) {
                 warn!(tunnel = %delivery.tunnel, error = %e, "a delivery could not be spooled");
             }
             Err(Problem::of_spool(&e))

@@ -11,6 +11,7 @@ use tunnel_envelope::{MAX_RECIPIENTS, SealError};
 use tunnel_protocol::{Incoming, MAX_BODY};
 use tunnel_spool::{DevicePlace, Role, Spool as _};
 
+use crate::lines::Line;
 use crate::respond::{Problem, Whose};
 use crate::shared::Shared;
 
@@ -22,7 +23,8 @@ const HEAVY: (usize, usize) = (512 << 10, 8);
 /// # Errors
 /// There is no such device, the envelope would be too long, or sealing failed; nothing of the delivery is kept then.
 pub(crate) async fn seal(delivery: Arc<Delivery>, shared: &Shared) -> Result<Delivery, Problem> {
-    let to = keys(shared, &delivery.tunnel)?;
+    let tunnel = delivery.tunnel.clone();
+    let to = keys(shared, &tunnel)?;
     let heavy = delivery.body.len() >= HEAVY.0 || to.len() >= HEAVY.1;
     let sealed = if heavy {
         let sealing = shared.offload.run(move || tunnel_envelope::seal(&delivery, &to));
@@ -35,7 +37,9 @@ pub(crate) async fn seal(delivery: Arc<Delivery>, shared: &Shared) -> Result<Del
         Ok(_) | Err(SealError::TooLarge) => Err(Problem::TooLarge { limit: MAX_BODY, of: Whose::Relay }),
         Err(SealError::NoRecipient) => Err(Problem::NoKey),
         Err(e) => {
-            error!(error = %e, "a delivery could not be sealed and is refused");
+            if shared.tells(Line::NotSealed, &tunnel) {
+                error!(%tunnel, error = %e, "a delivery could not be sealed and is refused");
+            }
             Err(Problem::NotSealed)
         }
     }
