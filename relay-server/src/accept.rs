@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 use crate::admission::{Admission, Entry, Held};
 use crate::flag::Flag;
 use crate::http::connection::{self, Connection};
+use crate::lines::Line;
 use crate::metrics::{self, Handshake, Limit};
 use crate::proxy::preface;
 use crate::shared::Shared;
@@ -110,7 +111,9 @@ pub(crate) async fn listen<L: Listener>(mut listener: L, door: Door) {
             Err(e) => {
                 // Out of file descriptors, mostly: one is had back from whoever is worth the least. Trying at once again would only burn the processor.
                 let made_room = is_for_want(&e) && door.admission.make_room();
-                warn!(error = %e, made_room, "a connection could not be accepted");
+                if shared.tells(Line::NotAccepted, &door.listener.as_str()) {
+                    warn!(error = %e, made_room, "a connection could not be accepted");
+                }
                 shared.metrics.not_accepted();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -220,7 +223,9 @@ async fn sender(stream: &mut (impl AsyncRead + Unpin), peer: IpAddr, door: &Door
         // It looks whether somebody listens, as balancers do.
         Ok(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => None,
         Ok(Err(e)) => {
-            warn!(proxy = %peer, error = %e, "a trusted proxy did not say by the PROXY protocol who connects; is it set up for it?");
+            if door.shared.tells(Line::Proxy, &peer) {
+                warn!(proxy = %peer, error = %e, "a trusted proxy did not say by the PROXY protocol who connects; is it set up for it?");
+            }
             None
         }
         Err(_) => {

@@ -45,6 +45,8 @@ const PURGE_WITHIN: Duration = Duration::from_secs(600);
 pub(crate) enum Question {
     /// The devices of one tunnel, or of all.
     Devices { tunnel: Option<TunnelName> },
+    /// How much waits for this tunnel's agents.
+    Waiting { tunnel: TunnelName },
     /// Keep nothing for this device any more.
     Forget { tunnel: TunnelName, device: DeviceName },
     /// Drop all that waits for this tunnel's agents.
@@ -69,6 +71,12 @@ pub(crate) enum Question {
 pub(crate) enum Told {
     Devices {
         devices: Vec<Device>,
+    },
+    Waiting {
+        /// That somebody has not taken.
+        deliveries: u64,
+        /// Of all that is stored for the tunnel.
+        bytes: u64,
     },
     Forgotten,
     /// How many deliveries, that somebody had not taken.
@@ -282,6 +290,11 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
             }
             Told::Devices { devices }
         }
+        Question::Waiting { tunnel } if !all.tunnels.contains_key(&tunnel) => unknown(&tunnel),
+        Question::Waiting { tunnel } => match spool.stats(&tunnel) {
+            Ok(stats) => Told::Waiting { deliveries: stats.waiting, bytes: stats.bytes },
+            Err(e) => Told::No { why: e.to_string() },
+        },
         Question::Forget { tunnel, .. } if !all.tunnels.contains_key(&tunnel) => unknown(&tunnel),
         Question::Forget { tunnel, device } if connected(&tunnel, &device) => {
             let why = format!("device {device} of tunnel {tunnel} is connected; stop its agent first");

@@ -21,9 +21,10 @@ use crate::config::{BODY_GRACE, Limits};
 use crate::harmless;
 use crate::http::trail;
 use crate::hub::{NoTaker, Offer};
+use crate::lines::Line;
 use crate::metrics::{Limit, Outcome};
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
-use crate::respond::{self, Answer, Many, Problem};
+use crate::respond::{self, Answer, Many, Problem, Whose};
 use crate::sealing;
 use crate::shared::Shared;
 use crate::sources::Source;
@@ -135,8 +136,8 @@ async fn try_take(
         metrics.limit_hit(Limit::InFlight);
         return Err(Problem::Overloaded);
     }
-    let limit = settings.max_body.map_or(shared.config.limits.body, |own| own.min(shared.config.limits.body));
-    let mut delivery = Arc::new(read(request, body, limit, &mut hold, shared).await?);
+    let longest = longest_body(&settings, shared.config.limits.body);
+    let mut delivery = Arc::new(read(request, body, longest, &mut hold, shared).await?);
     in_hand.was_read();
     // While the body came in, the tunnel may have become another one of the same name, with another owner, or closed to this sender.
     let now = shared.registry.snapshot().tunnels.get(&tunnel).cloned();
@@ -200,17 +201,22 @@ pub(crate) fn whole_seconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }
 
+/// The longest body that a tunnel takes where the relay takes bodies of `relays` bytes, and who sets that.
+fn longest_body(settings: &TunnelSettings, relays: u64) -> (u64, Whose) {
+    settings.max_body.filter(|own| *own < relays).map_or((relays, Whose::Relay), |own| (own, Whose::Tunnel))
+}
+
 /// Reads the body and makes the delivery.
 async fn read(
     mut request: Request,
     body: Incoming,
-    limit: u64,
+    (limit, of): (u64, Whose),
     hold: &mut Hold,
     shared: &Shared,
 ) -> Result<Delivery, Problem> {
     let too_large = || {
         shared.metrics.limit_hit(Limit::BodyBytes);
-        Problem::TooLarge { limit }
+        Problem::TooLarge { limit, of }
     };
     if body.size_hint().lower() > limit {
         return Err(too_large());
@@ -218,7 +224,7 @@ async fn read(
     let body = if body.is_end_stream() {
         Bytes::new()
     } else {
-        let (body, trailers) = collect(body, limit, hold, &shared.config.limits).await.map_err(|problem| {
+        let (body, trailers) = collect(body, (limit, of), hold, &shared.config.limits).await.map_err(|problem| {
             match problem {
                 Problem::TooLarge { .. } => return too_large(),
                 Problem::BodyTimeout => shared.metrics.limit_hit(Limit::BodyTime),
@@ -251,7 +257,12 @@ async fn read(
 }
 
 /// The body's bytes, and whether trailers came after them. A body in one piece, as nearly all are, is not copied.
-async fn collect(mut body: Incoming, limit: u64, hold: &mut Hold, limits: &Limits) -> Result<(Bytes, bool), Problem> {
+async fn collect(
+    mut body: Incoming,
+    (limit, of): (u64, Whose),
+    hold: &mut Hold,
+    limits: &Limits,
+) -> Result<(Bytes, bool), Problem> {
     let began = Instant::now();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
@@ -266,7 +277,7 @@ async fn collect(mut body: Incoming, limit: u64, hold: &mut Hold, limits: &Limit
         match frame.into_data() {
             Ok(data) => {
                 if (first.len() + rest.len() + data.len()) as u64 > limit {
-                    return Err(Problem::TooLarge { limit });
+                    return Err(Problem::TooLarge { limit, of });
                 }
                 if !hold.grow(data.len() as u64) {
                     return Err(Problem::Overloaded);
@@ -306,7 +317,13 @@ async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem>
                 SpoolError::TooLarge { .. } => shared.metrics.limit_hit(Limit::BodyBytes),
                 _ => {}
             }
-            if !matches!(e, SpoolError::Busy) {
+            let told = match e {
+                SpoolError::Busy => None,
+                SpoolError::TunnelFull { .. } => Some(Line::TunnelFull),
+                SpoolError::DiskFull { .. } => Some(Line::DiskFull),
+                _ => Some(Line::NotSpooled),
+            };
+            if told.is_some_and(|line| shared.tells(line, &delivery.tunnel)) {
                 warn!(tunnel = %delivery.tunnel, error = %e, "a delivery could not be spooled");
             }
             Err(Problem::of_spool(&e))

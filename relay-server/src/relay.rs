@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
@@ -29,6 +30,7 @@ use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
+use crate::lines::Lines;
 use crate::metrics::{self, Metrics};
 use crate::rates::Rates;
 use crate::registry::{Registry, RegistryError};
@@ -42,6 +44,10 @@ use crate::traces;
 const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
 /// How often deliveries that are too old are dropped.
 const EXPIRE: Duration = Duration::from_secs(60);
+/// How often what was left out of the log is told as a number.
+const MINUTE: Duration = Duration::from_secs(60);
+/// The same for the audit log, in those.
+const MINUTES_OF_AUDIT: u32 = 10;
 /// The most connections at once to the operator's own listener.
 const OPERATOR_CONNECTIONS: usize = 64;
 
@@ -214,6 +220,7 @@ impl Relay {
             audit,
             used: Mutex::default(),
             ids: Ids::default(),
+            lines: Lines::default(),
             metrics: Metrics::new(),
             traces,
             incarnations,
@@ -338,6 +345,8 @@ impl Relay {
             control::close(&shared.config.data);
         }
         let (audit, now) = (shared.audit.clone(), shared.now());
+        shared.lines.sum_up(now);
+        audit.sum_up(now);
         audit.note(Entry::new(now, What::RelayStopped, Who::Relay));
         let _ = shared.offload.run(move || audit.flush()).await;
         if let Err(e) = shared.spool.flush().await {
@@ -442,7 +451,7 @@ fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), StartError>
 
 /// What is to be done from time to time. The one does not wait for the other: a spool whose disk is slow must not put off the end of a token.
 async fn upkeep(shared: Arc<Shared>) {
-    tokio::join!(biased; look_at_registry(&shared), drop_old(&shared));
+    tokio::join!(biased; look_at_registry(&shared), drop_old(&shared), sum_up(&shared));
 }
 
 async fn look_at_registry(shared: &Arc<Shared>) {
@@ -466,6 +475,18 @@ async fn drop_old(shared: &Shared) {
         expire.tick().await;
         forget_gone(shared).await;
         expire_old(shared).await;
+    }
+}
+
+/// What was left out of the log and of the audit log is told as a number.
+async fn sum_up(shared: &Shared) {
+    let mut minutes = tokio::time::interval_at(Instant::now() + MINUTE, MINUTE);
+    loop {
+        for _ in 0..MINUTES_OF_AUDIT {
+            minutes.tick().await;
+            shared.lines.sum_up(shared.now());
+        }
+        shared.audit.sum_up(shared.now());
     }
 }
 

@@ -33,7 +33,12 @@ pub(crate) enum Problem {
     /// No such tunnel, page or endpoint. The same for a name that never was and for one that is somebody else's.
     NotFound,
     /// The body is longer than the limit.
-    TooLarge { limit: u64 },
+    TooLarge {
+        /// In bytes.
+        limit: u64,
+        /// Whose limit it is.
+        of: Whose,
+    },
     /// The body did not come in time.
     BodyTimeout,
     /// The body broke off or is not framed rightly.
@@ -81,6 +86,15 @@ pub(crate) enum Problem {
     Stopping,
 }
 
+/// Whose limit was hit: whoever sends must know whom to ask for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The relay's, for all tunnels.
+    Relay,
+    /// The tunnel's own.
+    Tunnel,
+}
+
 /// What there may be too many deliveries of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Many {
@@ -89,6 +103,7 @@ pub(crate) enum Many {
     /// For one tunnel.
     Tunnel,
 }
+
 /// How many tunnels of its own a token's bearer is told by name.
 const SHOWN: usize = 20;
 
@@ -102,7 +117,8 @@ struct Said {
 impl Problem {
     pub(crate) fn of_spool(error: &SpoolError) -> Problem {
         match error {
-            SpoolError::TooLarge { limit, .. } => Problem::TooLarge { limit: *limit },
+            // What the spool takes at most is a tunnel's share of it.
+            SpoolError::TooLarge { limit, .. } => Problem::TooLarge { limit: *limit, of: Whose::Tunnel },
             other => Problem::Spool { temporary: other.is_temporary() },
         }
     }
@@ -165,11 +181,14 @@ impl Problem {
                 "not-found",
                 "There is nothing here. If this was meant for a tunnel: there is none of that name.",
             ),
-            Problem::TooLarge { limit } => say(
-                S::PAYLOAD_TOO_LARGE,
-                "body-too-large",
-                &format!("The body is longer than the {limit} bytes this relay takes."),
-            ),
+            Problem::TooLarge { limit, of } => {
+                let who = match of {
+                    Whose::Relay => "this relay",
+                    Whose::Tunnel => "this tunnel",
+                };
+                let message = format!("The body is longer than the {limit} bytes that {who} takes.");
+                say(S::PAYLOAD_TOO_LARGE, "body-too-large", &message)
+            }
             Problem::BodyTimeout => say(S::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time."),
             Problem::BadBody => say(S::BAD_REQUEST, "bad-body", "The body broke off or its framing is wrong."),
             Problem::Unauthorized => {
@@ -209,7 +228,7 @@ impl Problem {
                     "too-many-requests",
                     match of {
                         Many::Address => "This address sends more than the relay takes from one; send it again later.",
-                        Many::Tunnel => "This tunnel gets more than the relay takes for one; send it again later.",
+                        Many::Tunnel => "This tunnel gets more deliveries than it takes; send it again later.",
                     },
                 ),
             ),
@@ -430,7 +449,8 @@ mod tests {
             Problem::Head(Refusal::Misdirected),
             Problem::Head(Refusal::Malformed("x")),
             Problem::NotFound,
-            Problem::TooLarge { limit: 1 },
+            Problem::TooLarge { limit: 1, of: Whose::Relay },
+            Problem::TooLarge { limit: 1, of: Whose::Tunnel },
             Problem::BodyTimeout,
             Problem::BadBody,
             Problem::Unauthorized,
@@ -460,6 +480,14 @@ mod tests {
             // Healthie tries again after a 5xx; where that is right it is told when.
             let temporary = matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
             assert_eq!(answer.headers().contains_key(RETRY_AFTER), temporary, "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_too_long_is_told_for_whom() {
+        for (of, who) in [(Whose::Relay, "this relay"), (Whose::Tunnel, "this tunnel")] {
+            let said = Problem::TooLarge { limit: 1024, of }.said();
+            assert_eq!(said.message, format!("The body is longer than the 1024 bytes that {who} takes."));
         }
     }
 

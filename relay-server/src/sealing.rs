@@ -11,7 +11,8 @@ use tunnel_envelope::{MAX_RECIPIENTS, SealError};
 use tunnel_protocol::{Incoming, MAX_BODY};
 use tunnel_spool::{DevicePlace, Role, Spool as _};
 
-use crate::respond::Problem;
+use crate::lines::Line;
+use crate::respond::{Problem, Whose};
 use crate::shared::Shared;
 
 /// A body of so many bytes and more, or so many recipients and more, is not sealed on a worker of the runtime: it takes the better part of a millisecond.
@@ -22,7 +23,8 @@ const HEAVY: (usize, usize) = (512 << 10, 8);
 /// # Errors
 /// There is no such device, the envelope would be too long, or sealing failed; nothing of the delivery is kept then.
 pub(crate) async fn seal(delivery: Arc<Delivery>, shared: &Shared) -> Result<Delivery, Problem> {
-    let to = keys(shared, &delivery.tunnel)?;
+    let tunnel = delivery.tunnel.clone();
+    let to = keys(shared, &tunnel)?;
     let heavy = delivery.body.len() >= HEAVY.0 || to.len() >= HEAVY.1;
     let sealed = if heavy {
         let sealing = shared.offload.run(move || tunnel_envelope::seal(&delivery, &to));
@@ -32,10 +34,12 @@ pub(crate) async fn seal(delivery: Arc<Delivery>, shared: &Shared) -> Result<Del
     };
     match sealed {
         Ok(sealed) if Incoming::fits(&sealed) => Ok(sealed),
-        Ok(_) | Err(SealError::TooLarge) => Err(Problem::TooLarge { limit: MAX_BODY }),
+        Ok(_) | Err(SealError::TooLarge) => Err(Problem::TooLarge { limit: MAX_BODY, of: Whose::Relay }),
         Err(SealError::NoRecipient) => Err(Problem::NoKey),
         Err(e) => {
-            error!(error = %e, "a delivery could not be sealed and is refused");
+            if shared.tells(Line::NotSealed, &tunnel) {
+                error!(%tunnel, error = %e, "a delivery could not be sealed and is refused");
+            }
             Err(Problem::NotSealed)
         }
     }

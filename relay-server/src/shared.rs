@@ -1,6 +1,7 @@
 //! What all connections of one relay share.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
 use crate::incarnations::Incarnations;
+use crate::lines::{Line, Lines};
 use crate::metrics::{Limit, Metrics};
 use crate::rates::Rates;
 use crate::registry::{Admission, AnswerMode, Registry, RegistryError, TunnelSettings};
@@ -52,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) ids: Ids,
     pub(crate) clock: Clock,
     pub(crate) offload: Offload,
+    /// What the log was told lately of what others can have it told.
+    pub(crate) lines: Lines,
     /// What is counted, for the operator.
     pub(crate) metrics: Metrics,
     /// Where a collector is told of deliveries' ways, or nowhere.
@@ -84,6 +88,11 @@ pub(crate) struct Ports {
 impl Shared {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Whether a line that others can have written as often as they like is to be written now.
+    pub(crate) fn tells(&self, line: Line, of: &dyn Display) -> bool {
+        self.lines.tells(line, of.to_string(), self.now())
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -156,7 +165,9 @@ impl Shared {
             Ok(Ok(None)) => return true,
             Err(_) => return false,
             Ok(Err(e)) => {
-                tracing::error!(error = %e, "the registry cannot be read; what was read before stays in force");
+                if self.tells(Line::Registry, &e) {
+                    tracing::error!(error = %e, "the registry cannot be read; what was read before stays in force");
+                }
                 return false;
             }
         };
@@ -173,7 +184,9 @@ impl Shared {
             }
         }
         if let Err(e) = self.incarnations.settle(&all) {
-            tracing::error!(error = %e, "which tunnels there are cannot be noted beside the spool; changes wait until it can");
+            if self.tells(Line::Registry, &e) {
+                tracing::error!(error = %e, "which tunnels there are cannot be noted beside the spool; changes wait until it can");
+            }
             return false;
         }
         self.metrics.tunnels(all.tunnels.keys());
@@ -204,7 +217,9 @@ impl Shared {
         match set {
             Ok(Ok(changed)) => {
                 if changed {
-                    tracing::info!(%tunnel, token = %pass.token, ?answer, "an agent changed how its tunnel answers");
+                    if self.tells(Line::AnswerChanged, &pass.token) {
+                        tracing::info!(%tunnel, token = %pass.token, ?answer, "an agent changed how its tunnel answers");
+                    }
                     let entry = Entry::new(now, What::AnswerChanged, Who::Agent { with_token: pass.token.clone() });
                     let note = format!("to {}", answer.as_str());
                     self.audit.note(entry.tunnel(tunnel).device(device).from(*from).note(note));
@@ -217,7 +232,9 @@ impl Shared {
             }
             // The relay's paths are its operator's business.
             Ok(Err(e)) => {
-                tracing::error!(%tunnel, error = %e, "how a tunnel answers could not be changed");
+                if self.tells(Line::Registry, &e) {
+                    tracing::error!(%tunnel, error = %e, "how a tunnel answers could not be changed");
+                }
                 return Err("the relay could not note it; its operator must look at its log".into());
             }
             Err(e) => return Err(format!("the relay failed at it: {e}")),
@@ -232,7 +249,9 @@ impl Shared {
     pub(crate) async fn drop_spooled(&self, names: &[TunnelName]) -> bool {
         for name in names {
             if let Err(e) = self.spool.drop_tunnel(name).await {
-                tracing::warn!(tunnel = %name, error = %e, "what a removed tunnel had spooled could not be dropped yet");
+                if self.tells(Line::Registry, name) {
+                    tracing::warn!(tunnel = %name, error = %e, "what a removed tunnel had spooled could not be dropped yet");
+                }
                 return false;
             }
             tracing::info!(tunnel = %name, "tunnel removed; what it had spooled is dropped");

@@ -31,10 +31,10 @@ fn a_day_is_told_and_no_secret_with_it() {
         world.relay.run(&["tunnel", "forget", TUNNEL, "desk"]).code.filter(|code| *code == 0)
     });
     world.relay.run(&["token", "revoke", &id]).ok();
-    world.relay.run(&["tunnel", "remove", "second"]).ok();
+    world.relay.run(&["tunnel", "remove", "second", "--yes"]).ok();
     // A command without a running relay writes it down just so.
     assert!(world.relay.terminate().success());
-    world.relay.run(&["tunnel", "remove", TUNNEL]).ok();
+    world.relay.run(&["tunnel", "remove", TUNNEL, "--yes"]).ok();
 
     let all = audit(&world, &[]);
     assert_eq!(

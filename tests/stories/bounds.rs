@@ -29,7 +29,13 @@ fn what_tunnel_set_changes_is_in_force_when_it_returns() {
     refused("PUT", 405, "method");
     set(&["--methods", "POST,PUT", "--max-body", "1KiB"]).ok();
     assert_eq!(deliver(&world, "PUT").status(), Some(200));
-    assert_eq!(send(world.relay.http(), &post(HOST, "/hook", &[b'x'; 1025])).status(), Some(413));
+    let long = send(world.relay.http(), &post(HOST, "/hook", &[b'x'; 1025]));
+    assert!(long.status() == Some(413) && long.text().contains("this tunnel takes"), "{}", long.text());
+    for (arguments, told) in
+        [(["--max-body", "0"], "1 or more"), (["--rate", "0"], "`any`"), (["--methods", "FOO"], "POST, PUT")]
+    {
+        assert!(set(&arguments).exits(2).err().contains(told), "{arguments:?}");
+    }
     set(&["--rate", "1", "--burst", "1"]).ok();
     assert_eq!(deliver(&world, "POST").status(), Some(200));
     assert_eq!(until_refused(|| deliver(&world, "POST")).json()["error"], "too-many-requests");
@@ -55,7 +61,8 @@ fn limits_are_flags_and_variables() {
     let to = world.relay.http();
     let many = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "X: y\r\n".repeat(9));
     assert_eq!(send(to, many.as_bytes()).status(), Some(431));
-    assert_eq!(send(to, &post(HOST, "/hook", &[b'x'; 2049])).status(), Some(413));
+    let long = send(to, &post(HOST, "/hook", &[b'x'; 2049]));
+    assert!(long.status() == Some(413) && long.text().contains("this relay takes"), "{}", long.text());
     assert_eq!(send(to, &post(HOST, "/hook", b"{}")).status(), Some(200));
     let refusal = until_refused(|| send(to, &post(HOST, "/hook", b"{}")));
     let wait: u64 = refusal.header("retry-after").expect("when to come again").parse().unwrap();

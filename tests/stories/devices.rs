@@ -49,7 +49,10 @@ fn devices_are_seen_and_forgotten_with_the_relay_running_and_without() {
     assert_eq!(devices(&world), state((false, 0), (false, 2)), "without a relay the folder is asked");
     world.relay.run(&["tunnel", "forget", TUNNEL, "desk"]).ok();
     world.relay.start();
-    world.relay.run(&["tunnel", "forget", TUNNEL, "laptop"]).ok();
+    let refused = world.relay.run(&["tunnel", "forget", TUNNEL, "laptop"]).exits(2).err();
+    assert!(refused.contains("2 deliveries") && refused.contains("--yes"), "{refused}");
+    assert_eq!(devices(&world), state((false, 0), (false, 2))[1..], "nothing was done");
+    world.relay.run(&["tunnel", "forget", TUNNEL, "laptop", "--yes"]).ok();
     assert!(world.relay.run(&["tunnel", "forget", TUNNEL, "laptop"]).exits(1).err().contains("no device laptop"));
     assert_eq!(devices(&world), []);
 }

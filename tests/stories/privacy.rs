@@ -102,7 +102,9 @@ fn nothing_of_a_delivery_is_on_either_disk_and_a_purge_takes_all() {
     let with = world.relay.run(&["tunnel", "devices", "--data-key-file", &relay_key]).ok().out();
     assert!(with.contains("2 waiting"), "{with}");
     world.relay.run(&["spool", "rekey", "--data-key-file", &relay_key, "--new-data-key-file", &relay_key]).ok();
-    let purged = world.relay.run(&["tunnel", "purge", TUNNEL, "--data-key-file", &relay_key]).ok().err();
+    let asked = world.relay.run(&["tunnel", "purge", TUNNEL, "--data-key-file", &relay_key]).exits(2).err();
+    assert!(asked.contains("2 deliveries") && asked.contains("--yes"), "{asked}");
+    let purged = world.relay.run(&["tunnel", "purge", TUNNEL, "--yes", "--data-key-file", &relay_key]).ok().err();
     assert!(purged.contains("2 that waited are gone"), "{purged}");
     let audited = world.relay.run(&["audit", "--json"]).ok().out();
     assert!(audited.contains("purged") && audited.contains("2 that waited"), "{audited}");
@@ -116,7 +118,7 @@ fn nothing_of_a_delivery_is_on_either_disk_and_a_purge_takes_all() {
     assert_eq!((&gap["count"], &gap["reason"]), (&2.into(), &"removed".into()), "{gap}");
     world.accepted("/hook", &body(5));
     world.handler.wait_for(4);
-    world.relay.run(&["tunnel", "purge", TUNNEL]).ok();
+    world.relay.run(&["tunnel", "purge", TUNNEL, "--yes"]).ok();
 
     // Beside the running agent, which has the key.
     let purged = world.agent.run(&["purge", "--tunnel", TUNNEL, "--yes", "--json"]).ok().json();

@@ -58,7 +58,11 @@ fn a_name_that_changes_hands_brings_nothing_along() {
         if !relay_runs {
             assert!(world.relay.terminate().success());
         }
-        world.relay.run(&["tunnel", "remove", TUNNEL]).ok();
+        let asked = world.relay.run(&["tunnel", "remove", TUNNEL]).exits(2).err();
+        assert!(asked.contains("1 delivery ") && asked.contains("--yes"), "{asked}");
+        let told = world.relay.run(&["tunnel", "remove", TUNNEL, "--yes"]).ok().err();
+        let idle = world.token.split('_').nth(1).unwrap();
+        assert!(told.contains("1 delivery ") && told.contains(idle) && told.contains("token revoke"), "{told}");
         // Its name is kept for its owner, but an operator may say otherwise.
         assert!(world.relay.run(&["tunnel", "add", TUNNEL]).exits(1).err().contains("--take-name"));
         world.relay.run(&["tunnel", "add", TUNNEL, "--take-name"]).ok();

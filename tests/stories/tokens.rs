@@ -206,7 +206,7 @@ fn a_removed_tunnel_s_name_is_kept_for_its_owner() {
     owner.start();
     world.accepted("/hook", b"before");
     owner.wait_line("delivery");
-    let (reason, _) = ends(&world, &owner, &["tunnel", "remove", TUNNEL]);
+    let (reason, _) = ends(&world, &owner, &["tunnel", "remove", TUNNEL, "--yes"]);
     assert!(reason.contains("removed"), "{reason}");
     assert!(!owner.process().wait().success());
     for arguments in [&["tunnel", "add", TUNNEL][..], &["tunnel", "add", TUNNEL, "--for", id(&stranger)]] {
@@ -218,6 +218,6 @@ fn a_removed_tunnel_s_name_is_kept_for_its_owner() {
     world.accepted("/hook", b"after");
     owner.wait_line("delivery");
     // One that is not kept at all.
-    world.relay.run(&["tunnel", "remove", "strangers", "--reserve-name", "0"]).ok();
+    world.relay.run(&["tunnel", "remove", "strangers", "--reserve-name", "0", "--yes"]).ok();
     world.relay.run(&["tunnel", "add", "strangers"]).ok();
 }

@@ -3,7 +3,9 @@
 //!
 //! It names tunnels, devices, addresses and the public part of tokens; never a secret, a body or a header. Lines are only ever added. Each is on the disk
 //! (fdatasync) before the next batch is taken up: a command's before it exits, the relay's some milliseconds after it happened, so that a power cut can cost
-//! the last moments. A line that cannot be written is told in the log of the relay, loudly, and counted in the next line that can; deliveries
+//! the last moments. What agents do as often as they like, connecting first of all, has a line for each as long as that is some sixty in an hour for a token, a
+//! tunnel and a kind; what is beyond that is told as a number every ten minutes, so that nobody who has a good token pushes everything else out of the files
+//! ([`Audit::sum_up`]; a kill costs that number). A line that cannot be written is told in the log of the relay, loudly, and counted in the next line that can; deliveries
 //! go on.
 
 mod file;
@@ -20,7 +22,7 @@ pub(crate) use writer::Audit;
 use crate::tokens::TokenId;
 
 /// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum What {
     /// The relay began to serve.
@@ -114,6 +116,9 @@ pub(crate) struct Entry {
     /// The token that it was done to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<TokenId>,
+    /// How often it was done, where several are told as one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) times: Option<u64>,
     /// What else is to be known, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
@@ -122,7 +127,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// That was done, and nothing more is said about it yet.
     pub(crate) fn new(at: Timestamp, what: What, who: Who) -> Entry {
-        Entry { at, what, who, from: None, tunnels: Vec::new(), device: None, token: None, note: None }
+        Entry { at, what, who, from: None, tunnels: Vec::new(), device: None, token: None, times: None, note: None }
     }
 
     pub(crate) fn from(self, address: IpAddr) -> Entry {
@@ -140,6 +145,10 @@ impl Entry {
 
     pub(crate) fn token(self, token: &TokenId) -> Entry {
         Entry { token: Some(token.clone()), ..self }
+    }
+
+    pub(crate) fn times(self, times: u64) -> Entry {
+        Entry { times: Some(times), ..self }
     }
 
     pub(crate) fn note(self, note: impl Into<String>) -> Entry {

@@ -2,10 +2,11 @@
 
 use clap::Args;
 use tunnel_delivery::Method;
+use tunnel_protocol::MAX_BODY;
 
 use super::Failure;
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
-use crate::settings::units::{size, some_span};
+use crate::settings::units::{show_size, size, some_span};
 use crate::sources::Source;
 
 /// Settings of a tunnel; what is not given stays as it is.
@@ -20,17 +21,17 @@ pub(super) struct Shape {
     /// How long a sender waits for the handler in passthrough: 15s, 2m; up to 10m [`tunnel add` without it: 15s]
     #[arg(long, value_name = "TIME", value_parser = answer_within)]
     answer_within: Option<u64>,
-    /// The methods it answers; others get 405 [`tunnel add` without it: POST]
+    /// The methods it answers, of GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS; others get 405 [`tunnel add` without it: POST]
     #[arg(long, value_name = "METHOD,…", value_delimiter = ',', value_parser = method)]
     methods: Vec<Method>,
     /// From where it takes deliveries: healthie-staging, healthie-production, a network or address; others get 403. May be repeated; `any` for anywhere
     #[arg(long, value_name = "SOURCE", value_delimiter = ',', value_parser = from)]
     from: Vec<From>,
     /// Longest body, where it is to be shorter than the relay's; `default` for the relay's
-    #[arg(long, value_name = "SIZE", value_parser = or_default(size))]
+    #[arg(long, value_name = "SIZE", value_parser = or_default(body))]
     max_body: Option<Own<u64>>,
-    /// Most deliveries a second, where it is to be other than the relay's (--tunnel-rate); 0 for any, `default` for the relay's
-    #[arg(long, value_name = "N", value_parser = or_default(number))]
+    /// Most deliveries a second, where it is to be other than the relay's (--tunnel-rate); `any` for no limit, `default` for the relay's
+    #[arg(long, value_name = "N", value_parser = or_default(rate))]
     rate: Option<Own<u32>>,
     /// Most deliveries at once, after a pause; `default` for ten seconds of --rate, or the relay's
     #[arg(long, value_name = "N", value_parser = or_default(burst))]
@@ -115,7 +116,7 @@ pub(super) fn apart(settings: &TunnelSettings) -> String {
         words.push(format!("from {}", from.join(",")));
     }
     words.extend(settings.max_body.map(|bytes| format!("max-body {bytes}")));
-    words.extend(settings.per_second.map(|n| format!("rate {n}")));
+    words.extend(settings.per_second.map(|n| if n == 0 { "rate any".to_owned() } else { format!("rate {n}") }));
     words.extend(settings.burst.map(|n| format!("burst {n}")));
     if settings.seal {
         words.push("sealed".to_owned());
@@ -128,24 +129,39 @@ fn answer_within(text: &str) -> Result<u64, String> {
     if (1_000..=600_000).contains(&millis) { Ok(millis) } else { Err("write 1s to 10m".to_owned()) }
 }
 
+/// The methods of RFC 9110 and RFC 5789 that carry something to a tunnel. CONNECT is for proxies, TRACE for nobody, and what is not known at all is a slip of
+/// the pen, with which a tunnel would answer nothing.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
 fn method(text: &str) -> Result<Method, String> {
-    if text == "CONNECT" {
-        return Err("CONNECT is for proxies; the relay is none".to_owned());
-    }
-    text.parse().map_err(|_| format!("{text:?} is not an HTTP method; write such as POST or PUT"))
+    let wrong = || format!("{text:?} is none of {}", METHODS.join(", "));
+    // They are told apart by letter case (RFC 9110, section 9.1), so `post` would never be met.
+    let known = METHODS.iter().find(|known| **known == text).ok_or_else(wrong)?;
+    known.parse().map_err(|_| wrong())
 }
 
 fn from(text: &str) -> Result<From, String> {
     if text == "any" { Ok(From::Any) } else { text.parse().map(From::Source) }
 }
 
-fn number(text: &str) -> Result<u32, String> {
-    let n = text.parse::<u32>().ok().filter(|n| *n <= 1_000_000 && text.bytes().all(|b| b.is_ascii_digit()));
-    n.ok_or_else(|| "write a whole number up to 1000000".to_owned())
+fn body(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        0 => Err("it must be 1 or more: with 0 nothing could be delivered".to_owned()),
+        bytes if bytes > MAX_BODY => {
+            Err(format!("it must be {} or less, the most that is ever carried", show_size(MAX_BODY)))
+        }
+        bytes => Ok(bytes),
+    }
+}
+
+/// The registry says "no limit" with 0.
+fn rate(text: &str) -> Result<u32, String> {
+    if text == "any" { Ok(0) } else { burst(text).map_err(|e| format!("{e}; `any` for no limit")) }
 }
 
 fn burst(text: &str) -> Result<u32, String> {
-    number(text).and_then(|n| if n == 0 { Err("it must be 1 or more".to_owned()) } else { Ok(n) })
+    let n = text.parse::<u32>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+    n.filter(|n| (1..=1_000_000).contains(n)).ok_or_else(|| "write a whole number, 1 to 1000000".to_owned())
 }
 
 /// Reads `default` as nothing, and everything else by `read`.
@@ -185,6 +201,9 @@ mod tests {
         assert_eq!((settings.answer_within_ms, settings.answer), (120_000, AnswerMode::Passthrough));
         let relays = crate::rates::Rate { per_second: 500, burst: 5000 };
         assert_eq!(settings.rate(relays), crate::rates::Rate { per_second: 5, burst: 50 });
+        change(&mut settings, "--rate any").unwrap();
+        assert!(apart(&settings).ends_with(" rate any"));
+        assert_eq!(settings.rate(relays).per_second, 0, "no limit");
         change(&mut settings, "--seal").unwrap();
         assert!(settings.seal && apart(&settings).ends_with(" sealed"));
         change(
@@ -202,13 +221,19 @@ mod tests {
         for (line, told) in [
             ("--from any,10.0.0.0/8", "give it alone"),
             ("--from production", "healthie-production"),
-            ("--methods P(ST", "POST or PUT"),
-            ("--methods CONNECT", "for proxies"),
+            ("--methods P(ST", "POST, PUT"),
+            ("--methods CONNECT", "none of GET, HEAD, POST"),
+            ("--methods FOO", "none of GET, HEAD, POST"),
+            ("--methods POST,post", "none of GET, HEAD, POST"),
+            ("--max-body 0", "1 or more"),
+            ("--max-body 1TiB", "or less"),
+            ("--rate 0", "`any` for no limit"),
+            ("--rate 1000001", "1 to 1000000"),
             ("--answer-within 11m", "1s to 10m"),
             ("--answer-within 0", "longer than nothing"),
             ("--max-body 1G", "GiB"),
             ("--rate -1", ""),
-            ("--burst 0", "1 or more"),
+            ("--burst 0", "1 to 1000000"),
             ("--seal=perhaps", "yes|no"),
         ] {
             let error = change(&mut settings, line).unwrap_err();

@@ -1,12 +1,14 @@
-//! `healthie-relay tunnel add|set|list|remove|devices|forget`
+//! `healthie-relay tunnel add|set|list|devices|forget|purge|remove`; what the last three do is in `ending`.
 
 use std::time::Duration;
 
 use clap::Subcommand;
 use tunnel_delivery::{DeviceName, TunnelName};
 
-use super::changed::{changed, done, later, token_id};
+use super::changed::{changed, done, token_id};
+use super::consent::Consent;
 use super::data_key::DataKey;
+use super::ending::{self, Removal};
 use super::shape::{Shape, apart};
 use super::{Data, Failure, print, tell};
 use crate::audit::What;
@@ -62,18 +64,20 @@ pub(super) enum Tunnel {
         #[command(flatten)]
         data: Data,
     },
-    /// Keep nothing for a device any more; if it comes again it is a new one
+    /// Keep nothing for a device any more; if it comes again it is a new one. Asks where something waits for it
     Forget {
         /// The tunnel
         name: TunnelName,
         /// The device
         device: DeviceName,
         #[command(flatten)]
+        consent: Consent,
+        #[command(flatten)]
         key: DataKey,
         #[command(flatten)]
         data: Data,
     },
-    /// Drop all that waits for a tunnel's agents, and keep the tunnel
+    /// Drop all that waits for a tunnel's agents, and keep the tunnel. Asks first
     ///
     /// Whoever has not taken it is told how much is missing. The spool's file is compacted, so that nothing of it is in there any more. What agents
     /// have taken is theirs: `healthie-tunnel purge --tunnel NAME`.
@@ -81,17 +85,26 @@ pub(super) enum Tunnel {
         /// Its name
         name: TunnelName,
         #[command(flatten)]
+        consent: Consent,
+        #[command(flatten)]
         key: DataKey,
         #[command(flatten)]
         data: Data,
     },
-    /// Remove a tunnel and what it has spooled; tokens that opened it stay and open it no more
+    /// Remove a tunnel and what it has spooled; tokens that opened it stay and open it no more. Asks first
     Remove {
         /// Its name
         name: TunnelName,
         /// How long nobody else may have the name: 12h, 30d; 0 for not at all
         #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span, env = "HEALTHIE_RELAY_RESERVE_NAMES")]
         reserve_name: Duration,
+        /// Revoke the tokens that open nothing but this tunnel; then only --take-name gives its name back early
+        #[arg(long)]
+        with_tokens: bool,
+        #[command(flatten)]
+        consent: Consent,
+        #[command(flatten)]
+        key: DataKey,
         #[command(flatten)]
         data: Data,
     },
@@ -182,33 +195,18 @@ impl Tunnel {
                     other => return Err(refused(other)),
                 }
             }
-            Tunnel::Forget { name, device, key, data } => {
-                data.there()?;
-                match ask(&data.data, key.source(), &Question::Forget { tunnel: name, device })? {
-                    Told::Forgotten => {}
-                    other => return Err(refused(other)),
-                }
-            }
-            Tunnel::Purge { name, key, data } => {
-                data.there()?;
-                match ask(&data.data, key.source(), &Question::Purge { tunnel: name })? {
-                    Told::Purged { deliveries } => tell(&format!("{deliveries} that waited are gone")),
-                    other => return Err(refused(other)),
-                }
-            }
-            Tunnel::Remove { name, reserve_name, data } => {
-                let now = wall_clock();
-                let until = later(now, reserve_name);
-                data.registry()?.retire_tunnel(&name, until, now)?;
-                let kept = if until > now { format!("its name is kept until {until}") } else { String::new() };
-                changed(&data.data, done(What::TunnelRemoved).tunnel(&name).note(kept));
+            Tunnel::Forget { name, device, consent, key, data } => ending::forget(name, device, consent, key, &data)?,
+            Tunnel::Purge { name, consent, key, data } => ending::purge(name, consent, key, &data)?,
+            Tunnel::Remove { name, reserve_name, with_tokens, consent, key, data } => {
+                ending::remove(&name, Removal { reserve_name, with_tokens }, consent, key, &data)?;
             }
         }
         Ok(())
     }
 }
 
-fn refused(told: Told) -> Failure {
+/// The answer was another one than that which was asked for.
+pub(super) fn refused(told: Told) -> Failure {
     match told {
         Told::No { why } => Failure { code: 1, message: why },
         other => Failure { code: 3, message: format!("the relay answered something else: {other:?}") },

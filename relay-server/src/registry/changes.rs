@@ -74,10 +74,11 @@ impl Registry {
     /// # Errors
     /// There is none of that name, or the file cannot be written.
     pub fn remove_tunnel(&self, name: &TunnelName) -> Result<(), RegistryError> {
-        self.retire_tunnel(name, Timestamp::default(), Timestamp::default())
+        self.retire_tunnel(name, Timestamp::default(), false, Timestamp::default()).map(drop)
     }
 
-    /// Removes a tunnel. Tokens that opened it stay, and open it no more; until `reserved_until` nobody but they may have the name.
+    /// Removes a tunnel. Tokens that opened it stay, and open it no more; until `reserved_until` nobody but they may have the name. The tokens that now
+    /// open nothing; `with_tokens` those are revoked.
     ///
     /// # Errors
     /// There is none of that name, or the file cannot be written.
@@ -85,24 +86,37 @@ impl Registry {
         &self,
         name: &TunnelName,
         reserved_until: Timestamp,
+        with_tokens: bool,
         now: Timestamp,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Vec<TokenId>, RegistryError> {
+        let mut idle = Vec::new();
         self.change(|all| {
             if all.tunnels.remove(name).is_none() {
                 return Err(RegistryError::NoTunnel(name.clone()));
             }
             let mut owners = BTreeSet::new();
             for (id, token) in &mut all.tokens {
-                if token.tunnels.remove(name) && token.access == Access::Full {
+                if !token.tunnels.remove(name) {
+                    continue;
+                }
+                if token.tunnels.is_empty() {
+                    idle.push(id.clone());
+                }
+                if token.access == Access::Full {
                     owners.insert(id.clone());
                 }
+            }
+            if with_tokens {
+                all.tokens.retain(|id, _| !idle.contains(id));
+                owners.retain(|id| !idle.contains(id));
             }
             all.reserved.retain(|_, kept| kept.until > now);
             if reserved_until > now {
                 all.reserved.insert(name.clone(), Reserved { owners, removed_at: now, until: reserved_until });
             }
             Ok(())
-        })
+        })?;
+        Ok(idle)
     }
 
     /// Changes how a tunnel answers; whether it did not answer so already. With `by`, only if whoever has that pass may still change it.

@@ -36,14 +36,14 @@ fn what_is_not_there_or_there_already_is_told() {
     let registry = Registry::open(dir.path()).unwrap();
     let team: TunnelName = "team".parse().unwrap();
     assert!(matches!(registry.create_token(&team, at(1)), Err(RegistryError::NoTunnel(_))));
-    assert!(matches!(registry.retire_tunnel(&team, at(1), at(1)), Err(RegistryError::NoTunnel(_))));
+    assert!(matches!(registry.retire_tunnel(&team, at(1), false, at(1)), Err(RegistryError::NoTunnel(_))));
     registry.add_tunnel(team.clone(), TunnelSettings::new(AnswerMode::Ack, at(1))).unwrap();
     let again = registry.add_tunnel(team.clone(), TunnelSettings::new(AnswerMode::Ack, at(1)));
     assert!(matches!(again, Err(RegistryError::TunnelExists(_))));
     let token = registry.create_token(&team, at(1)).unwrap();
     let id = token.id();
     assert!(matches!(registry.grant(&id, &"other".parse().unwrap()), Err(RegistryError::NoTunnel(_))));
-    registry.retire_tunnel(&team, at(1), at(1)).unwrap();
+    registry.retire_tunnel(&team, at(1), false, at(1)).unwrap();
     assert!(matches!(registry.withdraw(&id, &team), Err(RegistryError::NotGranted { .. })));
     registry.revoke_token(&id).unwrap();
     assert!(matches!(registry.revoke_token(&id), Err(RegistryError::NoToken(_))));
@@ -156,7 +156,7 @@ fn a_removed_name_is_kept_for_its_owner() {
     let looks = NewToken { access: Access::ReadOnly, tunnels: [team.clone()].into(), ..NewToken::default() };
     let looks = registry.issue_token(looks, at(1)).unwrap().id();
     let stranger = registry.create_token(&other, at(1)).unwrap().id();
-    registry.retire_tunnel(&team, at(100), at(10)).unwrap();
+    registry.retire_tunnel(&team, at(100), false, at(10)).unwrap();
     let add = |owners: &[TokenId], take, second| {
         registry.add_tunnel_for(team.clone(), TunnelSettings::new(AnswerMode::Ack, at(second)), owners, take)
     };
@@ -173,12 +173,21 @@ fn a_removed_name_is_kept_for_its_owner() {
     assert!(all.tokens[&owner].tunnels.contains(&team) && all.reserved.is_empty());
     assert_eq!(all.tokens_of(&team).count(), 1, "who only looked is to be granted anew");
     // Whoever takes it all the same, or comes later.
-    registry.retire_tunnel(&team, at(100), at(12)).unwrap();
+    registry.retire_tunnel(&team, at(100), false, at(12)).unwrap();
     add(std::slice::from_ref(&stranger), true, 13).unwrap();
-    registry.retire_tunnel(&team, at(100), at(14)).unwrap();
+    registry.retire_tunnel(&team, at(100), false, at(14)).unwrap();
     add(&[], false, 100).unwrap();
-    // And one that is not kept.
-    registry.retire_tunnel(&team, at(101), at(101)).unwrap();
+    // And one that is not kept, with the tokens that open nothing else.
+    registry.grant(&stranger, &team).unwrap();
+    let only = registry.create_token(&team, at(100)).unwrap().id();
+    let (other_too, idle) = (stranger, registry.retire_tunnel(&team, at(200), true, at(100)).unwrap());
+    assert_eq!(idle, std::slice::from_ref(&only));
+    registry.reload().unwrap();
+    let all = registry.snapshot();
+    assert!(!all.tokens.contains_key(&only) && all.tokens.contains_key(&other_too));
+    assert_eq!(all.reserved[&team].owners, [other_too.clone()].into());
+    add(&[other_too], false, 101).unwrap();
+    registry.retire_tunnel(&team, at(101), false, at(101)).unwrap();
     add(&[], false, 102).unwrap();
 }
 

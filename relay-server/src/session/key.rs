@@ -7,6 +7,7 @@ use tunnel_protocol::{Hello, Start};
 use tunnel_spool::{DevicePlace, Place, Role, Spool as _, SpoolError};
 
 use super::{End, Session};
+use crate::lines::Line;
 use crate::metrics::SessionEnd;
 use crate::shared::Shared;
 
@@ -50,13 +51,15 @@ pub(super) async fn noted(
     }
     if let Some(before) = before.filter(|before| *before != key) {
         let waiting = find(&devices, &hello.device).map_or(0, |device| device.waiting);
-        warn!(%tunnel, device = %hello.device, %before, now = %key, waiting, "a device came with another key");
+        if shared.tells(Line::DeviceKey, tunnel) {
+            warn!(%tunnel, device = %hello.device, %before, now = %key, waiting, "a device came with another key");
+        }
         let notice = format!(
             "this device came with another key ({key}) than before ({before}): of what waits for it ({waiting}) only such deliveries can be opened as were sealed to a key in its data folder (`healthie-tunnel key import` adds the old one)"
         );
         return Ok(Noted { place, notice: Some(notice) });
     }
-    if before.is_none() {
+    if before.is_none() && shared.tells(Line::DeviceKey, tunnel) {
         info!(%tunnel, device = %hello.device, %key, "a device told its key");
     }
     // What waits for a tunnel's first device was sealed to others that were forgotten, or not at all: it gets it in any case. Who only watches never does.

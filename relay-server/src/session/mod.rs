@@ -28,6 +28,7 @@ use tunnel_spool::{DevicePlace, ReadLimit, Role, Seq, Spool as _, SpoolError};
 use crate::audit::{Entry, What, Who};
 use crate::flag::Flag;
 use crate::hub::Seat;
+use crate::lines::Line;
 use crate::metrics::{Limit, SessionEnd};
 use crate::registry::{Access, AnswerMode, Pass};
 use crate::shared::Shared;
@@ -76,7 +77,9 @@ where
         return close(pump).await;
     };
     session.note(What::AgentConnected, caller.pass.access.as_str());
-    info!(tunnel = %caller.tunnel, device = %session.device, token = %caller.pass.token, access = caller.pass.access.as_str(), after = %session.ledger.sent(), "agent connected");
+    if shared.tells(Line::AgentConnected, &caller.pass.token) {
+        info!(tunnel = %caller.tunnel, device = %session.device, token = %caller.pass.token, access = caller.pass.access.as_str(), after = %session.ledger.sent(), "agent connected");
+    }
     let end = session.run(&mut pump, &stopping).await;
     let why = match &end {
         End::Agent(_, why) => why.clone(),
@@ -89,7 +92,9 @@ where
     };
     let (End::Agent(kind, _) | End::Relay(kind, _)) = end;
     session.shared.metrics.session_ended(kind);
-    info!(tunnel = %caller.tunnel, device = %session.device, on_their_way = session.ledger.on_their_way(), why, "agent gone");
+    if shared.tells(Line::AgentGone, &caller.pass.token) {
+        info!(tunnel = %caller.tunnel, device = %session.device, on_their_way = session.ledger.on_their_way(), why, "agent gone");
+    }
     session.note(What::AgentDisconnected, &why);
     drop(session);
     close(pump).await;
@@ -248,7 +253,9 @@ impl Session {
                 if matches!(e, SpoolError::TooManyDevices { .. }) {
                     shared.metrics.limit_hit(Limit::Devices);
                 }
-                warn!(tunnel = %caller.tunnel, device = %hello.device, error = %e, "an agent could not be seated");
+                if shared.tells(Line::AgentNotSeated, &caller.pass.token) {
+                    warn!(tunnel = %caller.tunnel, device = %hello.device, error = %e, "an agent could not be seated");
+                }
                 refuse(pump, Refusal::Unavailable, for_agents(&e)).await;
                 return None;
             }
@@ -320,7 +327,9 @@ impl Session {
             .encode(),
         );
         if let Some(missing) = missing {
-            warn!(tunnel = %caller.tunnel, device = %hello.device, from = %missing.from, upto = %missing.upto, "an agent is told of a gap");
+            if shared.tells(Line::Gap, &caller.pass.token) {
+                warn!(tunnel = %caller.tunnel, device = %hello.device, from = %missing.from, upto = %missing.upto, "an agent is told of a gap");
+            }
             ledger.outbox.whole(gap(missing.from, missing.upto, Some(missing.why)));
         }
         shared.note_use(&caller.pass.token);
@@ -422,7 +431,9 @@ impl Session {
                     self.ledger.send(seq, &delivery, Instant::now());
                 } else {
                     // The agent would end the session over it, and get it again, for ever.
-                    warn!(tunnel = %self.tunnel, %seq, "a spooled delivery is over the protocol's caps and is passed over");
+                    if self.shared.tells(Line::PassedOver, &self.tunnel) {
+                        warn!(tunnel = %self.tunnel, %seq, "a spooled delivery is over the protocol's caps and is passed over");
+                    }
                     self.ledger.pass_over(seq, gap(seq, seq, None));
                 }
                 self.backlog.pop_front();
@@ -454,16 +465,22 @@ impl Session {
             Ok(Ok(deliveries)) => self.backlog.extend(deliveries),
             Ok(Err(SpoolError::Unreadable { seq, reason, .. })) => {
                 // One damaged record must not keep back all that follow; it is said, here and to the agent.
-                warn!(tunnel = %self.tunnel, %seq, reason, "a spooled delivery cannot be read and is passed over");
+                if self.shared.tells(Line::PassedOver, &self.tunnel) {
+                    warn!(tunnel = %self.tunnel, %seq, reason, "a spooled delivery cannot be read and is passed over");
+                }
                 self.tell_dropped(seq);
                 self.ledger.pass_over(seq, gap(seq, seq, None));
             }
             Ok(Err(e)) => {
-                warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "the spool cannot be read for an agent");
+                if self.shared.tells(Line::NotRead, &self.tunnel) {
+                    warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "the spool cannot be read for an agent");
+                }
                 return Err(End::Relay(SessionEnd::Spool, for_agents(&e)));
             }
             Err(e) => {
-                warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "reading the spool failed");
+                if self.shared.tells(Line::NotRead, &self.tunnel) {
+                    warn!(tunnel = %self.tunnel, device = %self.device, error = %e, "reading the spool failed");
+                }
                 return Err(End::Relay(
                     SessionEnd::Spool,
                     "the relay cannot read what it has spooled; its operator must look at its log".into(),
@@ -504,7 +521,9 @@ impl Session {
             return;
         }
         let why = self.place().and_then(|place| place.gap).map(|gap| gap.why);
-        warn!(tunnel = %self.tunnel, device = %self.device, %from, %upto, "an agent is told of a gap");
+        if self.shared.tells(Line::Gap, &self.caller.pass.token) {
+            warn!(tunnel = %self.tunnel, device = %self.device, %from, %upto, "an agent is told of a gap");
+        }
         self.ledger.pass_over(upto, gap(from, upto, why));
     }
 

@@ -43,6 +43,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
         traces: tunnel_telemetry::Traces::none(),
         hub: Hub::new(clock.clone()),
         ids: Ids::default(),
+        lines: Default::default(),
         attempts: Attempts::new(std::num::NonZeroU32::MIN),
         audit: Audit::none(),
         used: Mutex::default(),

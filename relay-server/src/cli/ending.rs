@@ -1,0 +1,136 @@
+//! `healthie-relay tunnel forget|purge|remove`: what takes deliveries away from agents that have not taken them yet. Each says first how many, and asks.
+
+use std::time::Duration;
+
+use tunnel_delivery::{DeviceName, TunnelName};
+use tunnel_spool::RedbSpool;
+
+use super::changed::{changed, done, later};
+use super::consent::Consent;
+use super::data_key::DataKey;
+use super::tunnel::refused;
+use super::{Data, Failure, tell};
+use crate::audit::What;
+use crate::control::{Question, Told, ask, ask_running};
+use crate::registry::RegistryError;
+use crate::session::wall_clock;
+use crate::tokens::TokenId;
+
+/// Keeps nothing for a device any more. Where nothing waits for it nothing is lost, and nobody is asked.
+pub(super) fn forget(
+    tunnel: TunnelName,
+    device: DeviceName,
+    consent: Consent,
+    key: DataKey,
+    data: &Data,
+) -> Result<(), Failure> {
+    data.there()?;
+    let key = key.source();
+    let its = match ask(&data.data, key.clone(), &Question::Devices { tunnel: Some(tunnel.clone()) })? {
+        Told::Devices { devices } => devices.into_iter().find(|its| its.device == device),
+        other => return Err(refused(other)),
+    };
+    // One that is there, or is not known, is refused anyway; that answer is the better one.
+    if let Some(its) = its.filter(|its| !its.connected && its.waiting > 0) {
+        let waiting = deliveries(its.waiting);
+        consent.get(&format!("Forget device {device} of tunnel {tunnel}? Nothing is kept for it any more; {waiting} that it has not taken would be gone for it."))?;
+    }
+    match ask(&data.data, key, &Question::Forget { tunnel, device })? {
+        Told::Forgotten => Ok(()),
+        other => Err(refused(other)),
+    }
+}
+
+/// Drops all that waits for a tunnel's agents.
+pub(super) fn purge(tunnel: TunnelName, consent: Consent, key: DataKey, data: &Data) -> Result<(), Failure> {
+    data.there()?;
+    let key = key.source();
+    let waiting = match ask(&data.data, key.clone(), &Question::Waiting { tunnel: tunnel.clone() })? {
+        Told::Waiting { deliveries, bytes } => waits(deliveries, bytes),
+        // A relay of the version before this one has no answer to that, and does purge.
+        Told::No { .. } if data.registry()?.snapshot().tunnels.contains_key(&tunnel) => UNKNOWN.to_owned(),
+        other => return Err(refused(other)),
+    };
+    consent.get(&format!("Drop all that waits for the agents of tunnel {tunnel}? {waiting}"))?;
+    match ask(&data.data, key, &Question::Purge { tunnel })? {
+        Told::Purged { deliveries } => {
+            tell(&format!("{deliveries} that waited are gone"));
+            Ok(())
+        }
+        other => Err(refused(other)),
+    }
+}
+
+/// What a removal was given besides the tunnel.
+pub(super) struct Removal {
+    pub(super) reserve_name: Duration,
+    pub(super) with_tokens: bool,
+}
+
+/// Removes a tunnel and what it has spooled.
+pub(super) fn remove(
+    tunnel: &TunnelName,
+    Removal { reserve_name, with_tokens }: Removal,
+    consent: Consent,
+    key: DataKey,
+    data: &Data,
+) -> Result<(), Failure> {
+    let registry = data.registry()?;
+    if !registry.snapshot().tunnels.contains_key(tunnel) {
+        return Err(RegistryError::NoTunnel(tunnel.clone()).into());
+    }
+    let waiting = waiting(tunnel, key, data);
+    consent.get(&format!("Remove tunnel {tunnel}? Its address answers no more. {waiting}"))?;
+    let now = wall_clock();
+    let until = later(now, reserve_name);
+    let idle = registry.retire_tunnel(tunnel, until, with_tokens, now)?;
+    let kept = if until > now { format!("its name is kept until {until}") } else { String::new() };
+    changed(&data.data, done(What::TunnelRemoved).tunnel(tunnel).note(kept));
+    tell(&format!("tunnel {tunnel} is removed. {waiting}"));
+    if with_tokens {
+        for id in &idle {
+            changed(&data.data, done(What::TokenRevoked).token(id).note(format!("with tunnel {tunnel}")));
+        }
+    }
+    if !idle.is_empty() {
+        let ids: Vec<String> = idle.iter().map(TokenId::to_string).collect();
+        let ids = ids.join(", ");
+        tell(&match with_tokens {
+            true => format!("Revoked with it, since they opened nothing else: {ids}"),
+            false => format!(
+                "Tokens that open nothing any more: {ids}. `token grant` gives them another tunnel, `tunnel add {tunnel} --for` this one again, `token revoke` ends them."
+            ),
+        });
+    }
+    Ok(())
+}
+
+const UNKNOWN: &str = "How many deliveries wait there could not be found out; they are dropped.";
+
+/// What goes with a tunnel. That it cannot be found out, for want of the spool's key as it may be, keeps no tunnel from being removed.
+fn waiting(tunnel: &TunnelName, key: DataKey, data: &Data) -> String {
+    let question = Question::Waiting { tunnel: tunnel.clone() };
+    let told = match ask_running(&data.data, &question) {
+        // A folder without a spool gets none by this.
+        Ok(None) if !RedbSpool::is_in(&data.data.join("spool")) => return waits(0, 0),
+        Ok(None) => ask(&data.data, key.source(), &question).ok(),
+        Ok(told) => told,
+        Err(_) => None,
+    };
+    match told {
+        Some(Told::Waiting { deliveries, bytes }) => waits(deliveries, bytes),
+        _ => UNKNOWN.to_owned(),
+    }
+}
+
+fn waits(count: u64, bytes: u64) -> String {
+    match count {
+        0 => "No delivery waits there.".to_owned(),
+        1 => format!("1 delivery that an agent has not taken yet ({bytes} bytes) is dropped."),
+        n => format!("{n} deliveries that an agent has not taken yet ({bytes} bytes) are dropped."),
+    }
+}
+
+fn deliveries(count: u64) -> String {
+    if count == 1 { "1 delivery".to_owned() } else { format!("{count} deliveries") }
+}
