@@ -2,7 +2,7 @@
 //!
 //! The rooms: `cli` (one file per command) · `settings` (flags, environment, files) · `listen` (the connection to the relay) · `intake`
 //! (receive, verify, store, acknowledge, announce, forward) · `backlog` (what is stored and waits to be forwarded) · `forward` (the only HTTP
-//! client) · `device_keys` and `opening` (deliveries that come sealed) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) ·
+//! client) · `device_keys`, `key_guard` and `opening` (deliveries that come sealed) · `system_keyring` (where the key of the store may be) · `keep` (what both need of the store) · `control` (what commands can do with the store) · `api` (the same for other processes) ·
 //! `trigger` (synthetic deliveries: which, when, and what is wrong about them) · `check` (a handler under a battery of deliveries) ·
 //! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `query` and `saved_filters` (the language of
 //! filters, and those that have a name) · `audit` (who did what with stored deliveries) · `fixtures` (deliveries as files: to
@@ -26,6 +26,7 @@ pub mod fixtures;
 pub mod forward;
 pub mod habit;
 pub mod keep;
+pub mod key_guard;
 pub mod listen;
 pub mod notice;
 pub mod opening;
@@ -50,5 +51,6 @@ mod inflight;
 mod intake;
 mod saved_filters;
 mod summary;
+mod system_keyring;
 mod trail;
 mod tui;

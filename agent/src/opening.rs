@@ -49,6 +49,8 @@ pub(crate) fn verdict(why: &str) -> Verdict {
 pub struct Reopened {
     /// The ids under which those are stored now that could be opened.
     pub opened: Vec<DeliveryId>,
+    /// The ids that those came with, in the same order; under them there is nothing any more.
+    pub came_as: Vec<DeliveryId>,
     /// Those that stay shut.
     pub shut: Vec<Shut>,
 }
@@ -99,6 +101,7 @@ pub async fn reopen(archive: &Archive, keys: &KeyRing, signing: &Signing) -> Res
         }
         archive.remove(vec![id]).await?;
         done.opened.push(new);
+        done.came_as.push(id);
     }
     Ok(done)
 }

@@ -51,6 +51,7 @@ mod stream;
 mod tls;
 mod tokens;
 mod traces;
+mod whose;
 
 pub use accept::Listener;
 pub use acme::AcmeError;

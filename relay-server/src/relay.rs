@@ -39,6 +39,7 @@ use crate::shared::{Ports, Shared};
 use crate::store::Store;
 use crate::tls::{Tls, TlsError};
 use crate::traces;
+use crate::whose::Whose;
 
 /// How often the registry's file is looked at for changes by `tunnel` and `token`.
 const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
@@ -48,6 +49,8 @@ const EXPIRE: Duration = Duration::from_secs(60);
 const MINUTE: Duration = Duration::from_secs(60);
 /// The same for the audit log, in those.
 const MINUTES_OF_AUDIT: u32 = 10;
+/// Within so much time after a start, agents that were connected before it are there again.
+const COMES_AGAIN: Duration = Duration::from_secs(3600);
 /// The most connections at once to the operator's own listener.
 const OPERATOR_CONNECTIONS: usize = 64;
 
@@ -200,6 +203,9 @@ impl Relay {
         let ports =
             Ports { http: addresses.http.first().map(SocketAddr::port), https: addresses.https.map(|a| a.port()) };
         let incarnations = Incarnations::load(&spool_folder(&config), &registry.snapshot());
+        let beside = spool_folder(&config);
+        let whose = offload.run(move || Whose::load(&beside)).await;
+        let whose = Arc::new(whose.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))?);
         let limits = &config.limits;
         let most = Most {
             connections: limits.connections,
@@ -224,6 +230,7 @@ impl Relay {
             metrics: Metrics::new(),
             traces,
             incarnations,
+            whose,
             reloading: tokio::sync::Mutex::new(()),
             started: clock.now(),
             clock,
@@ -464,6 +471,7 @@ async fn look_at_registry(shared: &Arc<Shared>) {
         let now = shared.now();
         if shared.registry.snapshot().something_ended(looked, now) {
             shared.dismiss();
+            shared.forget_lost().await;
         }
         looked = now;
     }
@@ -473,6 +481,8 @@ async fn drop_old(shared: &Shared) {
     let mut expire = tokio::time::interval(EXPIRE);
     loop {
         expire.tick().await;
+        // Also those that came in the moment when their token ended.
+        shared.forget_lost().await;
         forget_gone(shared).await;
         expire_old(shared).await;
     }
@@ -507,8 +517,12 @@ async fn forget_gone(shared: &Shared) {
     let now = shared.now();
     for tunnel in shared.registry.snapshot().tunnels.keys() {
         for device in shared.spool.devices(tunnel).unwrap_or_default() {
-            // What was before this process began is not known: at worst a device is kept for longer.
-            let seen = shared.hub.last_seen(tunnel, &device.device, now).unwrap_or(shared.started).max(device.joined);
+            // Of what was before this process began only what was noted is known: at worst a device is kept for longer. None is forgotten before those
+            // that were there have had the time to come again.
+            let noted = || shared.whose.last_seen(tunnel, &device.device);
+            let noted = noted().filter(|_| now.since(shared.started) > COMES_AGAIN);
+            let seen = shared.hub.last_seen(tunnel, &device.device, now).or(noted).unwrap_or(shared.started);
+            let seen = seen.max(device.joined);
             if now.since(seen) <= shared.config.spool.max_age {
                 continue;
             }
@@ -516,6 +530,7 @@ async fn forget_gone(shared: &Shared) {
                 Ok(_) => {
                     // One that came in this very moment has no place any more, and must join anew.
                     shared.hub.dismiss_device(tunnel, &device.device, "the device was away for too long");
+                    shared.device_forgotten(tunnel, &device.device).await;
                     info!(%tunnel, device = %device.device, "a device that was away for too long is forgotten");
                 }
                 Err(e) => warn!(%tunnel, device = %device.device, error = %e, "a device could not be forgotten"),

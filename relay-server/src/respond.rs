@@ -68,7 +68,7 @@ pub(crate) enum Problem {
     TooManyAgents,
     /// The spool cannot take the delivery now.
     Spool { temporary: bool },
-    /// The tunnel's deliveries are sealed, and none of its devices has told a key yet.
+    /// The tunnel's deliveries are sealed, and no device that they are for has told a key.
     NoKey,
     /// Sealing failed.
     NotSealed,
@@ -269,7 +269,7 @@ impl Problem {
                 say(
                     S::SERVICE_UNAVAILABLE,
                     "no-key",
-                    "This tunnel's deliveries are sealed to its agents' keys, and no agent has connected with one yet; send it again later.",
+                    "This tunnel's deliveries are sealed to the keys of its agents with full access, and it has no such agent at present; send it again later.",
                 ),
             ),
             Problem::NotSealed => again(

@@ -18,7 +18,7 @@ use crate::shared::Shared;
 /// A body of so many bytes and more, or so many recipients and more, is not sealed on a worker of the runtime: it takes the better part of a millisecond.
 const HEAVY: (usize, usize) = (512 << 10, 8);
 
-/// The delivery in an envelope for every device of its tunnel that has told a key.
+/// The delivery in an envelope for every device of its tunnel that has told a key and whose token opens it still.
 ///
 /// # Errors
 /// There is no such device, the envelope would be too long, or sealing failed; nothing of the delivery is kept then.
@@ -46,7 +46,10 @@ pub(crate) async fn seal(delivery: Arc<Delivery>, shared: &Shared) -> Result<Del
 }
 
 fn keys(shared: &Shared, tunnel: &TunnelName) -> Result<Vec<DeviceKey>, Problem> {
-    let devices = shared.spool.devices(tunnel).map_err(|e| Problem::of_spool(&e))?;
+    let mut devices = shared.spool.devices(tunnel).map_err(|e| Problem::of_spool(&e))?;
+    // A token that ended this very moment, or whose device could not be forgotten yet.
+    let (all, now) = (shared.registry.snapshot(), shared.now());
+    devices.retain(|device| shared.whose.lost(tunnel, &device.device, &all, now).is_none());
     recipients(&devices).ok_or(Problem::NoKey)
 }
 

@@ -31,6 +31,7 @@ use crate::session::Caller;
 use crate::store::Store;
 use crate::tls::Tls;
 use crate::tokens::TokenId;
+use crate::whose::Whose;
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) traces: Traces,
     /// Which tunnels the spool holds deliveries of.
     pub(crate) incarnations: Incarnations,
+    /// With which token each device came.
+    pub(crate) whose: Arc<Whose>,
     /// One reload at a time.
     pub(crate) reloading: tokio::sync::Mutex<()>,
     /// When this process began: nothing is known of what was before.
@@ -193,6 +196,7 @@ impl Shared {
         self.rates.keep(|name| all.tunnels.contains_key(name));
         self.registry.publish(Arc::new(all), seen);
         self.dismiss();
+        self.forget_lost().await;
         for (name, tunnel) in &self.registry.snapshot().tunnels {
             if before.tunnels.get(name).is_some_and(|old| old.answer != tunnel.answer || old.seal != tunnel.seal) {
                 self.hub.settings_changed(name);
@@ -263,6 +267,54 @@ impl Shared {
     pub(crate) fn dismiss(&self) {
         let (all, now) = (self.registry.snapshot(), self.now());
         self.hub.dismiss(|tunnel, pass| all.ends(pass, tunnel, now));
+    }
+
+    /// Notes with which token a device came.
+    pub(crate) async fn device_came(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
+        if !self.whose.is_noted(tunnel, device, token) {
+            let (whose, name, its, with) = (Arc::clone(&self.whose), tunnel.clone(), device.clone(), token.clone());
+            let _ = self.offload.run(move || whose.came(&name, &its, &with)).await;
+        }
+    }
+
+    /// Notes that a device has left, if it has: another session may have taken its place, and one that ends with the relay will come again.
+    pub(crate) async fn device_left(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
+        if self.is_stopping() || self.hub.is_there(tunnel, device) || !self.whose.is_noted(tunnel, device, token) {
+            return;
+        }
+        let (whose, name, its, with) = (Arc::clone(&self.whose), tunnel.clone(), device.clone(), token.clone());
+        let now = self.now();
+        let _ = self.offload.run(move || whose.left(&name, &its, &with, now)).await;
+    }
+
+    /// Forgets the devices whose token opens their tunnel no more: nobody can come for what is kept for them. What waited for them goes as far as no other
+    /// device waits for it, and stays for the first one to come where they were the last.
+    pub(crate) async fn forget_lost(&self) {
+        let now = self.now();
+        for (tunnel, device, why) in self.whose.all_lost(&self.registry.snapshot(), now) {
+            let places = self.spool.devices(&tunnel).unwrap_or_default();
+            let waiting = places.iter().find(|place| place.device == device).map_or(0, |place| place.waiting);
+            match self.spool.forget(&tunnel, &device).await {
+                Ok(there) => {
+                    // One that came in this very moment has no place any more, and must join anew.
+                    self.hub.dismiss_device(&tunnel, &device, why);
+                    self.device_forgotten(&tunnel, &device).await;
+                    if there {
+                        tracing::info!(%tunnel, %device, waiting, why, "a device is forgotten");
+                        let entry = Entry::new(now, What::DeviceForgotten, Who::Relay).tunnel(&tunnel).device(&device);
+                        self.audit.note(entry.note(format!("{why}; {waiting} waited for it")));
+                    }
+                }
+                // It is tried again within a minute; nothing is sealed to it meanwhile.
+                Err(e) => tracing::warn!(%tunnel, %device, error = %e, "a device could not be forgotten"),
+            }
+        }
+    }
+
+    /// Nothing needs to be known of a device any more.
+    pub(crate) async fn device_forgotten(&self, tunnel: &TunnelName, device: &DeviceName) {
+        let (whose, name, its) = (Arc::clone(&self.whose), tunnel.clone(), device.clone());
+        let _ = self.offload.run(move || whose.forgotten(&name, &its)).await;
     }
 
     /// Where senders reach a tunnel, best first: by host where there is a domain, by path in any case.

@@ -268,3 +268,38 @@ fn turning_it_on_and_off_takes_effect_on_those_who_are_connected() {
     world.agent.start();
     world.handler.wait_for(3);
 }
+
+/// A token that ends takes its devices with it: nothing is kept for them any more, while the relay runs and when it comes back.
+#[test]
+fn a_device_goes_with_its_token() {
+    let mut world = sealed(AnswerMode::Ack, Handler::start());
+    world.agent.start();
+    let token = |name: &str| world.relay.run(&["token", "create", "--tunnel", TUNNEL, "--name", name]).ok().out();
+    let id = |token: &str| token.split('_').nth(1).unwrap().to_owned();
+    let (first, second) = (token("first"), token("second"));
+    for (name, token) in [("first", &first), ("second", &second)] {
+        let away = world.stage.agent(name).relay(&world.relay.url(), token.trim()).with(&["--device", name]);
+        let mut away = away.target(&world.handler.url());
+        away.start();
+        assert!(away.terminate().success());
+    }
+    let accepted = world.accepted("/hook", b"for three");
+    assert_eq!(world.agent.wait_line("delivery")["id"], accepted);
+    let waiting = |world: &World| -> Vec<(String, u64)> {
+        let devices = world.relay.run(&["tunnel", "devices", TUNNEL, "--json"]).ok().json();
+        let away = devices.as_array().unwrap().iter().filter(|d| d["connected"] == false);
+        away.map(|d| (d["device"].as_str().unwrap().to_owned(), d["waiting"].as_u64().unwrap())).collect()
+    };
+    assert_eq!(waiting(&world), [("first".to_owned(), 1), ("second".to_owned(), 1)]);
+    world.relay.run(&["token", "revoke", &id(&first)]).ok();
+    assert_eq!(waiting(&world), [("second".to_owned(), 1)]);
+
+    // Without a relay that could see it.
+    assert!(world.relay.terminate().success());
+    world.relay.run(&["token", "withdraw", &id(&second), "--tunnel", TUNNEL]).ok();
+    world.relay.start();
+    eventually("the second device to be let go", || waiting(&world).is_empty().then_some(()));
+    let audit = world.relay.run(&["audit", "--json"]).ok().out();
+    assert!(audit.contains("its token was revoked; 1 waited for it"), "{audit}");
+    assert!(audit.contains("withdrawn from its token; 1 waited for it"), "{audit}");
+}

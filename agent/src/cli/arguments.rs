@@ -16,6 +16,7 @@ use crate::query::Saved;
 use crate::retry::{self, Retry};
 use crate::saved_filters;
 use crate::settings::{Flags, KEEP_AGE, KEEP_BYTES, Moment, Settings, parse_age, parse_bytes, parse_count, parse_span};
+use crate::system_keyring;
 
 /// Where everything is kept.
 #[derive(Debug, Args)]
@@ -26,9 +27,12 @@ pub(crate) struct Data {
     /// A file with the key that the store is encrypted with, which only you can read; HEALTHIE_TUNNEL_STORE_KEY is the key itself
     #[arg(long, value_name = "FILE")]
     pub(crate) store_key_file: Option<String>,
-    /// A command that prints that key, such as one of the system's keyring
+    /// A command that prints that key, such as `pass show healthie-tunnel`
     #[arg(long, value_name = "COMMAND")]
     pub(crate) store_key_command: Option<String>,
+    /// Take that key from the system's keyring, where `store new-key --keyring` has put it; NAME tells several apart
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = system_keyring::STANDARD, value_parser = system_keyring::name)]
+    pub(crate) store_key_keyring: Option<String>,
 }
 
 /// What signatures are checked and made with.
@@ -53,6 +57,7 @@ impl Gather {
         self.one("data", &data.data)
             .one("store_key_file", &data.store_key_file)
             .one("store_key_command", &data.store_key_command)
+            .one("store_key_keyring", &data.store_key_keyring)
     }
 
     pub(crate) fn many(mut self, key: &'static str, values: &[String]) -> Gather {

@@ -15,7 +15,9 @@ use tunnel_vault::KeySource;
 use super::follow::{Follow, Met, Told};
 use super::meant::Meant;
 use super::remote::Asked;
-use super::{AgentFile, Control, ControlError, Filter, Operations, Remote, has_store, nothing_there, open_archive};
+use super::{
+    AgentFile, Control, ControlError, Filter, Operations, Remote, has_store, key_as_it_is, nothing_there, open_archive,
+};
 use crate::arrivals::Place;
 use crate::audit::{Audit, By};
 use crate::dial::{Dialer, Trust};
@@ -83,7 +85,8 @@ impl Local {
     }
 
     async fn open(&self) -> Result<Control, ControlError> {
-        match open_archive(&self.data, self.store_key.as_ref()).await {
+        let key = key_as_it_is(&self.data, self.store_key.as_ref()).await?;
+        match open_archive(&self.data, key).await {
             Ok(archive) => Ok(Control::Local(Box::new(self.operations(archive)))),
             // An agent that has just started.
             Err(e) => match self.agent().await {

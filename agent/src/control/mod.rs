@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tunnel_archive::{Archive, ArchiveError, Options};
 use tunnel_delivery::Stored;
-use tunnel_vault::{KeySource, UserKey, VaultError};
+use tunnel_vault::{KeySource, UserKey, Vault, VaultError};
 
 use remote::{but_id, delivery};
 
@@ -118,7 +118,7 @@ impl From<ArchiveError> for ControlError {
 
 /// How a key is given.
 pub(crate) const KEY_HINT: &str =
-    "give the key with --store-key-file, HEALTHIE_TUNNEL_STORE_KEY or --store-key-command";
+    "give the key with --store-key-file, HEALTHIE_TUNNEL_STORE_KEY, --store-key-keyring or --store-key-command";
 
 /// What can be done about a damaged archive in `dir`, with the data folder that the commands need; the error names the commands without it.
 pub(crate) fn damaged(dir: &Path) -> String {
@@ -130,10 +130,13 @@ pub(crate) fn damaged(dir: &Path) -> String {
 
 /// `--data DIR` as it can be pasted into a shell.
 pub(crate) fn data_flag(data: &Path) -> String {
-    let data = data.display().to_string();
-    let plain = !data.is_empty() && data.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+=@:".contains(&b));
-    let data = if plain { data } else { format!("'{}'", data.replace('\'', "'\\''")) };
-    format!("--data {data}")
+    format!("--data {}", shell_word(&data.display().to_string()))
+}
+
+/// A word as it can be pasted into a shell.
+pub(crate) fn shell_word(word: &str) -> String {
+    let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+=@:".contains(&b));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// How long somebody who wants the store waits for a command that has it open; commands are short.
@@ -166,13 +169,13 @@ fn nothing_there(data: &Path) -> ControlError {
     )
 }
 
-/// Opens the store in the data folder, or makes one; waits for a command that has it.
+/// Opens the store in the data folder, or makes one; waits for a command that has it. One that is not encrypted is from then on, where a key is given:
+/// [`key_as_it_is`] keeps a command from that.
 ///
 /// # Errors
 /// [`ArchiveError`]; `Held` if whoever has it keeps it.
-pub async fn open_archive(data: &Path, key: Option<&KeySource>) -> Result<Archive, ArchiveError> {
+pub(crate) async fn open_archive(data: &Path, key: Option<UserKey>) -> Result<Archive, ArchiveError> {
     let dir = data.join("archive");
-    let key = user_key(key).await?;
     let deadline = Instant::now() + HELD_WAIT;
     loop {
         let (dir, key) = (dir.clone(), key.clone());
@@ -194,8 +197,18 @@ pub async fn open_archive(data: &Path, key: Option<&KeySource>) -> Result<Archiv
     }
 }
 
+/// The key for whoever must leave the store's form as it is: none for a store that is not encrypted. It would be encrypted from then on and need the key
+/// ever after, because of a command that only looks.
+pub(crate) async fn key_as_it_is(data: &Path, source: Option<&KeySource>) -> Result<Option<UserKey>, ArchiveError> {
+    if source.is_some() && has_store(data) && Vault::standing(&data.join("archive"))?.is_none() {
+        tracing::warn!(data = %data.display(), "a key is given and the store is not encrypted: it stays as it is; `healthie-tunnel listen` with the key encrypts what comes from then on");
+        return Ok(None);
+    }
+    user_key(source).await
+}
+
 /// Gets the key, which may take a command, and that may ask something.
-async fn user_key(source: Option<&KeySource>) -> Result<Option<UserKey>, ArchiveError> {
+pub(crate) async fn user_key(source: Option<&KeySource>) -> Result<Option<UserKey>, ArchiveError> {
     let Some(source) = source.cloned() else { return Ok(None) };
     let read = tokio::task::spawn_blocking(move || source.read());
     Ok(Some(read.await.map_err(|_| ArchiveError::Closed)??))

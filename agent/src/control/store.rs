@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tunnel_archive::{ArchiveError, Named, Progress, Repaired, Report, Salvage};
 use tunnel_delivery::DeliveryId;
-use tunnel_vault::{KeySource, UserKey};
+use tunnel_vault::{KeySource, UserKey, Vault};
 
-use super::{Control, ControlError, HELD_WAIT, Kind, Local, Operations, has_store, nothing_there, user_key};
+use super::{
+    Control, ControlError, HELD_WAIT, Kind, Local, Operations, has_store, key_as_it_is, nothing_there, user_key,
+};
 use crate::audit::{Audit, By, Line, What};
+use crate::device_keys::{self, KeysError};
+use crate::key_guard::Guard;
 
 /// Is told how far something is.
 pub type Watch = Box<dyn FnMut(Progress) + Send>;
@@ -242,11 +246,8 @@ impl Local {
             Rekey::Off => "encryption off",
         };
         Audit::new(&self.data, By::Command).note(Line::new(What::StoreRekeyed).with("to", to)).await?;
-        self.closed(Box::new(|_| ()), move |dir, key, _| match &new {
-            Some(new) => tunnel_archive::rekey(dir, key, new),
-            None => tunnel_archive::encrypt(dir, key, on),
-        })
-        .await
+        let data = self.data.clone();
+        self.closed(Box::new(|_| ()), move |dir, key, _| rekeyed(&data, dir, key, new.as_ref(), on)).await
     }
 
     /// Builds the store anew from what is readable of it, and puts the damaged files aside.
@@ -274,7 +275,7 @@ impl Local {
         if !has_store(&self.data) {
             return Err(nothing_there(&self.data));
         }
-        let key = user_key(self.store_key.as_ref()).await?;
+        let key = key_as_it_is(&self.data, self.store_key.as_ref()).await?;
         let deadline = Instant::now() + HELD_WAIT;
         loop {
             let (dir, again, key) = (self.archive(), work.clone(), key.clone());
@@ -292,6 +293,44 @@ impl Local {
                 }
                 done => return Ok(done?),
             }
+        }
+    }
+}
+
+/// Gives the store in `dir` another key, or turns encrypting on or off where there is none, and has the device's keys guarded as the store is.
+fn rekeyed(
+    data: &Path,
+    dir: &Path,
+    key: Option<&UserKey>,
+    new: Option<&UserKey>,
+    on: bool,
+) -> Result<(), ArchiveError> {
+    let done = match new {
+        // One without keys refuses, before anything is changed.
+        Some(new) if Vault::standing(dir)?.is_none() => tunnel_archive::rekey(dir, key, new),
+        Some(new) => {
+            device_keys::between(data, key, new).map_err(of_keys).and_then(|()| tunnel_archive::rekey(dir, key, new))
+        }
+        None => tunnel_archive::encrypt(dir, key, on),
+    };
+    let now = if done.is_ok() { new.or(key) } else { key };
+    let guard = Guard::of(data, now).map(|guard| new.into_iter().fold(guard, Guard::or));
+    // What failed first is told.
+    let settled = guard.map_err(ArchiveError::Key).and_then(|guard| device_keys::settle(data, &guard).map_err(of_keys));
+    done.and(settled)
+}
+
+/// As the store's own errors have it.
+fn of_keys(e: KeysError) -> ArchiveError {
+    match e {
+        KeysError::Guarded(e) => ArchiveError::Key(e),
+        KeysError::Io { path, source } => ArchiveError::Io { doing: "change", path, source: Arc::new(source) },
+        KeysError::Damaged { ref path, .. } => {
+            let (path, source) = (path.clone(), Arc::new(std::io::Error::other(e.to_string())));
+            ArchiveError::Io { doing: "change", path, source }
+        }
+        KeysError::Key(e) => {
+            ArchiveError::Io { doing: "change", path: "device.keys".into(), source: Arc::new(std::io::Error::other(e)) }
         }
     }
 }

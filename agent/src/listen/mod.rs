@@ -26,8 +26,8 @@ use tunnel_telemetry::Traces;
 use tunnel_vault::KeySource;
 
 use crate::audit::{Audit, By};
-use crate::control::{AgentFile, Claim, Operations, Running, open_archive};
-use crate::device_keys;
+use crate::control::{AgentFile, Claim, Operations, Running, open_archive, user_key};
+use crate::device_keys::{self, KeysError};
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
 use crate::notice::{Announcer, Notice, Ready, Sink};
@@ -148,12 +148,18 @@ async fn start(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ListenError> {
     let data = config.data.clone();
-    let archive = open_archive(&data, config.store_key.as_ref()).await.map_err(|e| held(e, &data))?;
+    let key = user_key(config.store_key.as_ref()).await.map_err(ListenError::Archive)?;
+    let archive = open_archive(&data, key.clone()).await.map_err(|e| held(e, &data))?;
     let device = match config.device.clone() {
         Some(device) => device,
         None => device_name(&data).map_err(io(format!("keep a device name in {}", data.display())))?,
     };
-    let keys = device_keys::load_or_make(&data).map_err(|e| ListenError::Keys(e.to_string()))?;
+    let guard = Guard::of(&data, key.as_ref()).map_err(|e| ListenError::Archive(e.into()))?;
+    let keys = device_keys::load_or_make(&data, &guard).map_err(|e| match e {
+        KeysError::Guarded(e) => ListenError::Archive(e.into()),
+        other => ListenError::Keys(other.to_string()),
+    })?;
+    drop((guard, key));
     let (listener, addr, elsewhere) = interface(config.inspector_port).await?;
     let file = AgentFile { addr, token: random_token()?, pid: std::process::id() };
     let claim = Claim::write(&data, &file).map_err(io(format!("write to {}", data.display())))?;

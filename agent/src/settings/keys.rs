@@ -96,7 +96,8 @@ keys! {
     "otlp_endpoint" "--otlp-endpoint" "HEALTHIE_TUNNEL_OTLP_ENDPOINT" asked = "": "an OpenTelemetry collector that traces are sent to, such as http://127.0.0.1:4318";
     "store_key" "--store-key-file" "HEALTHIE_TUNNEL_STORE_KEY" private never = "": "the key that the store is encrypted with: 32 random bytes, base64 or hexadecimal";
     "store_key_file" "--store-key-file" "HEALTHIE_TUNNEL_STORE_KEY_FILE" never = "": "a file with that key, which only you can read";
-    "store_key_command" "--store-key-command" "HEALTHIE_TUNNEL_STORE_KEY_COMMAND" never = "": "a command that prints that key, such as one of the system's keyring";
+    "store_key_command" "--store-key-command" "HEALTHIE_TUNNEL_STORE_KEY_COMMAND" never = "": "a command that prints that key, such as `pass show healthie-tunnel`";
+    "store_key_keyring" "--store-key-keyring" "HEALTHIE_TUNNEL_STORE_KEY_KEYRING" never = "": "the name of that key in the system's keyring";
     "ui" "--ui" "HEALTHIE_TUNNEL_UI" = "tui on a terminal, else log": "tui, log or json";
     "inspector_port" "--inspector-port" "HEALTHIE_TUNNEL_INSPECTOR_PORT" = "any": "the port of the local interface";
 }

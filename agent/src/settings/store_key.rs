@@ -6,9 +6,10 @@ use tunnel_vault::KeySource;
 use zeroize::Zeroizing;
 
 use super::{Origin, Settings, SettingsError};
+use crate::system_keyring;
 
-/// The three ways to give it, the first of equals first.
-const WAYS: [&str; 3] = ["store_key_file", "store_key", "store_key_command"];
+/// The ways to give it, the first of equals first.
+const WAYS: [&str; 4] = ["store_key_file", "store_key", "store_key_keyring", "store_key_command"];
 
 impl Settings {
     /// Where the key of the store is to be had, if it has one: as it was given in the strongest place.
@@ -30,6 +31,7 @@ impl Settings {
         Ok(Some(match *way {
             "store_key_file" => KeySource::File(PathBuf::from(text)),
             "store_key_command" => KeySource::Command(text),
+            "store_key_keyring" => KeySource::Place(system_keyring::place(text)),
             _ => KeySource::Text(Zeroizing::new(text), "the setting store_key"),
         }))
     }
@@ -55,5 +57,9 @@ mod tests {
         assert_eq!(load(&[], &[text]), "Some(Text(…, the setting store_key))");
         assert_eq!(load(&[], &[text, file]), "Some(File(/f))");
         assert_eq!(load(&[("store_key_command", "pass x")], &[text, file]), "Some(Command(…))");
+        let keyring = ("HEALTHIE_TUNNEL_STORE_KEY_KEYRING", "mine");
+        assert_eq!(load(&[], &[keyring]), "Some(Place(the system's keyring, mine))");
+        assert_eq!(load(&[], &[keyring, text]), "Some(Text(…, the setting store_key))");
+        assert_eq!(load(&[("store_key_keyring", "store")], &[file]), "Some(Place(the system's keyring, store))");
     }
 }

@@ -87,6 +87,14 @@ pub enum VaultError {
         /// What happened.
         reason: String,
     },
+    /// Where the key was to be had, it was not.
+    #[error("{called} gave no key: {reason}")]
+    Place {
+        /// What it is called.
+        called: &'static str,
+        /// What it said.
+        reason: String,
+    },
     /// Something stored was encrypted with a data key that is not in keys.json.
     #[error("it was encrypted with the data key {0}, which keys.json does not have")]
     UnknownKey(KeyId),

@@ -67,6 +67,24 @@ impl UserKey {
         if few { no("it is not random") } else { Ok(key) }
     }
 
+    /// A new one.
+    ///
+    /// # Errors
+    /// [`VaultError::NoEntropy`].
+    pub fn new(entropy: crate::Entropy) -> Result<UserKey, VaultError> {
+        let mut key = UserKey(Zeroizing::new([0; UserKey::LEN]));
+        entropy.fill(&mut key.0[..])?;
+        Ok(key)
+    }
+
+    /// The key as text, which [`UserKey::parse`] reads: base64.
+    pub fn text(&self) -> Zeroizing<String> {
+        // Room for all of it at once: a text that grew would leave copies of the key behind.
+        let mut text = Zeroizing::new(String::with_capacity(64));
+        STANDARD.encode_string(&self.0[..], &mut text);
+        text
+    }
+
     /// Its name: the beginning of a digest of it.
     pub fn id(&self) -> KeyId {
         let digest =

@@ -1,8 +1,7 @@
 //! Where the user's key comes from: a file, text that the environment had, or a command that prints it.
 //!
-//! The command is how a system's keyring is asked: by its own tool (`secret-tool lookup …`, `security find-generic-password -w …`, `pass
-//! …`, a cloud's secret manager). The crate `keyring` was looked at for that and left out: on Linux it brings a D-Bus client with some
-//! forty crates or a C library, and a server has no such service to answer it.
+//! The command is how other keepers are asked, by their own tools (`pass …`, a cloud's secret manager). A system's keyring is asked by whoever has a use
+//! for it, as a [`KeySource::Place`]: on Linux it takes a D-Bus client with some thirty crates, and the relay's server has no such service to answer it.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -26,6 +25,19 @@ pub enum KeySource {
     Text(Zeroizing<String>, &'static str),
     /// A command for the shell that prints it.
     Command(String),
+    /// A place that the program knows how to ask.
+    Place(KeyPlace),
+}
+
+/// A place with keys that this room knows nothing of: under which name the key is there, and how it is asked for.
+#[derive(Clone)]
+pub struct KeyPlace {
+    /// The key's name there.
+    pub name: String,
+    /// What the place is called, for messages.
+    pub called: &'static str,
+    /// Gets the text of the key of that name, or a sentence that says why not and what to do. It must come back in a stated time.
+    pub get: fn(&str) -> Result<Zeroizing<String>, String>,
 }
 
 impl std::fmt::Debug for KeySource {
@@ -34,6 +46,7 @@ impl std::fmt::Debug for KeySource {
             KeySource::File(path) => write!(f, "File({})", path.display()),
             KeySource::Text(_, whence) => write!(f, "Text(…, {whence})"),
             KeySource::Command(_) => f.write_str("Command(…)"),
+            KeySource::Place(place) => write!(f, "Place({}, {})", place.called, place.name),
         }
     }
 }
@@ -42,12 +55,16 @@ impl KeySource {
     /// Gets the key. Blocks; a command may ask its user something.
     ///
     /// # Errors
-    /// [`VaultError::Exposed`], [`VaultError::NoKey`], [`VaultError::Io`], [`VaultError::Command`].
+    /// [`VaultError::Exposed`], [`VaultError::NoKey`], [`VaultError::Io`], [`VaultError::Command`], [`VaultError::Place`].
     pub fn read(&self) -> Result<UserKey, VaultError> {
         match self {
             KeySource::File(path) => from_file(path),
             KeySource::Text(text, whence) => UserKey::parse(text, whence),
             KeySource::Command(command) => from_command(command),
+            KeySource::Place(KeyPlace { name, called, get }) => {
+                let text = get(name).map_err(|reason| VaultError::Place { called, reason })?;
+                UserKey::parse(&text, &format!("{name:?} in {called}"))
+            }
         }
     }
 }
@@ -127,5 +144,24 @@ mod tests {
         let source = KeySource::Text(Zeroizing::new(KEY.into()), "HEALTHIE_TUNNEL_STORE_KEY");
         assert!(!format!("{source:?}").contains(KEY));
         source.read().unwrap();
+    }
+
+    #[test]
+    fn a_place_is_asked_by_name_and_what_it_says_is_told() {
+        let get = |name: &str| match name {
+            "mine" => Ok(Zeroizing::new(KEY.to_owned())),
+            "nonsense" => Ok(Zeroizing::new("nonsense".to_owned())),
+            _ => Err("it is locked".to_owned()),
+        };
+        let read =
+            |name: &str| KeySource::Place(KeyPlace { name: name.to_owned(), called: "the cupboard", get }).read();
+        assert_eq!(read("mine").unwrap().id(), UserKey::parse(KEY, "").unwrap().id());
+        for (name, said) in [
+            ("nonsense", "\"nonsense\" in the cupboard holds no key"),
+            ("no", "the cupboard gave no key: it is locked"),
+        ] {
+            let error = read(name).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
     }
 }

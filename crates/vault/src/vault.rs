@@ -18,11 +18,12 @@ use sha2::Sha256;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::keyfile::{KeyFile, Wrapped};
+use crate::lock::{self, cipher};
 use crate::{Entropy, KeyId, UserKey, VaultError};
 
 const ID: usize = 4;
-const NONCE: usize = 24;
-const TAG: usize = 16;
+pub(crate) const NONCE: usize = 24;
+pub(crate) const TAG: usize = 16;
 const FRONT: usize = ID + NONCE;
 
 /// How many bytes encrypting adds.
@@ -46,6 +47,17 @@ impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vault").field("dir", &self.dir).field("user", &self.user_id).finish_non_exhaustive()
     }
+}
+
+/// What a store does with the user's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which key it takes.
+    pub key: KeyId,
+    /// Whether what is written is encrypted.
+    pub encrypts: bool,
+    /// Whether it does not open without the key: something in it may be encrypted.
+    pub needs: bool,
 }
 
 impl Vault {
@@ -126,6 +138,16 @@ impl Vault {
             vault.writes_with = Some(at.ok_or_else(|| damaged("the data key that it writes with is not there"))?);
         }
         Ok(vault)
+    }
+
+    /// What the store in this folder does with a key, as its file says without one; nothing where it has no keys. Nothing is made.
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`], [`VaultError::Newer`], [`VaultError::Io`].
+    pub fn standing(dir: &Path) -> Result<Option<Standing>, VaultError> {
+        let Some(file) = KeyFile::read(dir)? else { return Ok(None) };
+        let encrypts = file.writes_with.is_some();
+        Ok(Some(Standing { key: id(&file.key, dir)?, encrypts, needs: encrypts || !file.data_keys.is_empty() }))
     }
 
     /// Replaces the user's key, of a store that nobody has open: everything is wrapped with the new one, and new records get a new data
@@ -301,26 +323,11 @@ impl Vault {
 
     /// Wrapped with the user's key: nonce, content, tag.
     fn wrap(&self, content: &[u8], purpose: &[u8]) -> Result<String, VaultError> {
-        let mut nonce = [0; NONCE];
-        self.entropy.fill(&mut nonce)?;
-        let mut wrapped = content.to_vec();
-        let tag = self.user.encrypt_in_place_detached(XNonce::from_slice(&nonce), &self.bound(purpose), &mut wrapped);
-        let tag = tag.map_err(|_| VaultError::Forged)?;
-        Ok(KeyFile::text(&[&nonce[..], &wrapped, &tag].concat()))
+        Ok(KeyFile::text(&lock::wrap(&self.user, &self.bound(purpose), content, self.entropy)?))
     }
 
     fn unwrap_one(&self, text: &str, purpose: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let bytes = KeyFile::bytes(text)?;
-        let (nonce, rest) = bytes.split_at_checked(NONCE)?;
-        let (content, tag) = rest.split_at_checked(rest.len().checked_sub(TAG)?)?;
-        let mut content = Zeroizing::new(content.to_vec());
-        let opened = self.user.decrypt_in_place_detached(
-            XNonce::from_slice(nonce),
-            &self.bound(purpose),
-            &mut content,
-            Tag::from_slice(tag),
-        );
-        opened.ok().map(|()| content)
+        lock::unwrap(&self.user, &self.bound(purpose), &KeyFile::bytes(text)?)
     }
 
     fn sealed(&self, mut file: KeyFile) -> Result<KeyFile, VaultError> {
@@ -346,10 +353,6 @@ const SEAL: &[u8] = b"seal\0";
 
 fn data_key(id: &str) -> Vec<u8> {
     [b"data key ", id.as_bytes()].concat()
-}
-
-fn cipher(key: &[u8; 32]) -> XChaCha20Poly1305 {
-    XChaCha20Poly1305::new(Key::from_slice(key))
 }
 
 fn id(text: &str, dir: &Path) -> Result<KeyId, VaultError> {

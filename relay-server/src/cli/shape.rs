@@ -37,7 +37,7 @@ pub(super) struct Shape {
     #[arg(long, value_name = "N", value_parser = or_default(burst))]
     burst: Option<Own<u32>>,
     /// Seal deliveries to the keys of the tunnel's agents before they are stored, so that only the agents can open them; --seal=no ends it
-    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", value_parser = yes_or_no)]
     seal: Option<bool>,
 }
 
@@ -164,6 +164,15 @@ fn burst(text: &str) -> Result<u32, String> {
     n.filter(|n| (1..=1_000_000).contains(n)).ok_or_else(|| "write a whole number, 1 to 1000000".to_owned())
 }
 
+/// As the help says it; what people write elsewhere for the same is taken too.
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "true" => Ok(true),
+        "no" | "off" | "false" => Ok(false),
+        _ => Err("write --seal, --seal=yes or --seal=no".to_owned()),
+    }
+}
+
 /// Reads `default` as nothing, and everything else by `read`.
 fn or_default<T>(
     read: impl Fn(&str) -> Result<T, String> + Clone + Send + Sync,
@@ -216,6 +225,19 @@ mod tests {
     }
 
     #[test]
+    fn help_shows_the_values_that_are_taken() {
+        let help = <Line as clap::CommandFactory>::command().render_long_help().to_string();
+        assert!(help.contains("--seal[=<yes|no>]") && !help.contains("true"), "{help}");
+        let mut settings = TunnelSettings::new(AnswerMode::Ack, Timestamp::default());
+        for (value, is) in
+            [("yes", true), ("no", false), ("on", true), ("OFF", false), ("true", true), ("false", false)]
+        {
+            change(&mut settings, &format!("--seal={value}")).unwrap();
+            assert_eq!(settings.seal, is, "{value}");
+        }
+    }
+
+    #[test]
     fn a_wrong_value_is_told_what_would_be_right() {
         let mut settings = TunnelSettings::new(AnswerMode::Ack, Timestamp::default());
         for (line, told) in [
@@ -234,7 +256,8 @@ mod tests {
             ("--max-body 1G", "GiB"),
             ("--rate -1", ""),
             ("--burst 0", "1 to 1000000"),
-            ("--seal=perhaps", "yes|no"),
+            ("--seal=perhaps", "--seal=no"),
+            ("--seal=1", "--seal=yes"),
         ] {
             let error = change(&mut settings, line).unwrap_err();
             assert!(error.contains(told), "{line}: {error}");

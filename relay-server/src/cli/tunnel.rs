@@ -12,7 +12,7 @@ use super::ending::{self, Removal};
 use super::shape::{Shape, apart};
 use super::{Data, Failure, print, tell};
 use crate::audit::What;
-use crate::control::{Question, Told, ask};
+use crate::control::{Question, Told, ask, ask_running};
 use crate::registry::{AnswerMode, Registry, TunnelSettings};
 use crate::session::wall_clock;
 use crate::settings::units::span;
@@ -132,14 +132,20 @@ impl Tunnel {
             Tunnel::Set { name, shape, data } => {
                 let mut wrong = None;
                 let mut now = String::new();
+                let (mut was, mut is) = (false, false);
                 data.registry()?.change_tunnel(&name, |settings| {
+                    was = settings.seal;
                     wrong = shape.apply(settings).err();
+                    is = settings.seal;
                     now = format!("{} {}", settings.answer.as_str(), apart(settings));
                 })?;
                 if let Some(wrong) = wrong {
                     return Err(wrong);
                 }
                 changed(&data.data, done(What::TunnelChanged).tunnel(&name).note(now.trim_end().to_owned()));
+                if was != is {
+                    tell(&sealing_changed(&data, &name, is));
+                }
             }
             Tunnel::List { json, data } => {
                 let all = data.registry()?.snapshot();
@@ -203,6 +209,24 @@ impl Tunnel {
         }
         Ok(())
     }
+}
+
+/// What becomes of what waits already, where sealing was turned on or off.
+fn sealing_changed(data: &Data, name: &TunnelName, on: bool) -> String {
+    let devices = match ask_running(&data.data, &Question::Devices { tunnel: Some(name.clone()) }) {
+        Ok(Some(Told::Devices { devices })) => devices,
+        // Without a running relay the spool would have to be opened, with its key.
+        _ => Vec::new(),
+    };
+    let most = devices.iter().map(|device| device.waiting).max();
+    let waits = most.map_or_else(|| "what waits already".to_owned(), |n| format!("what waits already ({n})"));
+    if !on {
+        return format!("{name} is not sealed from now on; {waits} is handed over as it was stored, sealed");
+    }
+    format!(
+        "{name} is sealed from now on; {waits} was stored as it came, stays so in the spool and is handed over like that. \
+         `healthie-relay tunnel purge {name}` drops it. While no agent with full access has told a key, deliveries are answered 503"
+    )
 }
 
 /// The answer was another one than that which was asked for.

@@ -96,7 +96,9 @@ where
         info!(tunnel = %caller.tunnel, device = %session.device, on_their_way = session.ledger.on_their_way(), why, "agent gone");
     }
     session.note(What::AgentDisconnected, &why);
+    let (shared, device) = (Arc::clone(&session.shared), session.device.clone());
     drop(session);
+    shared.device_left(&caller.tunnel, &device, &caller.pass.token).await;
     close(pump).await;
 }
 
@@ -232,7 +234,8 @@ impl Session {
             Access::ReadOnly => shared.spool.watch(&caller.tunnel, &hello.device, start, shared.now()).await,
         };
         let joined = match joined {
-            // Its key is durable before it is seated: whatever is sealed while it is there is sealed to it.
+            // Its key is durable before it is seated: whatever is sealed while it is there is sealed to it. And before its key it is known whose it is:
+            // nothing is sealed to it for a token that ended.
             Ok(place) => {
                 let note = |key| {
                     note(
@@ -243,6 +246,7 @@ impl Session {
                         &format!("{} {key}", caller.pass.access.as_str()),
                     );
                 };
+                shared.device_came(&caller.tunnel, &hello.device, &caller.pass.token).await;
                 key::noted(&shared, &caller.tunnel, &hello, place, sealed, note).await
             }
             Err(e) => Err(e),

@@ -49,6 +49,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
         used: Mutex::default(),
         incarnations: Incarnations::load(&dir.join("spool"), &registry.snapshot()),
         registry,
+        whose: Arc::new(crate::whose::Whose::load(&dir.join("spool"))),
         reloading: tokio::sync::Mutex::new(()),
         started: NOW,
         clock,
@@ -123,6 +124,59 @@ async fn what_an_onlooker_has_taken_is_taken_for_no_device_of_its_name() {
     shared.spool.join(&team, &desk, tunnel_spool::Start::Beginning, NOW).await.unwrap();
     assert!(eye.frame(ToRelay::Taken(vec![1]).encode()).is_err(), "it has to go");
     assert_eq!(shared.spool.devices(&team).unwrap()[0].waiting, 1);
+}
+
+/// A token's end is the end of what is sealed to its devices, before anybody has come to forget them; and then nothing is kept for them.
+#[tokio::test]
+async fn a_device_goes_with_its_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    let team: TunnelName = "team".parse().unwrap();
+    let settings = crate::registry::TunnelSettings::new(AnswerMode::Ack, NOW);
+    shared.registry.add_tunnel(team.clone(), settings).unwrap();
+    let mut keys = Vec::new();
+    for name in ["stays", "goes", "unknown"] {
+        let (token, device) =
+            (shared.registry.create_token(&team, NOW).unwrap().id(), name.parse::<DeviceName>().unwrap());
+        shared.spool.join(&team, &device, tunnel_spool::Start::Beginning, NOW).await.unwrap();
+        let pair = tunnel_envelope::KeyPair::new().unwrap();
+        shared.spool.set_key(&team, &device, pair.public()).await.unwrap();
+        if name != "unknown" {
+            shared.device_came(&team, &device, &token).await;
+        }
+        keys.push((token, tunnel_envelope::KeyRing::new(pair)));
+    }
+    shared.registry.reload().unwrap();
+    let opens = |sealed: &Delivery| [0, 1, 2].map(|n: usize| tunnel_envelope::open(sealed, &keys[n].1).is_ok());
+    let sealed = crate::sealing::seal(delivery(1), &shared).await.ok().unwrap();
+    assert_eq!(opens(&sealed), [true, true, true]);
+    shared.spool.append(Arc::new(sealed)).await.unwrap();
+
+    shared.registry.revoke_token(&keys[1].0).unwrap();
+    shared.registry.reload().unwrap();
+    let sealed = crate::sealing::seal(delivery(2), &shared).await.ok().unwrap();
+    assert_eq!(opens(&sealed), [true, false, true]);
+    shared.forget_lost().await;
+    let left: Vec<_> =
+        shared.spool.devices(&team).unwrap().into_iter().map(|d| (d.device.to_string(), d.waiting)).collect();
+    assert_eq!(left, [("stays".to_owned(), 1), ("unknown".to_owned(), 1)]);
+    // It comes again with a token that is good, as a device like any other.
+    let goes = "goes".parse::<DeviceName>().unwrap();
+    shared.spool.join(&team, &goes, tunnel_spool::Start::Beginning, NOW).await.unwrap();
+    shared.device_came(&team, &goes, &keys[0].0).await;
+    shared.forget_lost().await;
+    assert_eq!(shared.spool.devices(&team).unwrap().len(), 3);
+
+    // Nobody is left whom it is for: it is refused, and what waits stays for who comes first.
+    for (token, _) in &keys {
+        let _ = shared.registry.revoke_token(token);
+    }
+    shared.registry.reload().unwrap();
+    shared.spool.forget(&team, &"unknown".parse().unwrap()).await.unwrap();
+    assert!(matches!(crate::sealing::seal(delivery(3), &shared).await, Err(crate::respond::Problem::NoKey)));
+    shared.forget_lost().await;
+    assert!(shared.spool.devices(&team).unwrap().is_empty());
+    assert_eq!(shared.spool.stats(&team).unwrap().waiting, 1);
 }
 
 type Answered = oneshot::Receiver<Result<AnswerBody, AnswerFailure>>;

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use super::super::arguments::Data;
 use super::super::out_file::OutFile;
 use super::super::{Context, Failure};
+use super::Place;
 use crate::audit::{Audit, By, Line, What};
 use crate::device_keys;
 
 /// Write this device's keys, private halves and all, to a file for you alone, or to stdout
 ///
 /// Whoever has them can open every delivery that was sealed to this device. Without them, what waits for this device at the relay cannot be opened once
-/// the data folder is lost.
+/// the data folder is lost. In the data folder they are encrypted where the store is; in the file they are not.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The file; `-` for stdout
@@ -26,8 +27,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
-    let data = super::folder(&args.data, context)?;
-    let ring = device_keys::load(&data).map_err(super::failed)?.ok_or_else(super::none)?;
+    let Place { data, guard } = super::there(&args.data, context)?;
+    let ring = device_keys::load(&data, &guard).map_err(super::failed)?.ok_or_else(super::none)?;
     let noted = Line::new(What::KeysExported).with("file", args.file.display().to_string());
     Audit::new(&data, By::Command).note_now(&noted)?;
     let text = ring.text();

@@ -5,8 +5,9 @@ use tunnel_archive::ArchiveError;
 use super::super::arguments::{self, Data, Gather};
 use super::super::style::deliveries;
 use super::super::{Context, Failure};
-use crate::control::open_archive;
+use crate::control::{key_as_it_is, open_archive};
 use crate::device_keys;
+use crate::key_guard::Guard;
 use crate::opening::reopen;
 use crate::signing::Signing;
 
@@ -26,14 +27,16 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let settings =
-        Gather::default().one("data", &args.data.data).many("secret", &args.secrets.secrets).load(context)?;
-    let (data, secrets, store_key) = (settings.data()?, settings.secrets()?, settings.store_key()?);
-    let ring = device_keys::load(&data).map_err(super::failed)?.ok_or_else(super::none)?;
+    let settings = Gather::default().data(&args.data).many("secret", &args.secrets.secrets).load(context)?;
+    let (data, secrets) = (settings.data()?, settings.secrets()?);
     if !crate::control::has_store(&data) {
-        return Err(Failure::negative(format!("nothing is stored in {}", data.display())));
+        return Err(Failure::usage(format!("nothing is stored in {}", data.display()))
+            .hint("name the folder with --data as `healthie-tunnel listen` has it"));
     }
-    let archive = open_archive(&data, store_key.as_ref()).await.map_err(failed)?;
+    let key = key_as_it_is(&data, settings.store_key()?.as_ref()).await.map_err(failed)?;
+    let guard = Guard::of(&data, key.as_ref()).map_err(super::guarded)?;
+    let ring = device_keys::load(&data, &guard).map_err(super::failed)?.ok_or_else(super::none)?;
+    let archive = open_archive(&data, key).await.map_err(failed)?;
     let done = reopen(&archive, &ring, &Signing::new(secrets)).await;
     let closed = archive.close().await;
     let done = done.map_err(failed)?;
@@ -43,6 +46,12 @@ pub(super) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         out.json(&done)?;
     } else {
         out.line(&format!("{} opened, {} stay shut", deliveries(done.opened.len() as u64), done.shut.len()))?;
+        for (now, was) in done.opened.iter().zip(&done.came_as) {
+            out.line(&format!("- {now}: came sealed as {was}"))?;
+        }
+        if !done.opened.is_empty() {
+            out.message("what was opened has a new id and was not forwarded: `healthie-tunnel replay ID` sends it to the handler");
+        }
         for shut in &done.shut {
             out.line(&format!("- {}: {}", shut.id, shut.reason))?;
         }

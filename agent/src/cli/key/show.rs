@@ -2,6 +2,7 @@
 
 use super::super::arguments::Data;
 use super::super::{Context, Failure};
+use super::Place;
 use crate::device_keys;
 
 /// Show the public halves of this device's keys, the one that is sealed to first; exit 1 if there is none
@@ -15,8 +16,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
-    let data = super::folder(&args.data, context)?;
-    let ring = device_keys::load(&data).map_err(super::failed)?.ok_or_else(super::none)?;
+    let Place { data, guard } = super::there(&args.data, context)?;
+    let ring = device_keys::load(&data, &guard).map_err(super::failed)?.ok_or_else(super::none)?;
     let keys: Vec<String> = ring.all().map(|key| key.to_string()).collect();
     if args.json {
         context.out.json(&serde_json::json!({ "file": device_keys::path(&data), "keys": keys }))?;

@@ -3,6 +3,7 @@
 mod check;
 mod compact;
 pub(super) mod export;
+mod new_key;
 mod rekey;
 
 use clap::Subcommand;
@@ -19,6 +20,7 @@ pub(crate) enum Command {
     Export(export::Args),
     Compact(compact::Args),
     Rekey(Box<rekey::Args>),
+    NewKey(new_key::Args),
 }
 
 pub(crate) async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
@@ -27,6 +29,7 @@ pub(crate) async fn run(command: Command, context: &mut Context) -> Result<(), F
         Command::Export(args) => export::run(args, context).await,
         Command::Compact(args) => compact::run(args, context).await,
         Command::Rekey(args) => rekey::run(*args, context).await,
+        Command::NewKey(args) => new_key::run(args, context),
     }
 }
 

@@ -6,7 +6,9 @@ use tunnel_vault::KeySource;
 
 use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
-use crate::control::{Rekey, data_flag};
+use super::new_key::keyring_option;
+use crate::control::{Rekey, data_flag, shell_word};
+use crate::system_keyring;
 
 /// What is to change.
 #[derive(Debug, clap::Args)]
@@ -18,6 +20,9 @@ pub(crate) struct Change {
     /// A command that prints the new key
     #[arg(long, value_name = "COMMAND")]
     new_key_command: Option<String>,
+    /// Take the new key from the system's keyring, where `store new-key --keyring=NAME` has put it
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = system_keyring::STANDARD, value_parser = system_keyring::name)]
+    new_key_keyring: Option<String>,
     /// Write what comes from now on as it is
     #[arg(long)]
     off: bool,
@@ -42,25 +47,39 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let settings = Gather::default().data(&args.data).load(context)?;
     let local = arguments::local(&settings)?;
-    let Change { new_key_file, new_key_command, off, on: _ } = args.change;
-    let (rekey, said) = match (new_key_file, new_key_command) {
-        (Some(file), _) => (
-            Rekey::To(KeySource::File(file)),
-            "the store has its new key; the old one opens nothing any more but copies from before",
+    let Change { new_key_file, new_key_command, new_key_keyring, off, on: _ } = args.change;
+    // With the option that gives the key to whatever comes next.
+    let new = match (new_key_file, new_key_command, new_key_keyring) {
+        (Some(file), ..) => {
+            let option = format!("--store-key-file {}", shell_word(&file.display().to_string()));
+            Some((KeySource::File(file), option))
+        }
+        (_, Some(command), _) => {
+            let option = format!("--store-key-command {}", shell_word(&command));
+            Some((KeySource::Command(command), option))
+        }
+        (.., Some(name)) => {
+            let option = keyring_option(&name);
+            Some((KeySource::Place(system_keyring::place(name)), option))
+        }
+        (None, None, None) => None,
+    };
+    let (rekey, said, option) = match new {
+        Some((source, option)) => (
+            Rekey::To(source),
+            "the store has its new key, and the device's own keys with it; the old one opens nothing any more but copies from before",
+            format!(" {option}"),
         ),
-        (_, Some(command)) => (
-            Rekey::To(KeySource::Command(command)),
-            "the store has its new key; the old one opens nothing any more but copies from before",
-        ),
-        (None, None) if off => (Rekey::Off, "what is written from now on is not encrypted"),
-        (None, None) => (Rekey::On, "what is written from now on is encrypted"),
+        None if off => (Rekey::Off, "what is written from now on is not encrypted", String::new()),
+        None => (Rekey::On, "what is written from now on is encrypted", String::new()),
     };
     local.rekey(rekey).await?;
     let out = &mut context.out;
     out.message(said);
     out.message(&format!(
-        "what is stored already stays as it was written until `healthie-tunnel store compact {}` writes it anew",
-        data_flag(&local.data)
+        "what is stored already stays as it was written until `healthie-tunnel store compact {}{option}` writes it anew{}",
+        data_flag(&local.data),
+        if option.is_empty() { "" } else { "; where settings name the old key, change them" }
     ));
     Ok(())
 }
