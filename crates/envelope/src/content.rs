@@ -157,3 +157,41 @@ fn lines(lines: Vec<Line>) -> Result<Headers, String> {
     }
     Ok(lines.into_iter().map(|l| HeaderLine { name: l.name, value: l.value }).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use tunnel_delivery::{DeliveryId, Environment, Timestamp};
+
+    use super::*;
+
+    fn sample() -> Delivery {
+        Delivery {
+            id: DeliveryId::from_bytes([7; 16]),
+            received_at: Timestamp::from_micros(1_800_000_000_123_456),
+            tunnel: "team".parse().unwrap(),
+            source_ip: "52.4.158.130".parse().unwrap(),
+            environment: Environment::Production,
+            method: "POST".parse().unwrap(),
+            target: "/t/team/hook?x=1".parse().unwrap(),
+            prefix_len: 7,
+            http_version: HttpVersion::Http11,
+            headers: [HeaderLine::new("Host", "a"), HeaderLine::new("X-Y", vec![0xff, 0x20])].into_iter().collect(),
+            body: "{}".into(),
+            lost: vec![Lost::ChunkBoundaries, Lost::Trailers],
+        }
+    }
+
+    /// Envelopes lie in spools and archives: what is in them must not change with the code that writes it.
+    #[test]
+    fn a_request_has_the_bytes_that_it_always_had() {
+        let hex = |delivery: &Delivery| {
+            let mut out = Vec::new();
+            write(delivery, &mut out);
+            let end = out.iter().rposition(|b| *b != 0).unwrap() + 1;
+            out[..end].iter().map(|b| format!("{b:02x}")).collect::<String>()
+        };
+        assert_eq!(hex(&sample()), "000000380a04504f535412102f742f7465616d2f686f6f6b3f783d311807200b2a090a04486f73741201612a090a03582d591202ff203202020338027b7d");
+        let other = Delivery { http_version: HttpVersion::Http2, lost: vec![Lost::HeaderOrder], ..sample() };
+        assert_eq!(hex(&other), "000000370a04504f535412102f742f7465616d2f686f6f6b3f783d31180720142a090a04486f73741201612a090a03582d591202ff2032010138027b7d");
+    }
+}
