@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tunnel_delivery::{DeliveryId, HeaderLine, Lost, Timestamp};
+use tunnel_delivery::{DeliveryId, Environment, HeaderLine, Lost, Timestamp};
 
 use super::*;
 use crate::KeyPair;
