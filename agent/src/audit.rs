@@ -4,18 +4,18 @@
 //!
 //! It names deliveries, targets and files; never a body, a header, a secret, the query of a target, or what a filter looks for within deliveries: it is
 //! legible beside an encrypted store, and outlives what is purged, because it is what tells that it was. A line is written before the thing is done, and a thing that
-//! cannot be noted is not done, but for what makes room on the disk. Several processes write to it: a lock stands before each write. A file that would grow
-//! over `FILE_MAX` is put aside; of `FILES` the oldest goes. Lines are not synced one by one: a power cut may cost the last seconds.
+//! cannot be noted is not done, but for what makes room on the disk. Lines are not synced one by one: a power cut may cost the last seconds. How they get into
+//! files and out again is crates/journal's.
 
-use std::fs::{self, File};
 use std::future::Future;
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tunnel_delivery::{DeliveryId, Environment, Summary, Timestamp};
+use tunnel_journal::{Found, Journal};
 
 use crate::control::{ControlError, Filter, Kind};
 use crate::query::Query;
@@ -24,8 +24,6 @@ use crate::query::Query;
 const FILE_MAX: u64 = 4 << 20;
 /// How many files are kept, the one that is written included.
 const FILES: usize = 5;
-/// The longest line that is read, in bytes.
-const LINE_MAX: u64 = 64 << 10;
 /// The most of one text that is noted, in characters.
 const TEXT_MAX: usize = 300;
 
@@ -169,8 +167,8 @@ impl Audit {
     /// It cannot be noted: then it must not be done.
     pub async fn note(&self, line: Line) -> Result<(), ControlError> {
         let text = self.text(&line);
-        let data = self.data.clone();
-        let written = tokio::task::spawn_blocking(move || append(&data, &text, FILE_MAX)).await;
+        let journal = journal(&self.data);
+        let written = tokio::task::spawn_blocking(move || journal.append(&text)).await;
         written.unwrap_or_else(|e| Err(io::Error::other(e))).map_err(|e| self.refused(&e))
     }
 
@@ -179,11 +177,12 @@ impl Audit {
     /// # Errors
     /// As [`Audit::note`].
     pub fn note_now(&self, line: &Line) -> Result<(), ControlError> {
-        append(&self.data, &self.text(line), FILE_MAX).map_err(|e| self.refused(&e))
+        journal(&self.data).append(&self.text(line)).map_err(|e| self.refused(&e))
     }
 
     fn refused(&self, e: &io::Error) -> ControlError {
-        let what = format!("the audit log {} cannot be written: {e}; nothing was done", path(&self.data, 0).display());
+        let what =
+            format!("the audit log {} cannot be written: {e}; nothing was done", journal(&self.data).path().display());
         ControlError::new(Kind::Unreachable, what).hint("make room on that disk, or see to the folder's rights")
     }
 
@@ -222,84 +221,16 @@ pub(crate) fn program(user_agent: &str) -> String {
     user_agent.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(80).collect()
 }
 
-fn path(data: &Path, number: usize) -> PathBuf {
-    data.join(if number == 0 { "audit.jsonl".to_owned() } else { format!("audit.{number}.jsonl") })
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.create(true).append(true).read(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-fn append(data: &Path, text: &str, file_max: u64) -> io::Result<()> {
-    // Not the log itself: it is renamed, and a lock on a renamed file excludes nobody.
-    let lock = open(&data.join("audit.lock"))?;
-    lock.lock()?;
-    let mut file = open(&path(data, 0))?;
-    let mut len = file.metadata()?.len();
-    if len > 0 && len + text.len() as u64 > file_max {
-        for number in (0..FILES - 1).rev() {
-            match fs::rename(path(data, number), path(data, number + 1)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-        }
-        file = open(&path(data, 0))?;
-        len = 0;
-    }
-    // Half a line that a crash or a full disk left behind must not spoil the next one.
-    let mut last = [b'\n'];
-    if len > 0 {
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-    }
-    let text = if last == [b'\n'] { text.to_owned() } else { format!("\n{text}") };
-    file.write_all(text.as_bytes())
-}
-
-/// What was read of the log.
-#[derive(Debug, Default)]
-pub struct Read {
-    /// The lines, oldest first.
-    pub lines: Vec<Value>,
-    /// How many lines could not be read.
-    pub unreadable: u64,
+fn journal(data: &Path) -> Journal {
+    Journal::new(data, "audit", FILE_MAX, FILES)
 }
 
 /// Reads the log of a data folder: what was done at `since` or later.
 ///
 /// # Errors
 /// A file cannot be read. One that is not there is no error: nothing was done yet.
-pub fn read(data: &Path, since: Option<Timestamp>) -> io::Result<Read> {
-    let mut found = Read::default();
-    for number in (0..FILES).rev() {
-        let file = match File::open(path(data, number)) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(e),
-        };
-        let mut reader = BufReader::new(file);
-        loop {
-            let mut line = Vec::new();
-            if reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
-            match serde_json::from_slice::<Value>(&line) {
-                Ok(value) if value.is_object() => {
-                    let at = value["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
-                    if since.is_none_or(|since| at.is_some_and(|at| at >= since)) {
-                        found.lines.push(value);
-                    }
-                }
-                _ if line.trim_ascii().is_empty() => {}
-                _ => found.unreadable += 1,
-            }
-        }
-    }
-    Ok(found)
+pub fn read(data: &Path, since: Option<Timestamp>) -> io::Result<Found> {
+    journal(data).read(since, |_| true)
 }
 
 #[cfg(test)]
@@ -329,29 +260,11 @@ mod tests {
         assert!(super::read(dir.path(), Some(later)).unwrap().lines.is_empty());
     }
 
-    #[cfg(unix)]
-    #[test]
-    fn the_files_are_private_and_the_oldest_goes() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let dir = tempfile::tempdir().unwrap();
-        for n in 0..100 {
-            append(dir.path(), &format!("{{\"n\":{n}}}\n"), 30).unwrap();
-        }
-        let read = read(dir.path(), None).unwrap();
-        let numbers: Vec<_> = read.lines.iter().map(|l| l["n"].as_u64().unwrap()).collect();
-        assert!(
-            numbers.is_sorted() && numbers.last() == Some(&99) && (FILES..40).contains(&numbers.len()),
-            "{numbers:?}"
-        );
-        for entry in fs::read_dir(dir.path()).unwrap() {
-            assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        }
-    }
-
+    /// Nothing may be lost with a line that the process broke off in.
     #[test]
     fn half_a_line_spoils_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        append(dir.path(), "{\"n\":1}\n{\"n\"", FILE_MAX).unwrap();
+        std::fs::write(dir.path().join("audit.jsonl"), "{\"n\":1}\n{\"n\"").unwrap();
         Audit::new(dir.path(), By::Command).note_now(&Line::new(What::KeysExported)).unwrap();
         let read = read(dir.path(), None).unwrap();
         assert_eq!((read.lines.len(), read.unreadable), (2, 1), "{read:?}");
@@ -361,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_noted_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("audit.jsonl")).unwrap();
+        std::fs::create_dir(dir.path().join("audit.jsonl")).unwrap();
         let refused = Audit::new(dir.path(), By::Command).note(Line::new(What::Exported)).await.unwrap_err();
         assert!(refused.message.contains("nothing was done"), "{refused}");
     }

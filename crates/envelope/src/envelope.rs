@@ -4,7 +4,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use bytes::Bytes;
-use tunnel_delivery::{Delivery, DeviceKey, Environment, Headers, HttpVersion};
+use tunnel_delivery::{Delivery, DeviceKey, Headers, HttpVersion, address_bytes};
 use zeroize::Zeroizing;
 
 use crate::content;
@@ -82,21 +82,11 @@ fn context(d: &Delivery) -> Vec<u8> {
     out.extend_from_slice(b"healthie-tunnel sealed delivery 1\0");
     out.extend_from_slice(d.id.as_bytes());
     out.extend_from_slice(&d.received_at.as_micros().to_be_bytes());
-    out.push(match d.environment {
-        Environment::Unknown => 0,
-        Environment::Staging => 1,
-        Environment::Production => 2,
-    });
-    match d.source_ip {
-        std::net::IpAddr::V4(ip) => {
-            out.push(4);
-            out.extend_from_slice(&ip.octets());
-        }
-        std::net::IpAddr::V6(ip) => {
-            out.push(16);
-            out.extend_from_slice(&ip.octets());
-        }
-    }
+    out.push(d.environment.number());
+    let address = address_bytes(d.source_ip);
+    // Four or sixteen.
+    out.push(u8::try_from(address.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(&address);
     let tunnel = d.tunnel.as_str();
     // A name has at most 63 bytes.
     out.push(u8::try_from(tunnel.len()).unwrap_or(u8::MAX));

@@ -230,3 +230,50 @@ fn caps_hold() {
     });
     assert!(matches!(ToRelay::decode(answer.encode()), Err(DecodeError::Invalid { .. })));
 }
+
+/// One delivery with something in every field.
+fn sample() -> Delivery {
+    Delivery {
+        id: DeliveryId::from_bytes([7; 16]),
+        received_at: Timestamp::from_micros(1_800_000_000_123_456),
+        tunnel: "team".parse().unwrap(),
+        source_ip: "52.4.158.130".parse().unwrap(),
+        environment: Environment::Production,
+        method: "POST".parse().unwrap(),
+        target: "/t/team/hook?x=1".parse().unwrap(),
+        prefix_len: 7,
+        http_version: HttpVersion::Http11,
+        headers: [HeaderLine::new("Host", "a"), HeaderLine::new("X-Y", vec![0xff, 0x20])].into_iter().collect(),
+        body: "{}".into(),
+        lost: vec![Lost::ChunkBoundaries, Lost::Trailers],
+    }
+}
+
+/// Agents of other versions are out there: what a frame looks like must not change with the code that writes it.
+#[test]
+fn a_delivery_has_the_bytes_that_it_always_had() {
+    let incoming = |delivery: Delivery| {
+        let (body_len, delivery) = (delivery.body.len() as u64, Arc::new(delivery));
+        let trace = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+        let answer_within = Some(Duration::from_secs(1));
+        ToAgent::Delivery(Incoming { n: 1, seq: Some(2), answer_within, body_len, traceparent: trace, delivery })
+    };
+    let hex = |frame: &ToAgent| frame.encode().iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let frame = incoming(sample());
+    assert_eq!(
+        hex(&frame),
+        "1aa001080110021a100707070707070707070707070707070720c0c4e9c4f2a299032a0434049e8230023a04504f535442102f742f7465616d2f686f6f6b3f783d314807500b5a090a04486f73741201615a090a03582d591202ff2062020203680272027b7d78e80782013730302d30616637363531393136636434336464383434386562323131633830333139632d623761643662373136393230333333312d3031"
+    );
+    let ip = "2001:db8::1".parse().unwrap();
+    let sealed = Delivery {
+        source_ip: ip,
+        environment: Environment::Staging,
+        http_version: HttpVersion::Sealed,
+        lost: vec![Lost::HeaderOrder],
+        ..sample()
+    };
+    assert_eq!(
+        hex(&incoming(sealed)),
+        "1aac01080110021a100707070707070707070707070707070720c0c4e9c4f2a299032a1020010db800000000000000000000000130013a04504f535442102f742f7465616d2f686f6f6b3f783d31480750ff015a090a04486f73741201615a090a03582d591202ff20620101680272027b7d78e80782013730302d30616637363531393136636434336464383434386562323131633830333139632d623761643662373136393230333333312d3031"
+    );
+}

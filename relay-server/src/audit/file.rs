@@ -1,14 +1,11 @@
-//! The audit log's files: lines added under a lock, files replaced when they are full, read back oldest first. Blocks on the disk.
-//!
-//! The relay and commands write to the same file, so a lock of its own stands before each write. A file that would grow over [`FILE_MAX`] becomes
-//! `audit.1.jsonl`, what was that `audit.2.jsonl`, and so on; there are [`FILES`] of them at most, and the oldest goes.
+//! The audit log's files: how large, how many, whose, and which lines of them somebody wants. The handling of files is crates/journal's. Blocks on the disk.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
+use serde_json::Value;
 use tunnel_delivery::{Timestamp, TunnelName};
+use tunnel_journal::{Found, Journal};
 
 use super::Entry;
 use crate::ownership::hand_over;
@@ -17,11 +14,9 @@ use crate::ownership::hand_over;
 const FILE_MAX: u64 = 8 << 20;
 /// How many files are kept, the one that is written included.
 const FILES: usize = 10;
-/// The longest line that is read, in bytes.
-const LINE_MAX: u64 = 64 << 10;
 
-fn path(data: &Path, number: usize) -> PathBuf {
-    data.join(if number == 0 { "audit.jsonl".to_owned() } else { format!("audit.{number}.jsonl") })
+fn journal(data: &Path) -> Journal {
+    Journal::new(data, "audit", FILE_MAX, FILES).synced().handing_over(hand_over)
 }
 
 /// Adds lines. They are on the disk when this returns.
@@ -29,104 +24,27 @@ fn path(data: &Path, number: usize) -> PathBuf {
 /// # Errors
 /// Some of them may not be.
 pub(crate) fn append(data: &Path, entries: &[Entry]) -> io::Result<()> {
-    append_with(data, entries, FILE_MAX)
+    let lines: String = entries.iter().map(Entry::line).collect();
+    journal(data).append(&lines)
 }
 
-fn append_with(data: &Path, entries: &[Entry], file_max: u64) -> io::Result<()> {
-    let text: String = entries.iter().map(Entry::line).collect();
-    let open = |path: &Path| {
-        let file = File::options().create(true).append(true).read(true).mode(0o600).open(path)?;
-        hand_over(&file, data).map(|()| file)
-    };
-    // Not the log itself: it is renamed, and a lock on a renamed file excludes nobody.
-    let lock = open(&data.join("audit.lock"))?;
-    lock.lock()?;
-    let current = path(data, 0);
-    let mut file = open(&current)?;
-    let mut len = file.metadata()?.len();
-    if len > 0 && len + text.len() as u64 > file_max {
-        drop(file);
-        for number in (0..FILES - 1).rev() {
-            match fs::rename(path(data, number), path(data, number + 1)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-        }
-        file = open(&current)?;
-        len = 0;
-    }
-    let is_new = len == 0;
-    // Half a line that a crash left behind must not spoil the next one.
-    let mut last = [b'\n'];
-    if !is_new {
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-    }
-    let text = if last == [b'\n'] { text } else { format!("\n{text}") };
-    file.write_all(text.as_bytes())?;
-    file.sync_data()?;
-    if is_new {
-        File::open(data)?.sync_all()?;
-    }
-    drop(lock);
-    Ok(())
-}
-
-/// What was read.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Found {
-    /// The lines that were asked for, oldest first.
-    pub(crate) lines: Vec<serde_json::Value>,
-    /// How many lines could not be read.
-    pub(crate) unreadable: u64,
-}
-
-/// The lines that are of that tunnel, or of none where `tunnel` is none, and not before `since`.
+/// The lines that are of that tunnel, or of any where `tunnel` is none, and not before `since`.
 ///
 /// # Errors
 /// A file cannot be read. One that is not there is no error: nothing was done yet.
 pub(crate) fn read(data: &Path, tunnel: Option<&TunnelName>, since: Option<Timestamp>) -> io::Result<Found> {
-    let mut found = Found::default();
-    for number in (0..FILES).rev() {
-        let file = match File::open(path(data, number)) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(e),
-        };
-        let mut reader = BufReader::new(file);
-        loop {
-            let mut line = Vec::new();
-            if reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            match serde_json::from_slice::<serde_json::Value>(&line) {
-                Ok(value) if value.is_object() => {
-                    if fits(&value, tunnel, since) {
-                        found.lines.push(value);
-                    }
-                }
-                _ => found.unreadable += 1,
-            }
-        }
-    }
-    Ok(found)
+    journal(data).read(since, |line| tunnel.is_none_or(|tunnel| is_of(line, tunnel)))
 }
 
-fn fits(line: &serde_json::Value, tunnel: Option<&TunnelName>, since: Option<Timestamp>) -> bool {
-    let at = || line["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
-    let of = |tunnel: &TunnelName| {
-        line["tunnels"].as_array().is_some_and(|all| all.iter().any(|name| name.as_str() == Some(tunnel.as_str())))
-    };
-    tunnel.is_none_or(of) && since.is_none_or(|since| at().is_some_and(|at| at >= since))
+fn is_of(line: &Value, tunnel: &TunnelName) -> bool {
+    line["tunnels"].as_array().is_some_and(|all| all.iter().any(|name| name.as_str() == Some(tunnel.as_str())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{What, Who};
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn entry(second: i64, tunnel: &str) -> Entry {
@@ -149,33 +67,5 @@ mod tests {
         for name in ["audit.jsonl", "audit.lock"] {
             assert_eq!(fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
         }
-    }
-
-    #[test]
-    fn half_a_line_is_told_and_spoils_no_other() {
-        let dir = tempfile::tempdir().unwrap();
-        append(dir.path(), &[entry(1, "a")]).unwrap();
-        let mut file = File::options().append(true).open(path(dir.path(), 0)).unwrap();
-        file.write_all(b"{\"at\":\"19").unwrap();
-        append(dir.path(), &[entry(2, "a")]).unwrap();
-        let found = read(dir.path(), None, None).unwrap();
-        assert_eq!((found.lines.len(), found.unreadable), (2, 1));
-    }
-
-    #[test]
-    fn files_are_put_aside_and_the_oldest_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        for n in 0..100 {
-            // Three lines fit into a file.
-            append_with(dir.path(), &[entry(n, "a")], 300).unwrap();
-        }
-        let files = fs::read_dir(dir.path())
-            .unwrap()
-            .filter(|f| f.as_ref().unwrap().file_name().to_string_lossy().ends_with(".jsonl"));
-        assert_eq!(files.count(), FILES);
-        let found = read(dir.path(), None, None).unwrap();
-        assert!((FILES * 2..FILES * 4).contains(&found.lines.len()), "{}", found.lines.len());
-        let times: Vec<_> = found.lines.iter().map(|l| l["at"].as_str().unwrap().to_owned()).collect();
-        assert!(times.is_sorted() && times.last().unwrap().contains("00:01:39"), "{times:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tunnel_delivery::{DeliveryId, HeaderLine, Lost, Timestamp};
+use tunnel_delivery::{DeliveryId, Environment, HeaderLine, Lost, Timestamp};
 
 use super::*;
 use crate::KeyPair;
@@ -249,4 +249,19 @@ proptest! {
         prop_assert!(open(&garbage(&body), &OURS).is_err());
         let _ = open(&forged(&body), &OURS);
     }
+}
+
+/// An envelope that lies in a spool opens only with the bytes that it was bound to.
+#[test]
+fn what_an_envelope_is_bound_to_is_what_it_always_was() {
+    let bound = |address: &str, environment| {
+        let delivery = Delivery { source_ip: address.parse().unwrap(), environment, ..sample(b"{}") };
+        context(&delivery).iter().skip(34).map(|b| format!("{b:02x}")).collect::<String>()
+    };
+    let (id, at) = ("07".repeat(16), "0006651728988001");
+    let v4 = bound("52.4.158.130", Environment::Production);
+    assert_eq!(v4, format!("{id}{at}02{}{}", "0434049e82", "047465616d"));
+    let v6 = bound("2001:db8::1", Environment::Staging);
+    assert_eq!(v6, format!("{id}{at}01{}{}", "1020010db8000000000000000000000001", "047465616d"));
+    assert!(context(&sample(b"")).starts_with(b"healthie-tunnel sealed delivery 1\0"));
 }
