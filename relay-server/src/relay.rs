@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
@@ -123,8 +124,10 @@ impl Relay {
     /// # Errors
     /// Anything that would keep the relay from doing its work; nothing is left running.
     pub async fn start(config: Config) -> Result<Relay, StartError> {
-        if let Some(problem) = config.problem() {
-            return Err(StartError::Config(problem));
+        let problems = config.problems();
+        if !problems.is_empty() {
+            let all: Vec<String> = problems.into_iter().map(|problem| problem.what).collect();
+            return Err(StartError::Config(all.join("\n")));
         }
         let traces =
             config.traces.as_ref().map(traces::open).transpose().map_err(StartError::Config)?.unwrap_or_default();
@@ -217,6 +220,7 @@ impl Relay {
             metrics: Metrics::new(),
             traces,
             incarnations,
+            wishes: std::sync::OnceLock::new(),
             reloading: tokio::sync::Mutex::new(()),
             started: clock.now(),
             clock,
@@ -306,11 +310,15 @@ impl Relay {
 
     /// Looks at tunnels, tokens and certificate files now. What cannot be used changes nothing and is given back as sentences.
     pub async fn reload(&self) -> Vec<String> {
-        self.shared.reload().await;
-        match &self.shared.tls {
-            Some(tls) => tls.look(self.shared.offload).await,
-            None => Vec::new(),
-        }
+        control::look_again(&self.shared).await
+    }
+
+    /// From now on commands that want everything looked at again say so here, and wait for what comes of it.
+    pub(crate) fn wishes(&self) -> mpsc::Receiver<control::Wish> {
+        let (wish, wishes) = mpsc::channel(1);
+        // Whoever came first has it; there is one who keeps the settings.
+        let _ = self.shared.wishes.set(wish);
+        wishes
     }
 
     /// Stops: no new connections, requests in hand are answered, agents are told, the spool is flushed.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tunnel_delivery::{DeviceName, Environment, Timestamp, TunnelName};
 use tunnel_spool::Spool as _;
 use tunnel_telemetry::Traces;
@@ -15,6 +16,7 @@ use crate::attempts::Attempts;
 use crate::audit::{Audit, Entry, What, Who};
 use crate::bodies::Bodies;
 use crate::config::Config;
+use crate::control::Wish;
 use crate::flag::Flag;
 use crate::ground::{Clock, Offload};
 use crate::http::host::Names;
@@ -58,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) traces: Traces,
     /// Which tunnels the spool holds deliveries of.
     pub(crate) incarnations: Incarnations,
+    /// Whoever keeps the settings of this process is asked here to look at them again.
+    pub(crate) wishes: OnceLock<mpsc::Sender<Wish>>,
     /// One reload at a time.
     pub(crate) reloading: tokio::sync::Mutex<()>,
     /// When this process began: nothing is known of what was before.
@@ -143,21 +147,25 @@ impl Shared {
     /// Reads the registry again if it changed; ends the sessions that may not go on, and drops what was spooled for tunnels that are no more
     /// before a tunnel that has taken the name comes into force.
     pub(crate) async fn reload(self: &Arc<Self>) {
-        self.read_again().await;
+        // What kept it from being read is in the log.
+        let _ = self.read_again().await;
     }
 
-    /// The same; whether what the file says is in force.
-    pub(crate) async fn read_again(self: &Arc<Self>) -> bool {
+    /// The same.
+    ///
+    /// # Errors
+    /// Why what the file says is not in force, for the operator; it is logged too.
+    pub(crate) async fn read_again(self: &Arc<Self>) -> Result<(), String> {
         let _one_at_a_time = self.reloading.lock().await;
         let before = self.registry.snapshot();
         let shared = Arc::clone(self);
         let (all, seen) = match self.offload.run(move || shared.registry.changed()).await {
             Ok(Ok(Some(changed))) => changed,
-            Ok(Ok(None)) => return true,
-            Err(_) => return false,
+            Ok(Ok(None)) => return Ok(()),
+            Err(e) => return Err(format!("the relay failed at it: {e}")),
             Ok(Err(e)) => {
                 tracing::error!(error = %e, "the registry cannot be read; what was read before stays in force");
-                return false;
+                return Err(e.to_string());
             }
         };
         let stale = self.incarnations.stale(&all);
@@ -169,12 +177,12 @@ impl Shared {
             self.registry.publish(Arc::new(without), self.registry.last_seen());
             self.dismiss();
             if !self.drop_spooled(&stale).await {
-                return false;
+                return Err("what removed tunnels had spooled cannot be dropped yet; the log says why".into());
             }
         }
         if let Err(e) = self.incarnations.settle(&all) {
             tracing::error!(error = %e, "which tunnels there are cannot be noted beside the spool; changes wait until it can");
-            return false;
+            return Err(format!("which tunnels there are cannot be noted beside the spool: {e}"));
         }
         self.metrics.tunnels(all.tunnels.keys());
         self.rates.keep(|name| all.tunnels.contains_key(name));
@@ -185,7 +193,7 @@ impl Shared {
                 self.hub.settings_changed(name);
             }
         }
-        true
+        Ok(())
     }
 
     /// Changes how a tunnel answers, for the agent that came with `caller` as that device. When it returns, the change is durable and in force.

@@ -189,7 +189,7 @@ mod tests {
         assert!(settings.seal && apart(&settings).ends_with(" sealed"));
         change(
             &mut settings,
-            "--seal=no --methods POST --from any --max-body default --rate default --answer-within 15",
+            "--seal=no --methods POST --from any --max-body default --rate default --answer-within 15s",
         )
         .unwrap();
         assert_eq!(settings, unchanged);
@@ -206,6 +206,7 @@ mod tests {
             ("--methods CONNECT", "for proxies"),
             ("--answer-within 11m", "1s to 10m"),
             ("--answer-within 0", "longer than nothing"),
+            ("--answer-within 15", "15s for seconds"),
             ("--max-body 1G", "GiB"),
             ("--rate -1", ""),
             ("--burst 0", "1 or more"),

@@ -28,6 +28,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
     let spool = RedbSpool::open(&dir.join("spool"), Limits { min_free_bytes: 0, ..Limits::default() }).unwrap();
     let clock = Clock::new(|| NOW);
     Arc::new(Shared {
+        wishes: std::sync::OnceLock::new(),
         names: crate::http::host::Names::default(),
         domain: None,
         admission: crate::admission::Admission::new(crate::admission::Most {

@@ -55,13 +55,17 @@ pub(crate) struct Settled {
     pub(crate) file: Option<PathBuf>,
     /// The lines of the file by the argument's id.
     pub(crate) lines: BTreeMap<String, usize>,
+    /// What of the file could not be taken; all else is as if that were not in it. Nothing may be done with settings that have mistakes but to look for more.
+    pub(crate) mistakes: Vec<Mistake>,
+    /// The flags, without their dashes, that those mistakes keep from being set.
+    pub(crate) mistaken: Vec<String>,
 }
 
 /// Reads the command line and, where its command takes `--config` and one is named, the settings file. The keys are the flags of the command
 /// named `of`.
 ///
 /// # Errors
-/// Everything that is wrong with either, with its place.
+/// Everything that is wrong with either, with its place, where it keeps the rest from being read; other mistakes are in what is given back.
 pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> Result<Settled, SettingsError> {
     // What is required may be in the file, so the first look overlooks what is wrong; the second does not.
     let first = command.clone().ignore_errors(true).try_get_matches_from(&arguments)?;
@@ -71,13 +75,15 @@ pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> R
     });
     let Some((name, matches, path)) = named else {
         let matches = command.clone().try_get_matches_from(arguments)?;
-        return Ok(Settled { matches, file: None, lines: BTreeMap::new() });
+        return Ok(Settled { matches, file: None, lines: BTreeMap::new(), mistakes: Vec::new(), mistaken: Vec::new() });
     };
     let text = text(&path)?;
     let shown = path.display().to_string();
-    let entries = file::read(&shown, &text).map_err(SettingsError::Wrong)?;
     let keys = Keys::of(command, of);
-    let mut reader = Reader { command, of, file: &shown, text: &text, mistakes: Vec::new() };
+    let (entries, mistakes) = file::read(&shown, &text).map_err(|mistake| {
+        SettingsError::Wrong(vec![if keys.is_secret_line(&text, mistake.line) { mistake.unseen() } else { mistake }])
+    })?;
+    let mut reader = Reader { command, of, file: &shown, text: &text, mistakes, mistaken: Vec::new() };
     let mut set: Vec<(&Key<'_>, &Entry, Vec<OsString>)> = Vec::new();
     for entry in &entries {
         let Some(key) = reader.key(&keys, entry) else { continue };
@@ -91,9 +97,8 @@ pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> R
             set.push((key, entry, flags));
         }
     }
-    if !reader.mistakes.is_empty() {
-        return Err(SettingsError::Wrong(reader.mistakes));
-    }
+    let Reader { mut mistakes, mistaken, .. } = reader;
+    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
     set.retain(|(key, ..)| {
         !matches!(matches.value_source(key.id()), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
     });
@@ -104,7 +109,9 @@ pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> R
     let lines: BTreeMap<_, _> =
         set.iter().map(|(key, entry, _)| (key.id().to_owned(), position(&text, entry.key_at.start).0)).collect();
     match command.clone().try_get_matches_from(all) {
-        Ok(matches) => Ok(Settled { matches, file: Some(path), lines }),
+        Ok(matches) => Ok(Settled { matches, file: Some(path), lines, mistakes, mistaken }),
+        // It may be missing only because of these.
+        Err(_) if !mistakes.is_empty() => Err(SettingsError::Wrong(mistakes)),
         Err(error) => {
             let said = error.to_string();
             let told = |said: &str| -> Vec<String> {
@@ -139,6 +146,7 @@ struct Reader<'a> {
     file: &'a str,
     text: &'a str,
     mistakes: Vec<Mistake>,
+    mistaken: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -147,12 +155,26 @@ impl Reader<'_> {
     }
 
     fn key<'k, 'c>(&mut self, keys: &'k Keys<'c>, entry: &Entry) -> Option<&'k Key<'c>> {
-        let found = keys.find(entry.table.as_deref(), &entry.key);
-        found.map_err(|message| self.wrong(entry.key_at.clone(), message)).ok()
+        match keys.find(entry.table.as_deref(), &entry.key) {
+            Ok(found) => Some(found),
+            Err(message) => {
+                let mistake = Mistake::at(self.file, self.text, &entry.key_at, message);
+                self.mistakes.push(mistake.only_what_is_meant());
+                None
+            }
+        }
     }
 
     /// The value as flags of the command line; nothing if it is no value for this key.
     fn flags(&mut self, key: &Key<'_>, entry: &Entry) -> Option<Vec<OsString>> {
+        let flags = self.values(key, entry);
+        if flags.is_none() {
+            self.mistaken.push(key.long().to_owned());
+        }
+        flags
+    }
+
+    fn values(&mut self, key: &Key<'_>, entry: &Entry) -> Option<Vec<OsString>> {
         let flag = format!("--{}", key.long());
         let before = self.mistakes.len();
         let flags = match (&entry.value, key.arg.get_action()) {
