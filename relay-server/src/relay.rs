@@ -136,7 +136,13 @@ impl Relay {
         let (clock, offload) = (Clock::default(), Offload::default());
         let opened = {
             let clock = clock.clone();
-            tokio::task::spawn_blocking(move || open(&opening, &clock, offload)).await
+            tokio::task::spawn_blocking(move || {
+                let opened = open(&opening, &clock, offload);
+                // Also where it failed half-way.
+                hand_over(&opening.data);
+                opened
+            })
+            .await
         };
         let Opened { registry, spool, stream, tls, keeper, audit } =
             opened.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))??;
@@ -172,6 +178,8 @@ impl Relay {
             relay.stop().await;
             return Err(e);
         }
+        // The socket and the addresses, for commands of the folder's owner.
+        hand_over(&data);
         Ok(relay)
     }
 
@@ -303,6 +311,11 @@ impl Relay {
         &self.shared.registry
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Whether deliveries can be taken at all, as far as the spool is concerned.
     pub fn is_usable(&self) -> bool {
         self.shared.spool.usable().is_ok()
@@ -416,6 +429,13 @@ fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<Opened, Star
     Ok(Opened { registry, spool: Store::new(spool), stream, tls, keeper, audit })
 }
 
+/// A relay that root runs leaves nothing behind that the folder's owner could not use.
+fn hand_over(data: &Path) {
+    if let Err(e) = crate::ownership::hand_over_all(data, data) {
+        warn!(error = %e, "what is in the data folder cannot be given to the folder's owner");
+    }
+}
+
 /// The stream's name lives beside the spool and holds which file it belongs to: a spool that is begun anew is another stream.
 fn stream_id(path: &Path, spool: &RedbSpool) -> Result<Bytes, StartError> {
     let io = |source| StartError::Write { path: path.to_owned(), source };
@@ -514,6 +534,31 @@ async fn forget_gone(shared: &Shared) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Can be seen by root only.
+    #[tokio::test]
+    async fn what_a_relay_of_root_s_makes_belongs_to_the_folder_s_owner() {
+        use std::os::unix::fs::MetadataExt as _;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(4242), Some(4343)).unwrap();
+        let relay = Relay::start(Config::loopback(dir.path().to_owned())).await.unwrap();
+        let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, relay.shared.now());
+        relay.registry().add_tunnel("late".parse().unwrap(), settings).unwrap();
+        assert_eq!(relay.reload().await, [] as [&str; 0]);
+        let mut names = vec![dir.path().to_owned()];
+        for folder in [dir.path().to_owned(), dir.path().join("spool")] {
+            names.extend(std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        assert!(names.len() > 6, "{names:?}");
+        for path in names {
+            let found = std::fs::symlink_metadata(&path).unwrap();
+            assert_eq!((found.uid(), found.gid()), (4242, 4343), "{}", path.display());
+        }
+        relay.stop().await;
+    }
 
     #[tokio::test]
     async fn a_start_that_fails_at_its_end_leaves_nothing_running() {

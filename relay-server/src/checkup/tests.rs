@@ -77,3 +77,34 @@ fn each_thing_that_is_wrong_is_told() {
     config.https = None;
     assert!(found(&config)[0].1.contains("nothing to listen on"));
 }
+
+/// Can be seen by root only: whose a file is changes for nobody else.
+#[test]
+fn files_of_another_user_are_told() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    chmod(dir.path(), 0o700);
+    fs::create_dir(dir.path().join("spool")).unwrap();
+    fs::write(dir.path().join("spool/spool.redb"), "").unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(4242), Some(4242)).unwrap();
+    let all = found(&Config::loopback(dir.path().to_owned()));
+    let told = format!("chown -R 4242 {}", dir.path().display());
+    assert!(all.iter().any(|(_, m)| m.contains("/spool, and 1 more,") && m.contains(&told)), "{all:#?}");
+}
+
+#[test]
+fn bounds_that_take_less_than_is_meant_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    chmod(dir.path(), 0o700);
+    let mut config = Config::loopback(dir.path().to_owned());
+    config.spool.max_bytes_per_tunnel = config.limits.body - 1;
+    config.spool.min_free_bytes = 1 << 50;
+    config.metrics_from = vec!["::/0".parse().unwrap()];
+    let all = found(&config);
+    for part in ["raise --spool-bytes", "would be answered 503", "names everybody"] {
+        assert!(all.iter().any(|(weight, m)| *weight == Weight::Doubtful && m.contains(part)), "{part}: {all:#?}");
+    }
+    assert_eq!(all.len(), 3, "{all:#?}");
+}
