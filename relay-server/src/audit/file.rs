@@ -17,11 +17,62 @@ use crate::ownership::hand_over;
 const FILE_MAX: u64 = 8 << 20;
 /// How many files are kept, the one that is written included.
 const FILES: usize = 10;
+/// Whoever writes holds it.
+const LOCK: &str = "audit.lock";
 /// The longest line that is read, in bytes.
 const LINE_MAX: u64 = 64 << 10;
 
+fn name(number: usize) -> String {
+    if number == 0 { "audit.jsonl".to_owned() } else { format!("audit.{number}.jsonl") }
+}
+
 fn path(data: &Path, number: usize) -> PathBuf {
-    data.join(if number == 0 { "audit.jsonl".to_owned() } else { format!("audit.{number}.jsonl") })
+    data.join(name(number))
+}
+
+/// Whether a file of the data folder is one of the log's.
+pub(crate) fn is_part(called: &str) -> bool {
+    (0..FILES).any(|number| name(number) == called)
+}
+
+/// A file as it was at one moment, whatever it is called by now.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Its name then.
+    pub(crate) name: String,
+    file: File,
+    len: u64,
+}
+
+impl Part {
+    /// What was in it then.
+    pub(crate) fn reader(&self) -> impl io::Read {
+        (&self.file).take(self.len)
+    }
+}
+
+/// All files at one moment, oldest first: none is missed or there twice because files are put aside meanwhile. Makes nothing, and holds the lock for as long as it
+/// takes to open them.
+///
+/// # Errors
+/// One of them cannot be opened.
+pub(crate) fn parts(data: &Path) -> io::Result<Vec<Part>> {
+    // Nobody has written where it is not there.
+    let lock = match File::open(data.join(LOCK)) {
+        Ok(lock) => Some(lock),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(e),
+    };
+    lock.as_ref().map(File::lock_shared).transpose()?;
+    let mut parts = Vec::new();
+    for number in (0..FILES).rev() {
+        match File::open(path(data, number)) {
+            Ok(file) => parts.push(Part { name: name(number), len: file.metadata()?.len(), file }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(parts)
 }
 
 /// Adds lines. They are on the disk when this returns.
@@ -39,7 +90,7 @@ fn append_with(data: &Path, entries: &[Entry], file_max: u64) -> io::Result<()> 
         hand_over(&file, data).map(|()| file)
     };
     // Not the log itself: it is renamed, and a lock on a renamed file excludes nobody.
-    let lock = open(&data.join("audit.lock"))?;
+    let lock = open(&data.join(LOCK))?;
     lock.lock()?;
     let current = path(data, 0);
     let mut file = open(&current)?;
@@ -87,13 +138,8 @@ pub(crate) struct Found {
 /// A file cannot be read. One that is not there is no error: nothing was done yet.
 pub(crate) fn read(data: &Path, tunnel: Option<&TunnelName>, since: Option<Timestamp>) -> io::Result<Found> {
     let mut found = Found::default();
-    for number in (0..FILES).rev() {
-        let file = match File::open(path(data, number)) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(e),
-        };
-        let mut reader = BufReader::new(file);
+    for part in parts(data)? {
+        let mut reader = BufReader::new(part.reader());
         loop {
             let mut line = Vec::new();
             if reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
@@ -160,6 +206,22 @@ mod tests {
         append(dir.path(), &[entry(2, "a")]).unwrap();
         let found = read(dir.path(), None, None).unwrap();
         assert_eq!((found.lines.len(), found.unreadable), (2, 1));
+    }
+
+    #[test]
+    fn files_that_are_put_aside_while_they_are_read_are_neither_missed_nor_read_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let add = |n| append_with(dir.path(), &[entry(n, "a")], 300).unwrap();
+        (0..12).for_each(add);
+        let then = read(dir.path(), None, None).unwrap().lines;
+        let parts = parts(dir.path()).unwrap();
+        (12..30).for_each(add);
+        let mut text = String::new();
+        for part in &parts {
+            part.reader().read_to_string(&mut text).unwrap();
+        }
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((parts.last().unwrap().name.as_str(), lines), ("audit.jsonl", then));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 
-pub(crate) use file::{Found, append, read};
+pub(crate) use file::{Found, append, is_part, parts, read};
 pub(crate) use writer::Audit;
 
 use crate::tokens::TokenId;
