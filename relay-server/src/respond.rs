@@ -79,6 +79,8 @@ pub(crate) enum Problem {
     Handler(AnswerFailure),
     /// The relay is stopping.
     Stopping,
+    /// The figures could not be gathered in time.
+    NoFigures,
 }
 
 /// What there may be too many deliveries of.
@@ -112,9 +114,12 @@ impl Problem {
         match self {
             Problem::Head(_) | Problem::UpgradeRequired => Outcome::BadHead,
             // Agents only; no delivery is answered so.
-            Problem::NotFound | Problem::Unauthorized | Problem::WhichTunnel(_) | Problem::TooManyAttempts { .. } => {
-                Outcome::NotFound
-            }
+            // Or the operator.
+            Problem::NotFound
+            | Problem::Unauthorized
+            | Problem::WhichTunnel(_)
+            | Problem::TooManyAttempts { .. }
+            | Problem::NoFigures => Outcome::NotFound,
             Problem::TooLarge { .. } => Outcome::BodyTooLarge,
             Problem::BodyTimeout => Outcome::BodyTimeout,
             Problem::BadBody => Outcome::BadBody,
@@ -195,7 +200,12 @@ impl Problem {
                 say(S::UPGRADE_REQUIRED, "websocket-only", "Agents connect here by WebSocket (version 13).")
             }
             Problem::Method(allowed) => {
-                say(S::METHOD_NOT_ALLOWED, "method", &format!("Only {allowed} is answered here."))
+                let are = if allowed.contains(',') { "are" } else { "is" };
+                say(
+                    S::METHOD_NOT_ALLOWED,
+                    "method",
+                    &format!("Only {} {are} answered here.", allowed.replace(", ", " and ")),
+                )
             }
             Problem::Source => say(
                 S::FORBIDDEN,
@@ -319,6 +329,14 @@ impl Problem {
             Problem::Handler(AnswerFailure::Other(_)) => {
                 say(S::BAD_GATEWAY, "agent-error", "The tunnel's agent reports an error that this relay does not know.")
             }
+            Problem::NoFigures => again(
+                5,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "no-figures",
+                    "The figures could not be gathered in time; ask again. Deliveries are another matter: see /readyz.",
+                ),
+            ),
             Problem::Stopping => {
                 again(5, say(S::SERVICE_UNAVAILABLE, "stopping", "The relay is restarting; send it again in a moment."))
             }
@@ -452,6 +470,7 @@ mod tests {
             Problem::Handler(AnswerFailure::Paused),
             Problem::Handler(AnswerFailure::Other(9)),
             Problem::Stopping,
+            Problem::NoFigures,
         ];
         for problem in all {
             let answer = problem.answer(None);
@@ -461,6 +480,13 @@ mod tests {
             let temporary = matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
             assert_eq!(answer.headers().contains_key(RETRY_AFTER), temporary, "{problem:?}");
         }
+    }
+
+    #[test]
+    fn methods_are_told_in_a_sentence() {
+        let told = |methods: &'static str| Problem::Method(methods.into()).said().message;
+        assert_eq!(told("POST"), "Only POST is answered here.");
+        assert_eq!(told("POST, PUT"), "Only POST and PUT are answered here.");
     }
 
     #[test]

@@ -238,7 +238,7 @@ where
         None => return Problem::Head(Refusal::Malformed("The request could not be read.")).answer(None),
     };
     if connection.listener == Listener::Admin {
-        return trail::was_for(operator::answer(&head, shared).await, "operator");
+        return trail::was_for(operator::answer(&head, shared, connection.listener).await, "operator");
     }
     let origin = shared.config.proxies.origin(connection.source_ip, &head.headers);
     if let Some(tls) = &shared.tls
@@ -286,7 +286,7 @@ where
         Route::Metrics if !shared.config.tells_figures(origin.source) => nothing(page),
         Route::Nothing => nothing(page),
         Route::Agent(tunnel) => agents::open::<S>(head, request, tunnel, origin, connection).await,
-        Route::Health | Route::Ready | Route::Metrics => operator::answer(&head, shared).await,
+        Route::Health | Route::Ready | Route::Metrics => operator::answer(&head, shared, connection.listener).await,
         Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => {
             Problem::Method("GET, HEAD".into()).answer(None)
         }
