@@ -58,6 +58,8 @@ pub struct Https {
     pub acme: Option<Acme>,
     /// How often the files are looked at for changes.
     pub look_every: Duration,
+    /// For how long browsers are told to come by HTTPS only (RFC 6797); nothing for nothing, and they are not told.
+    pub hsts: Duration,
 }
 
 impl Https {
@@ -66,7 +68,7 @@ impl Https {
 
     /// With one certificate from files.
     pub fn with_pair(addr: SocketAddr, pair: PairFiles) -> Https {
-        Https { addr, pairs: vec![pair], acme: None, look_every: Https::LOOK_EVERY }
+        Https { addr, pairs: vec![pair], acme: None, look_every: Https::LOOK_EVERY, hsts: Duration::ZERO }
     }
 }
 
@@ -217,6 +219,8 @@ pub struct Limits {
     pub body_rate: u64,
     /// How long a sender may take to take its answer, and an agent to take anything.
     pub write_time: Duration,
+    /// How long the other end's network may take nothing of what was sent before the system gives the connection up.
+    pub network_time: Duration,
     /// How long TLS may take to be set up, and a proxy to say who sends.
     pub tls_time: Duration,
     /// How long an agent may take to say hello, once its connection is a WebSocket.
@@ -233,6 +237,10 @@ pub struct Limits {
     pub resets: u32,
     /// Requests from one address.
     pub address_rate: Rate,
+    /// TLS handshakes of one address.
+    pub address_handshakes: Rate,
+    /// TLS handshakes a second of all strangers; those beyond wait their turn. 0 for any.
+    pub handshakes: u32,
     /// Deliveries for one tunnel, of Healthie and of all others apart. A tunnel may have another.
     pub tunnel_rate: Rate,
     /// The longest body of a handler's answer that is carried back, in bytes.
@@ -274,6 +282,7 @@ impl Default for Limits {
             body_time: Duration::from_secs(30),
             body_rate: 1 << 10,
             write_time: Duration::from_secs(20),
+            network_time: Duration::from_secs(30),
             tls_time: Duration::from_secs(10),
             hello_time: HELLO_TIMEOUT,
             connections: 8_000,
@@ -282,6 +291,8 @@ impl Default for Limits {
             streams: 100,
             resets: 100,
             address_rate: Rate { per_second: 200, burst: 2_000 },
+            address_handshakes: Rate { per_second: 100, burst: 1_000 },
+            handshakes: 2_000,
             tunnel_rate: Rate { per_second: 500, burst: 5_000 },
             answer: 64 << 10,
             agents: 11_000,

@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::control;
 use crate::flag::{Flag, Raiser};
 use crate::ground::{Bound, Clock, Ground, Offload};
+use crate::handshakes::Handshakes;
 use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
@@ -108,11 +109,30 @@ pub struct Relay {
     sessions: Tasks,
 }
 
-async fn bind(addr: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Bound<TcpListener>, StartError> {
+async fn bind(
+    addr: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    network_time: Duration,
+) -> Result<Bound<TcpListener>, StartError> {
     let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+    give_up_after(&listener, network_time);
     let addr = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
     Ok(Bound { listener, addr, tls })
 }
+
+/// Has the system give up a connection whose other end's network has taken nothing for so long, also after we have closed it: what was not taken would otherwise be
+/// kept, and sent again, for a quarter of an hour. Connections have it from their listener.
+#[cfg(target_os = "linux")]
+fn give_up_after(listener: &TcpListener, network_time: Duration) {
+    let millis = u32::try_from(network_time.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(listener, millis) {
+        warn!(%error, "connections through a dead network are given up as late as the system does by itself");
+    }
+}
+
+/// Other systems have their own time.
+#[cfg(not(target_os = "linux"))]
+fn give_up_after(_: &TcpListener, _: Duration) {}
 
 fn spool_folder(config: &Config) -> PathBuf {
     config.data.join("spool")
@@ -146,15 +166,16 @@ impl Relay {
         };
         let Opened { registry, spool, stream, tls, keeper, audit } =
             opened.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))??;
+        let network_time = config.limits.network_time;
         let mut doors = Vec::new();
         for addr in &config.http {
-            doors.push(bind(*addr, None).await?);
+            doors.push(bind(*addr, None, network_time).await?);
         }
         if let (Some(https), Some(tls)) = (&config.https, &tls) {
-            doors.push(bind(https.addr, Some(tls.acceptor()?)).await?);
+            doors.push(bind(https.addr, Some(tls.acceptor()?), network_time).await?);
         }
         let admin = match config.admin {
-            Some(addr) => Some(bind(addr, None).await?),
+            Some(addr) => Some(bind(addr, None, network_time).await?),
             None => None,
         };
         let ground = Ground { registry, spool, stream, doors, clock, offload };
@@ -215,6 +236,7 @@ impl Relay {
         let shared = Arc::new(Shared {
             admission: Admission::new(most),
             rates: Rates::new(limits.address_rate),
+            handshakes: Handshakes::new(limits.address_handshakes, limits.handshakes),
             bodies: Bodies::new(limits.bodies),
             domain: config.domain.as_deref().and_then(Domain::new),
             names: Names::new(&config, &listening),
@@ -558,6 +580,16 @@ mod tests {
             assert_eq!((found.uid(), found.gid()), (4242, 4343), "{}", path.display());
         }
         relay.stop().await;
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn connections_have_the_time_of_their_listener() {
+        let time = Duration::from_millis(12_345);
+        let bound = bind("127.0.0.1:0".parse().unwrap(), None, time).await.unwrap();
+        let (_near, far) =
+            tokio::join!(tokio::net::TcpStream::connect(bound.addr), async { bound.listener.accept().await });
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&far.unwrap().0).unwrap(), 12_345);
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::control::Wish;
 use crate::flag::Flag;
 use crate::ground::{Clock, Offload};
+use crate::handshakes::Handshakes;
 use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) admission: Arc<Places>,
     /// How many deliveries a second there may be.
     pub(crate) rates: Rates,
+    /// How many TLS handshakes a second there may be.
+    pub(crate) handshakes: Handshakes,
     /// How many bytes of bodies may be held.
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) registry: Registry,

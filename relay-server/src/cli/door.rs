@@ -26,6 +26,10 @@ pub(super) struct Door {
     /// Private key for HTTPS, PEM; one for each --cert, in the same order
     #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_KEY", help_heading = "TLS")]
     key: Vec<PathBuf>,
+    /// Tell browsers for so long to come by HTTPS only (Strict-Transport-Security), without the names below; 0s tells them nothing. It binds everything else that
+    /// is served under the name too
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = units::span_of("0s", "3650d"), help_heading = "TLS", env = "HEALTHIE_RELAY_HSTS")]
+    hsts: Duration,
     /// Get a certificate for this name by ACME, and renew it; more than one name may be given, and *.DOMAIN with --acme-dns-hook
     #[arg(long, value_name = "NAME", value_delimiter = ',', env = "HEALTHIE_RELAY_ACME_NAME", help_heading = "ACME")]
     acme_name: Vec<String>,
@@ -178,7 +182,7 @@ impl Door {
             dns_wait: self.acme_dns_wait,
         });
         let pairs = self.cert.into_iter().zip(self.key).map(|(cert, key)| PairFiles { cert, key }).collect();
-        Some(Https { addr, pairs, acme, look_every: Https::LOOK_EVERY })
+        Some(Https { addr, pairs, acme, look_every: Https::LOOK_EVERY, hsts: self.hsts })
     }
 }
 

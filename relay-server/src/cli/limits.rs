@@ -59,6 +59,8 @@ bounds! {
     handshake_time: Duration = "10s", "handshake-time", "HEALTHIE_RELAY_HANDSHAKE_TIME", "TIME", span_of("100ms", "10m");
     /// How long an agent may take to say hello
     hello_time: Duration = "10s", "hello-time", "HEALTHIE_RELAY_HELLO_TIME", "TIME", span_of("100ms", "10m");
+    /// How long the other end's network may take nothing of what was sent until the system gives the connection up, also one that is closed already
+    network_time: Duration = "30s", "network-time", "HEALTHIE_RELAY_NETWORK_TIME", "TIME", span_of("1s", "1h");
     /// Most connections at once, agents not included; when all are taken, the one that is worth the least has to go
     connections: usize = "8000", "max-connections", "HEALTHIE_RELAY_MAX_CONNECTIONS", "N", count_of(1, MOST);
     /// Most connections from one address at once, or from one /64 of IPv6, agents not included
@@ -71,6 +73,10 @@ bounds! {
     address_rate: u32 = "200", "address-rate", "HEALTHIE_RELAY_ADDRESS_RATE", "N", count_of(0_u32, 1_000_000);
     /// Most requests from one address at once, after a pause
     address_burst: u32 = "2000", "address-burst", "HEALTHIE_RELAY_ADDRESS_BURST", "N", count_of(1_u32, 1_000_000);
+    /// Most TLS handshakes a second from one address in the long run, ten times as many at once after a pause; 0 for any; beyond it the connection is closed
+    address_handshakes: u32 = "100", "address-handshakes", "HEALTHIE_RELAY_ADDRESS_HANDSHAKES", "N", count_of(0_u32, 100_000);
+    /// Most TLS handshakes a second of all, Healthie's left out; 0 for any; beyond it they wait their turn, for --handshake-time at most
+    handshakes: u32 = "2000", "max-handshakes", "HEALTHIE_RELAY_MAX_HANDSHAKES", "N", count_of(0_u32, 1_000_000);
     /// Most deliveries a second for one tunnel in the long run, Healthie's and all others counted apart; 0 for any; beyond it 429
     tunnel_rate: u32 = "500", "tunnel-rate", "HEALTHIE_RELAY_TUNNEL_RATE", "N", count_of(0_u32, 1_000_000);
     /// Most deliveries for one tunnel at once, after a pause
@@ -108,6 +114,7 @@ impl Bounds {
             body_time: self.body_time,
             body_rate: self.body_rate,
             write_time: self.write_time,
+            network_time: self.network_time,
             tls_time: self.handshake_time,
             hello_time: self.hello_time,
             connections: self.connections,
@@ -116,6 +123,11 @@ impl Bounds {
             streams: self.streams,
             resets: self.resets,
             address_rate: Rate { per_second: self.address_rate, burst: self.address_burst },
+            address_handshakes: Rate {
+                per_second: self.address_handshakes,
+                burst: self.address_handshakes.saturating_mul(10),
+            },
+            handshakes: self.handshakes,
             tunnel_rate: Rate { per_second: self.tunnel_rate, burst: self.tunnel_burst },
             answer: self.answer,
             agents: self.agents,

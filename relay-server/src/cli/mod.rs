@@ -33,7 +33,7 @@ use crate::checkup::key_advice;
 use crate::control::AskError;
 use crate::registry::{Registry, RegistryError};
 use crate::relay::StartError;
-use crate::settings::{SettingsError, settle};
+use crate::settings::{SettingsError, settle, whence};
 use tunnel_spool::SpoolError;
 
 /// Takes webhook deliveries from the internet and sends them to the machines of developers.
@@ -137,7 +137,7 @@ impl From<SettingsError> for Failure {
                 // In colour where there is any, and help to where it belongs.
                 let _ = error.print();
                 if !lines.is_empty() {
-                    tell(&format!("\nfrom the settings file:\n  {}", lines.join("\n  ")));
+                    tell(&format!("\n{}", whence(&lines)));
                 }
                 Failure { code: u8::try_from(error.exit_code()).unwrap_or(2), message: String::new() }
             }

@@ -20,7 +20,7 @@ use crate::checkup::{Look, Weight};
 use crate::config::{Config, Problem};
 use crate::control::Reloaded;
 use crate::relay::Relay;
-use crate::settings::{Settled, Shown, settle, units};
+use crate::settings::{SettingsError, Settled, Shown, settle, units};
 use tunnel_spool::Limits as SpoolLimits;
 
 #[derive(Args)]
@@ -136,22 +136,22 @@ struct InForce {
 impl InForce {
     /// Looks at the settings as they are now: which are others than those in force, which takes a restart, and why a relay would not start with them.
     fn compare(&self) -> Reloaded {
-        let unusable = |e: &dyn std::fmt::Display| {
-            let one: Vec<String> = e.to_string().split_whitespace().map(str::to_owned).collect();
-            Reloaded { problems: vec![format!("the settings cannot be used: {}", one.join(" "))], waiting: Vec::new() }
+        let unusable = |why: String| Reloaded {
+            problems: vec![format!("the settings cannot be used: {why}")],
+            waiting: Vec::new(),
         };
         let settled = match settle(&Cli::command(), self.arguments.clone(), "serve") {
             Ok(settled) => settled,
-            Err(e) => return unusable(&e),
+            Err(e) => return unusable(e.line()),
         };
         let serve = match Cli::from_arg_matches(&settled.matches).map(|cli| cli.command) {
             Ok(Command::Serve(serve)) => *serve,
-            Ok(_) => return unusable(&"they are of another command"),
-            Err(e) => return unusable(&e),
+            Ok(_) => return unusable("they are of another command".into()),
+            Err(e) => return unusable(SettingsError::from(e).line()),
         };
         let now = resolve(serve, &settled, Look::BeforeStart);
         let wrong = now.found.iter().filter(|finding| finding.weight == Weight::Wrong);
-        let problems = wrong.map(|finding| format!("the settings cannot be used: {}", line(finding))).collect();
+        let problems = wrong.map(|finding| format!("a relay would not start so: {}", line(finding))).collect();
         let changed = self.shown.iter().zip(&now.shown).filter(|(before, now)| before.digest != now.digest);
         let waiting =
             changed.filter(|_| settled.mistakes.is_empty()).map(|(before, _)| before.setting.clone()).collect();

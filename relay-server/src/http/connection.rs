@@ -47,6 +47,16 @@ pub(crate) struct Connection {
     pub(crate) sessions: Tasks,
 }
 
+impl Connection {
+    /// What browsers are told that come by HTTPS, if anything. Never of the names below: they may be anybody's. And never over HTTP, where it counts for nothing
+    /// (RFC 6797, section 7.2); behind a proxy that does TLS it is the proxy's to say.
+    fn hsts(&self) -> Option<HeaderValue> {
+        let https = self.shared.config.https.as_ref().filter(|_| self.listener == Listener::Https)?;
+        let seconds = https.hsts.as_secs();
+        (seconds > 0).then(|| HeaderValue::try_from(format!("max-age={seconds}")).ok()).flatten()
+    }
+}
+
 /// How long a connection that nobody uses may take to end in order.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -213,7 +223,11 @@ where
 {
     let mut in_hand = connection.held.place().request();
     let answer = trail::follow(answer::<S>(head, request, &mut in_hand, connection), connection).await;
-    carry(respond::sealed(answer), in_hand)
+    let mut answer = respond::sealed(answer);
+    if let Some(hsts) = connection.hsts() {
+        answer.headers_mut().insert(hyper::header::STRICT_TRANSPORT_SECURITY, hsts);
+    }
+    carry(answer, in_hand)
 }
 
 async fn answer<S>(

@@ -29,6 +29,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
     let clock = Clock::new(|| NOW);
     Arc::new(Shared {
         wishes: std::sync::OnceLock::new(),
+        handshakes: crate::handshakes::Handshakes::new(crate::rates::Rate { per_second: 0, burst: 0 }, 0),
         names: crate::http::host::Names::default(),
         domain: None,
         admission: crate::admission::Admission::new(crate::admission::Most {

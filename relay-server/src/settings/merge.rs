@@ -38,7 +38,38 @@ pub(crate) enum SettingsError {
 }
 
 fn told(lines: &[String]) -> String {
-    if lines.is_empty() { String::new() } else { format!("\nfrom the settings file:\n  {}", lines.join("\n  ")) }
+    if lines.is_empty() { String::new() } else { format!("\n{}", whence(lines)) }
+}
+
+/// Where what clap complains of stands, if that is not the command line.
+pub(crate) fn whence(lines: &[String]) -> String {
+    let from = if lines.iter().all(|line| line.starts_with(VARIABLE)) { "environment" } else { "settings file" };
+    format!("from the {from}:\n  {}", lines.join("\n  "))
+}
+
+/// How a variable is named among what is meant.
+const VARIABLE: &str = "variable ";
+
+/// The variable that a value comes from that clap refuses.
+fn variable(command: &Command, of: &str, error: &clap::Error, arguments: &[OsString]) -> Vec<String> {
+    let flags = command.find_subcommand(of).into_iter().flat_map(Command::get_arguments);
+    let meant = flags.filter(|arg| refusal(error, arg).is_some()).find_map(|arg| {
+        let flag = format!("--{}", arg.get_long()?);
+        let given = arguments.iter().any(|a| a.to_string_lossy().split('=').next() == Some(&flag));
+        let name = arg.get_env().filter(|name| !given && std::env::var_os(name).is_some())?;
+        Some(format!("{VARIABLE}{}", name.to_string_lossy()))
+    });
+    meant.into_iter().collect()
+}
+
+impl SettingsError {
+    /// The same in one line, for a log.
+    pub(crate) fn line(&self) -> String {
+        match self {
+            SettingsError::Wrong(mistakes) => mistakes.iter().map(Mistake::line).collect::<Vec<_>>().join("; "),
+            other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+        }
+    }
 }
 
 impl From<clap::Error> for SettingsError {
@@ -74,7 +105,9 @@ pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> R
         Some((name, matches, path.clone()))
     });
     let Some((name, matches, path)) = named else {
-        let matches = command.clone().try_get_matches_from(arguments)?;
+        let matches = command.clone().try_get_matches_from(&arguments);
+        let matches = matches
+            .map_err(|error| SettingsError::Arguments { lines: variable(command, of, &error, &arguments), error })?;
         return Ok(Settled { matches, file: None, lines: BTreeMap::new(), mistakes: Vec::new(), mistaken: Vec::new() });
     };
     let text = text(&path)?;
@@ -102,7 +135,7 @@ pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> R
     set.retain(|(key, ..)| {
         !matches!(matches.value_source(key.id()), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
     });
-    let mut all = arguments;
+    let mut all = arguments.clone();
     // Right behind the command's name: what follows it may end with `--`.
     let at = all.iter().skip(1).position(|a| a == name).map_or(all.len(), |at| at + 2);
     all.splice(at..at, set.iter().flat_map(|(.., flags)| flags.clone()));
@@ -113,6 +146,10 @@ pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> R
         // It may be missing only because of these.
         Err(_) if !mistakes.is_empty() => Err(SettingsError::Wrong(mistakes)),
         Err(error) => {
+            let lines_of_variable = variable(command, of, &error, &arguments);
+            if !lines_of_variable.is_empty() {
+                return Err(SettingsError::Arguments { error, lines: lines_of_variable });
+            }
             let said = error.to_string();
             let told = |said: &str| -> Vec<String> {
                 let words: Vec<&str> = said.split([' ', '\'', '\n', '<', ',']).collect();
