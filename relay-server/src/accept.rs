@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use crate::admission::{Admission, Entry, Held};
+use crate::admission::{Admission, Entry, Held, neighbourhood};
 use crate::flag::Flag;
 use crate::http::connection::{self, Connection};
 use crate::lines::Line;
@@ -167,6 +167,13 @@ where
             return None;
         }
         let Some(tls) = &door.tls else { return Some((source_ip, Stream::plain(stream, place, limits.write_time))) };
+        if !door.shared.is_favoured(source_ip)
+            && let Err(limit) = door.shared.handshakes.turn(neighbourhood(source_ip), limits.tls_time).await
+        {
+            metrics.limit_hit(limit);
+            debug!(%source_ip, limit = limit.as_str(), "connection closed: there are more handshakes than there may be");
+            return None;
+        }
         match tokio::time::timeout(limits.tls_time, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let stream = Stream::tls(stream, place, limits.write_time);

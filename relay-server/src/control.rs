@@ -19,6 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 use tunnel_spool::{Limits, RedbSpool, Role, Spool, SpoolError};
 use tunnel_vault::KeySource;
@@ -55,6 +56,8 @@ pub(crate) enum Question {
     Certificates,
     /// Look at the certificate files now.
     Reload,
+    /// Look at everything that can be looked at again, the settings included.
+    LookAgain,
     /// Get a new certificate from the ACME server now.
     Renew,
     /// The registry was changed: take it over now.
@@ -89,6 +92,11 @@ pub(crate) enum Told {
     Used {
         used: BTreeMap<TokenId, Timestamp>,
     },
+    /// It was looked at.
+    LookedAgain {
+        #[serde(flatten)]
+        reloaded: Reloaded,
+    },
     /// It is in force.
     Taken,
     /// It is begun.
@@ -98,6 +106,18 @@ pub(crate) enum Told {
         why: String,
     },
 }
+
+/// What came of looking at everything again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reloaded {
+    /// What cannot be used; what was read before stays in force.
+    pub(crate) problems: Vec<String>,
+    /// Settings that have changed and wait for a restart.
+    pub(crate) waiting: Vec<String>,
+}
+
+/// Somebody's wish that everything be looked at again, and where to say what came of it.
+pub(crate) type Wish = oneshot::Sender<Reloaded>;
 
 /// A device of a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,13 +210,11 @@ async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()>
             let stream = reader.into_inner().into_inner().reunite(write).map_err(std::io::Error::other)?;
             return backup::begin(stream, shared, who);
         }
-        Ok(Question::Changed) => {
-            if shared.read_again().await {
-                Told::Taken
-            } else {
-                Told::No { why: "the relay cannot take the change over yet; its log says why".into() }
-            }
-        }
+        Ok(Question::Changed) => match shared.read_again().await {
+            Ok(()) => Told::Taken,
+            Err(why) => Told::No { why },
+        },
+        Ok(Question::LookAgain) => Told::LookedAgain { reloaded: reload(shared).await },
         Ok(Question::Used) => Told::Used { used: shared.used.lock().unwrap_or_else(PoisonError::into_inner).clone() },
         Ok(question @ (Question::Certificates | Question::Reload | Question::Renew)) => {
             let told = tell_of_certificates(&question, shared).await;
@@ -216,6 +234,29 @@ async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()>
     let mut text = serde_json::to_vec(&told)?;
     text.push(b'\n');
     write.write_all(&text).await
+}
+
+/// Looks at tunnels, tokens and certificate files again; what cannot be used changes nothing.
+pub(crate) async fn look_again(shared: &Arc<Shared>) -> Vec<String> {
+    let mut problems: Vec<String> = shared.read_again().await.err().into_iter().collect();
+    if let Some(tls) = &shared.tls {
+        problems.extend(tls.look(shared.offload).await);
+    }
+    problems
+}
+
+/// The same and the settings, which are somebody else's to know.
+async fn reload(shared: &Arc<Shared>) -> Reloaded {
+    if let Some(wishes) = shared.wishes.get() {
+        let (wish, done) = oneshot::channel();
+        if wishes.send(wish).await.is_ok()
+            && let Ok(reloaded) = done.await
+        {
+            return reloaded;
+        }
+    }
+    // Nobody keeps settings, as in a relay within another program, or not any more.
+    Reloaded { problems: look_again(shared).await, waiting: Vec::new() }
 }
 
 /// Writes into the audit log what was done; looking is not doing.
@@ -327,6 +368,7 @@ async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: 
         },
         Question::Certificates
         | Question::Reload
+        | Question::LookAgain
         | Question::Renew
         | Question::Changed
         | Question::Used

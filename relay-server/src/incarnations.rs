@@ -49,7 +49,11 @@ impl Incarnations {
             return Ok(());
         }
         let new = self.path.with_extension("json.new");
-        tunnel_vault::write_private(&new, &serde_json::to_vec(&now)?)?.sync_all()?;
+        let file = tunnel_vault::write_private(&new, &serde_json::to_vec(&now)?)?;
+        if let Some(folder) = self.path.parent() {
+            crate::ownership::hand_over(&file, folder)?;
+        }
+        file.sync_all()?;
         std::fs::rename(&new, &self.path)?;
         // Were it the old file again after a power cut, a tunnel that was added again would be taken for the one before it, and what it has accepted
         // since would be dropped.

@@ -4,7 +4,7 @@
 //! encryption (with certificates from files or by `acme`), `http` records the request exactly as sent and keeps hyper to
 //! what was admitted, `route` tells what it is for, `ingest` makes the delivery and puts it into the spool or hands it to `hub`, whose `session`s
 //! send it down to agents, and `respond` turns what came of it into the answer. `registry` and `tokens` know whose tunnel it is and what a token
-//! may do, `attempts` who tried too many wrong ones, `audit` who did what; `lines` bounds what others can have written into the log, `recurring` counts it. `ownership` sees to it that what root's commands make is the relay's. `sources`, `rates` and `bodies` say from where, how often and how much may
+//! may do, `attempts` who tried too many wrong ones, `audit` who did what; `lines` bounds what others can have written into the log, `recurring` counts it. `ownership` sees to it that what root's commands make is the relay's. `sources`, `rates`, `handshakes` and `bodies` say from where, how often and how much may
 //! come, `harmless` what may go back, and `page` what a browser is shown.
 //!
 //! The relay knows no signature's secret, verifies nothing and logs no body.
@@ -24,6 +24,7 @@ mod flag;
 #[doc(hidden)]
 pub mod fuzzing;
 mod ground;
+mod handshakes;
 mod harmless;
 mod http;
 mod hub;

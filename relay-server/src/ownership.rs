@@ -1,12 +1,20 @@
 //! Whose the data folder's files are: its owner's, whoever ran the command that made them. An operator is often root and the relay is not; what root left
 //! behind for itself alone the relay could neither read nor replace.
 //!
-//! It owns no modes (crates/vault does) and does nothing for anybody but root.
+//! It owns no modes (crates/vault does) and does nothing for anybody but root. The folder is its owner's, who may change names in it at any moment, so it is
+//! gone through by open folders and never by paths: root must not be led out of it.
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+/// How deep a data folder is at most, and more.
+const DEPTH: usize = 8;
 
 /// Whom everything below that folder is to belong to, if that is not whoever runs this.
 fn owner_of(dir: &Path) -> io::Result<Option<(u32, u32)>> {
@@ -28,26 +36,55 @@ pub(crate) fn hand_over(file: &File, dir: &Path) -> io::Result<()> {
     }
 }
 
-/// The same for everything in a folder, and for it, which is in `dir`. Links are left alone.
+/// The same for everything in a folder, and for it, which is in `dir` or is it. Links are left alone, and files that have another name elsewhere.
 ///
 /// # Errors
 /// As the system says; what was given until then stays given.
 pub(crate) fn hand_over_all(folder: &Path, dir: &Path) -> io::Result<()> {
     let Some((user, group)) = owner_of(dir)? else { return Ok(()) };
-    let mut left = vec![folder.to_owned()];
-    while let Some(path) = left.pop() {
-        let what = fs::symlink_metadata(&path)?;
-        if what.is_symlink() {
+    let to = (Uid::from_raw(user), Gid::from_raw(group));
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // The data folder itself is where its operator says, by a link or not.
+    let flags = if folder == dir { flags } else { flags | OFlags::NOFOLLOW };
+    let top = rustix::fs::open(folder, flags, Mode::empty())?;
+    give(&top, to, DEPTH)?;
+    if rustix::fs::fstat(&top)?.st_uid != user {
+        rustix::fs::fchown(&top, Some(to.0), Some(to.1))?;
+    }
+    Ok(())
+}
+
+fn give(folder: &OwnedFd, to: (Uid, Gid), depth: usize) -> io::Result<()> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        if what.is_dir() {
-            for entry in fs::read_dir(&path)? {
-                left.push(entry?.path());
-            }
+        // Whoever works in the folder replaces files: one that is gone by now is nobody's.
+        match give_one(folder, name, to, depth) {
+            Err(Errno::NOENT) => {}
+            done => done?,
         }
-        if what.uid() != user {
-            std::os::unix::fs::lchown(&path, Some(user), Some(group))?;
+    }
+    Ok(())
+}
+
+fn give_one(folder: &OwnedFd, name: &std::ffi::CStr, to: (Uid, Gid), depth: usize) -> Result<(), Errno> {
+    let what = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let kind = FileType::from_raw_mode(what.st_mode);
+    if kind == FileType::Directory && depth > 0 {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let below = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+        give(&below, to, depth - 1).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        if what.st_uid != to.0.as_raw() {
+            rustix::fs::fchown(below.as_fd(), Some(to.0), Some(to.1))?;
         }
+        return Ok(());
+    }
+    let alone = kind != FileType::Symlink && what.st_nlink == 1;
+    if alone && what.st_uid != to.0.as_raw() {
+        rustix::fs::chownat(folder, name, Some(to.0), Some(to.1), AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
 }
@@ -68,6 +105,10 @@ mod tests {
         fs::create_dir_all(&below).unwrap();
         fs::write(below.join("file"), "").unwrap();
         let file = File::create(dir.path().join("one")).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("stays"), "").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("spool/link")).unwrap();
+        fs::hard_link(elsewhere.path().join("stays"), dir.path().join("spool/also")).unwrap();
         hand_over(&file, dir.path()).unwrap();
         hand_over_all(&dir.path().join("spool"), dir.path()).unwrap();
         let expected = if is_root {
@@ -78,6 +119,10 @@ mod tests {
         for name in ["one", "spool", "spool/deep", "spool/deep/file"] {
             let found = fs::metadata(dir.path().join(name)).unwrap();
             assert_eq!((found.uid(), found.gid()), expected, "{name}");
+        }
+        let me = rustix::process::geteuid().as_raw();
+        for path in [elsewhere.path().to_owned(), elsewhere.path().join("stays")] {
+            assert_eq!(fs::metadata(&path).unwrap().uid(), me, "{} is not in the folder", path.display());
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::control;
 use crate::flag::{Flag, Raiser};
 use crate::ground::{Bound, Clock, Ground, Offload};
+use crate::handshakes::Handshakes;
 use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
@@ -116,11 +118,30 @@ pub struct Relay {
     sessions: Tasks,
 }
 
-async fn bind(addr: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Bound<TcpListener>, StartError> {
+async fn bind(
+    addr: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    network_time: Duration,
+) -> Result<Bound<TcpListener>, StartError> {
     let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+    give_up_after(&listener, network_time);
     let addr = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
     Ok(Bound { listener, addr, tls })
 }
+
+/// Has the system give up a connection whose other end's network has taken nothing for so long, also after we have closed it: what was not taken would otherwise be
+/// kept, and sent again, for a quarter of an hour. Connections have it from their listener.
+#[cfg(target_os = "linux")]
+fn give_up_after(listener: &TcpListener, network_time: Duration) {
+    let millis = u32::try_from(network_time.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(listener, millis) {
+        warn!(%error, "connections through a dead network are given up as late as the system does by itself");
+    }
+}
+
+/// Other systems have their own time.
+#[cfg(not(target_os = "linux"))]
+fn give_up_after(_: &TcpListener, _: Duration) {}
 
 fn spool_folder(config: &Config) -> PathBuf {
     config.data.join("spool")
@@ -132,8 +153,10 @@ impl Relay {
     /// # Errors
     /// Anything that would keep the relay from doing its work; nothing is left running.
     pub async fn start(config: Config) -> Result<Relay, StartError> {
-        if let Some(problem) = config.problem() {
-            return Err(StartError::Config(problem));
+        let problems = config.problems();
+        if !problems.is_empty() {
+            let all: Vec<String> = problems.into_iter().map(|problem| problem.what).collect();
+            return Err(StartError::Config(all.join("\n")));
         }
         let traces =
             config.traces.as_ref().map(traces::open).transpose().map_err(StartError::Config)?.unwrap_or_default();
@@ -142,19 +165,26 @@ impl Relay {
         let (clock, offload) = (Clock::default(), Offload::default());
         let opened = {
             let clock = clock.clone();
-            tokio::task::spawn_blocking(move || open(&opening, &clock, offload)).await
+            tokio::task::spawn_blocking(move || {
+                let opened = open(&opening, &clock, offload);
+                // Also where it failed half-way.
+                hand_over(&opening.data);
+                opened
+            })
+            .await
         };
         let Opened { registry, spool, stream, tls, keeper, audit } =
             opened.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))??;
+        let network_time = config.limits.network_time;
         let mut doors = Vec::new();
         for addr in &config.http {
-            doors.push(bind(*addr, None).await?);
+            doors.push(bind(*addr, None, network_time).await?);
         }
         if let (Some(https), Some(tls)) = (&config.https, &tls) {
-            doors.push(bind(https.addr, Some(tls.acceptor()?)).await?);
+            doors.push(bind(https.addr, Some(tls.acceptor()?), network_time).await?);
         }
         let admin = match config.admin {
-            Some(addr) => Some(bind(addr, None).await?),
+            Some(addr) => Some(bind(addr, None, network_time).await?),
             None => None,
         };
         let ground = Ground { registry, spool, stream, doors, clock, offload };
@@ -178,6 +208,8 @@ impl Relay {
             relay.stop().await;
             return Err(e);
         }
+        // The socket and the addresses, for commands of the folder's owner.
+        hand_over(&data);
         Ok(relay)
     }
 
@@ -216,6 +248,7 @@ impl Relay {
         let shared = Arc::new(Shared {
             admission: Admission::new(most),
             rates: Rates::new(limits.address_rate),
+            handshakes: Handshakes::new(limits.address_handshakes, limits.handshakes),
             bodies: Bodies::new(limits.bodies),
             domain: config.domain.as_deref().and_then(Domain::new),
             names: Names::new(&config, &listening),
@@ -231,6 +264,7 @@ impl Relay {
             traces,
             incarnations,
             whose,
+            wishes: std::sync::OnceLock::new(),
             reloading: tokio::sync::Mutex::new(()),
             started: clock.now(),
             clock,
@@ -313,6 +347,11 @@ impl Relay {
         &self.shared.registry
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Whether deliveries can be taken at all, as far as the spool is concerned.
     pub fn is_usable(&self) -> bool {
         self.shared.spool.usable().is_ok()
@@ -320,11 +359,15 @@ impl Relay {
 
     /// Looks at tunnels, tokens and certificate files now. What cannot be used changes nothing and is given back as sentences.
     pub async fn reload(&self) -> Vec<String> {
-        self.shared.reload().await;
-        match &self.shared.tls {
-            Some(tls) => tls.look(self.shared.offload).await,
-            None => Vec::new(),
-        }
+        control::look_again(&self.shared).await
+    }
+
+    /// From now on commands that want everything looked at again say so here, and wait for what comes of it.
+    pub(crate) fn wishes(&self) -> mpsc::Receiver<control::Wish> {
+        let (wish, wishes) = mpsc::channel(1);
+        // Whoever came first has it; there is one who keeps the settings.
+        let _ = self.shared.wishes.set(wish);
+        wishes
     }
 
     /// Stops: no new connections, requests in hand are answered, agents are told, the spool is flushed.
@@ -422,6 +465,13 @@ fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<Opened, Star
         _ => None,
     };
     Ok(Opened { registry, spool: Store::new(spool), stream, tls, keeper, audit })
+}
+
+/// A relay that root runs leaves nothing behind that the folder's owner could not use.
+fn hand_over(data: &Path) {
+    if let Err(e) = crate::ownership::hand_over_all(data, data) {
+        warn!(error = %e, "what is in the data folder cannot be given to the folder's owner");
+    }
 }
 
 /// The stream's name lives beside the spool and holds which file it belongs to: a spool that is begun anew is another stream.
@@ -542,6 +592,41 @@ async fn forget_gone(shared: &Shared) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Can be seen by root only.
+    #[tokio::test]
+    async fn what_a_relay_of_root_s_makes_belongs_to_the_folder_s_owner() {
+        use std::os::unix::fs::MetadataExt as _;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(4242), Some(4343)).unwrap();
+        let relay = Relay::start(Config::loopback(dir.path().to_owned())).await.unwrap();
+        let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, relay.shared.now());
+        relay.registry().add_tunnel("late".parse().unwrap(), settings).unwrap();
+        assert_eq!(relay.reload().await, [] as [&str; 0]);
+        let mut names = vec![dir.path().to_owned()];
+        for folder in [dir.path().to_owned(), dir.path().join("spool")] {
+            names.extend(std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        assert!(names.len() > 6, "{names:?}");
+        for path in names {
+            let found = std::fs::symlink_metadata(&path).unwrap();
+            assert_eq!((found.uid(), found.gid()), (4242, 4343), "{}", path.display());
+        }
+        relay.stop().await;
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn connections_have_the_time_of_their_listener() {
+        let time = Duration::from_millis(12_345);
+        let bound = bind("127.0.0.1:0".parse().unwrap(), None, time).await.unwrap();
+        let (_near, far) =
+            tokio::join!(tokio::net::TcpStream::connect(bound.addr), async { bound.listener.accept().await });
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&far.unwrap().0).unwrap(), 12_345);
+    }
 
     #[tokio::test]
     async fn a_start_that_fails_at_its_end_leaves_nothing_running() {

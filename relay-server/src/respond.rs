@@ -84,6 +84,8 @@ pub(crate) enum Problem {
     Handler(AnswerFailure),
     /// The relay is stopping.
     Stopping,
+    /// The figures could not be gathered in time.
+    NoFigures,
 }
 
 /// Whose limit was hit: whoever sends must know whom to ask for more.
@@ -128,9 +130,12 @@ impl Problem {
         match self {
             Problem::Head(_) | Problem::UpgradeRequired => Outcome::BadHead,
             // Agents only; no delivery is answered so.
-            Problem::NotFound | Problem::Unauthorized | Problem::WhichTunnel(_) | Problem::TooManyAttempts { .. } => {
-                Outcome::NotFound
-            }
+            // Or the operator.
+            Problem::NotFound
+            | Problem::Unauthorized
+            | Problem::WhichTunnel(_)
+            | Problem::TooManyAttempts { .. }
+            | Problem::NoFigures => Outcome::NotFound,
             Problem::TooLarge { .. } => Outcome::BodyTooLarge,
             Problem::BodyTimeout => Outcome::BodyTimeout,
             Problem::BadBody => Outcome::BadBody,
@@ -214,7 +219,12 @@ impl Problem {
                 say(S::UPGRADE_REQUIRED, "websocket-only", "Agents connect here by WebSocket (version 13).")
             }
             Problem::Method(allowed) => {
-                say(S::METHOD_NOT_ALLOWED, "method", &format!("Only {allowed} is answered here."))
+                let are = if allowed.contains(',') { "are" } else { "is" };
+                say(
+                    S::METHOD_NOT_ALLOWED,
+                    "method",
+                    &format!("Only {} {are} answered here.", allowed.replace(", ", " and ")),
+                )
             }
             Problem::Source => say(
                 S::FORBIDDEN,
@@ -338,6 +348,14 @@ impl Problem {
             Problem::Handler(AnswerFailure::Other(_)) => {
                 say(S::BAD_GATEWAY, "agent-error", "The tunnel's agent reports an error that this relay does not know.")
             }
+            Problem::NoFigures => again(
+                5,
+                say(
+                    S::SERVICE_UNAVAILABLE,
+                    "no-figures",
+                    "The figures could not be gathered in time; ask again. Deliveries are another matter: see /readyz.",
+                ),
+            ),
             Problem::Stopping => {
                 again(5, say(S::SERVICE_UNAVAILABLE, "stopping", "The relay is restarting; send it again in a moment."))
             }
@@ -472,6 +490,7 @@ mod tests {
             Problem::Handler(AnswerFailure::Paused),
             Problem::Handler(AnswerFailure::Other(9)),
             Problem::Stopping,
+            Problem::NoFigures,
         ];
         for problem in all {
             let answer = problem.answer(None);
@@ -489,6 +508,13 @@ mod tests {
             let said = Problem::TooLarge { limit: 1024, of }.said();
             assert_eq!(said.message, format!("The body is longer than the 1024 bytes that {who} takes."));
         }
+    }
+
+    #[test]
+    fn methods_are_told_in_a_sentence() {
+        let told = |methods: &'static str| Problem::Method(methods.into()).said().message;
+        assert_eq!(told("POST"), "Only POST is answered here.");
+        assert_eq!(told("POST, PUT"), "Only POST and PUT are answered here.");
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tunnel_delivery::{DeviceName, Environment, Timestamp, TunnelName};
 use tunnel_spool::Spool as _;
 use tunnel_telemetry::Traces;
@@ -16,8 +17,10 @@ use crate::attempts::Attempts;
 use crate::audit::{Audit, Entry, What, Who};
 use crate::bodies::Bodies;
 use crate::config::Config;
+use crate::control::Wish;
 use crate::flag::Flag;
 use crate::ground::{Clock, Offload};
+use crate::handshakes::Handshakes;
 use crate::http::host::Names;
 use crate::hub::Hub;
 use crate::ids::Ids;
@@ -42,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) admission: Arc<Places>,
     /// How many deliveries a second there may be.
     pub(crate) rates: Rates,
+    /// How many TLS handshakes a second there may be.
+    pub(crate) handshakes: Handshakes,
     /// How many bytes of bodies may be held.
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) registry: Registry,
@@ -65,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) incarnations: Incarnations,
     /// With which token each device came.
     pub(crate) whose: Arc<Whose>,
+    /// Whoever keeps the settings of this process is asked here to look at them again.
+    pub(crate) wishes: OnceLock<mpsc::Sender<Wish>>,
     /// One reload at a time.
     pub(crate) reloading: tokio::sync::Mutex<()>,
     /// When this process began: nothing is known of what was before.
@@ -155,23 +162,27 @@ impl Shared {
     /// Reads the registry again if it changed; ends the sessions that may not go on, and drops what was spooled for tunnels that are no more
     /// before a tunnel that has taken the name comes into force.
     pub(crate) async fn reload(self: &Arc<Self>) {
-        self.read_again().await;
+        // What kept it from being read is in the log.
+        let _ = self.read_again().await;
     }
 
-    /// The same; whether what the file says is in force.
-    pub(crate) async fn read_again(self: &Arc<Self>) -> bool {
+    /// The same.
+    ///
+    /// # Errors
+    /// Why what the file says is not in force, for the operator; it is logged too.
+    pub(crate) async fn read_again(self: &Arc<Self>) -> Result<(), String> {
         let _one_at_a_time = self.reloading.lock().await;
         let before = self.registry.snapshot();
         let shared = Arc::clone(self);
         let (all, seen) = match self.offload.run(move || shared.registry.changed()).await {
             Ok(Ok(Some(changed))) => changed,
-            Ok(Ok(None)) => return true,
-            Err(_) => return false,
+            Ok(Ok(None)) => return Ok(()),
+            Err(e) => return Err(format!("the relay failed at it: {e}")),
             Ok(Err(e)) => {
                 if self.tells(Line::Registry, &e) {
                     tracing::error!(error = %e, "the registry cannot be read; what was read before stays in force");
                 }
-                return false;
+                return Err(e.to_string());
             }
         };
         let stale = self.incarnations.stale(&all);
@@ -183,14 +194,14 @@ impl Shared {
             self.registry.publish(Arc::new(without), self.registry.last_seen());
             self.dismiss();
             if !self.drop_spooled(&stale).await {
-                return false;
+                return Err("what removed tunnels had spooled cannot be dropped yet; the log says why".into());
             }
         }
         if let Err(e) = self.incarnations.settle(&all) {
             if self.tells(Line::Registry, &e) {
                 tracing::error!(error = %e, "which tunnels there are cannot be noted beside the spool; changes wait until it can");
             }
-            return false;
+            return Err(format!("which tunnels there are cannot be noted beside the spool: {e}"));
         }
         self.metrics.tunnels(all.tunnels.keys());
         self.rates.keep(|name| all.tunnels.contains_key(name));
@@ -202,7 +213,7 @@ impl Shared {
                 self.hub.settings_changed(name);
             }
         }
-        true
+        Ok(())
     }
 
     /// Changes how a tunnel answers, for the agent that came with `caller` as that device. When it returns, the change is durable and in force.

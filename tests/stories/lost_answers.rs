@@ -63,7 +63,7 @@ fn the_agent_dies_between_taking_and_answering() {
 fn an_answer_that_comes_too_late_is_recorded() {
     let (handler, gate) = gated();
     let mut world = World::with_handler(AnswerMode::Passthrough, handler);
-    world.relay.run(&["tunnel", "add", "hasty", "--answer", "passthrough", "--answer-within", "1"]).ok();
+    world.relay.run(&["tunnel", "add", "hasty", "--answer", "passthrough", "--answer-within", "1s"]).ok();
     let token = world.relay.token("hasty");
     world.agent = world.stage.agent("hasty").relay(&world.relay.url(), &token).target(&world.handler.url());
     world.agent.start();

@@ -107,7 +107,7 @@ fn nothing_listens_where_the_agent_forwards_to() {
 #[test]
 fn a_handler_slower_than_the_tunnel_allows() {
     let mut world = World::with_handler(AnswerMode::Passthrough, moody());
-    world.relay.run(&["tunnel", "add", "hasty", "--answer", "passthrough", "--answer-within", "1"]).ok();
+    world.relay.run(&["tunnel", "add", "hasty", "--answer", "passthrough", "--answer-within", "1s"]).ok();
     let token = world.relay.token("hasty");
     world.agent = world.stage.agent("hasty").relay(&world.relay.url(), &token).target(&world.handler.url());
     world.agent.start();

@@ -61,6 +61,11 @@ impl Journal {
         folder.join(if number == 0 { format!("{name}.jsonl") } else { format!("{name}.{number}.jsonl") })
     }
 
+    /// Whether a file of that name in the folder is one of the journal's, the lock aside.
+    pub fn is_part(&self, name: &str) -> bool {
+        (0..self.files).any(|number| self.numbered(number).file_name().is_some_and(|part| part == name))
+    }
+
     fn lock_path(&self) -> PathBuf {
         self.folder.join(format!("{}.lock", self.name))
     }
@@ -152,6 +157,8 @@ mod tests {
         let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["audit.1.jsonl", "audit.2.jsonl", "audit.3.jsonl", "audit.jsonl", "audit.lock"]);
+        let parts = names.iter().filter(|name| journal.is_part(&name.to_string_lossy()));
+        assert_eq!(parts.count(), 4);
         for file in names.iter().filter(|name| *name != "audit.lock") {
             assert!(fs::metadata(dir.path().join(file)).unwrap().len() <= 30, "{file:?}");
         }

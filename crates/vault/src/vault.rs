@@ -87,6 +87,20 @@ impl Vault {
         }
     }
 
+    /// Whether [`Vault::open`] would take this key, or go without one, for the store in this folder, which need not be held. Makes and changes nothing. Whether the
+    /// store has records that need keys of which there are none is not seen.
+    ///
+    /// # Errors
+    /// [`VaultError::Missing`], [`VaultError::Wrong`]; [`VaultError::Damaged`], [`VaultError::Newer`], [`VaultError::Io`].
+    pub fn check(dir: &Path, user: Option<&UserKey>) -> Result<(), VaultError> {
+        match (KeyFile::read(dir)?, user) {
+            (None, _) => Ok(()),
+            (Some(file), None) if file.data_keys.is_empty() && file.writes_with.is_none() => Ok(()),
+            (Some(file), None) => Err(VaultError::Missing { dir: dir.to_owned(), needs: id(&file.key, dir)? }),
+            (Some(file), Some(user)) => Vault::unwrap(dir, file, user, Entropy::system()).map(drop),
+        }
+    }
+
     fn create(dir: &Path, user: &UserKey, entropy: Entropy) -> Result<Vault, VaultError> {
         let mut store = [0; 16];
         entropy.fill(&mut store)?;

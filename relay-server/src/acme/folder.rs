@@ -88,6 +88,9 @@ fn replace(path: &Path, text: &[u8]) -> Result<(), AcmeError> {
     let gone = fs::remove_file(&new).or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) });
     let written = gone.and_then(|()| {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        if let Some(folder) = path.parent() {
+            crate::ownership::hand_over(&file, folder)?;
+        }
         file.write_all(text)?;
         file.sync_all()?;
         fs::rename(&new, path)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use tunnel_delivery::{Timestamp, TunnelName};
-use tunnel_journal::{Found, Journal};
+use tunnel_journal::{Found, Journal, Part};
 
 use super::Entry;
 use crate::ownership::hand_over;
@@ -17,6 +17,19 @@ const FILES: usize = 10;
 
 fn journal(data: &Path) -> Journal {
     Journal::new(data, "audit", FILE_MAX, FILES).synced().handing_over(hand_over)
+}
+
+/// Whether a file of the data folder is one of the log's.
+pub(crate) fn is_part(called: &str) -> bool {
+    journal(Path::new("")).is_part(called)
+}
+
+/// All files at one moment, oldest first: none is missed or there twice because files are put aside meanwhile.
+///
+/// # Errors
+/// One of them cannot be opened.
+pub(crate) fn parts(data: &Path) -> io::Result<Vec<Part>> {
+    journal(data).parts()
 }
 
 /// Adds lines. They are on the disk when this returns.

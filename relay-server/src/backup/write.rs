@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -16,6 +16,7 @@ use tunnel_spool::{Copied, CopyError, CopySink};
 use super::{
     ABOUT, About, BROKEN, BackupError, DATA, Held, Listed, MANIFEST, MAX_FILE, MAX_FILES, Manifest, SPOOL, VERSION, hex,
 };
+use crate::audit;
 
 /// Where the spool comes from.
 type Source<'a> = &'a mut dyn FnMut(&mut dyn CopySink) -> Result<Copied, CopyError>;
@@ -135,8 +136,19 @@ impl Sink<'_, '_> {
 impl CopySink for Sink<'_, '_> {
     fn begun(&mut self) -> io::Result<()> {
         let all = (|| {
-            for name in others(self.data)? {
-                self.files += u64::from(self.archive.file(self.data, &name)?);
+            let log = self.data.join("audit.jsonl");
+            let io = |source| BackupError::Io { doing: "read", path: log.clone(), source };
+            // Opened before the others are listed, because its files get other names while it is written.
+            let parts = audit::parts(self.data).map_err(io)?;
+            for mut part in parts {
+                let mut bytes = Vec::new();
+                part.content.read_to_end(&mut bytes).map_err(io)?;
+                let name = part.path.file_name().unwrap_or_default().to_string_lossy();
+                self.archive.entry(&format!("{DATA}{name}"), &bytes)?;
+                self.files += 1;
+            }
+            for name in others(self.data)?.iter().filter(|name| !audit::is_part(name)) {
+                self.files += u64::from(self.archive.file(self.data, name)?);
             }
             Ok(())
         })();

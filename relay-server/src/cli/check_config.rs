@@ -1,23 +1,24 @@
 //! `healthie-relay check-config`
 
-use clap::Args;
+use std::ffi::OsString;
 
+use clap::{Args, CommandFactory as _};
+
+use super::resolve::{Resolved, resolve, told};
 use super::serve::Serve;
 use super::{Cli, Failure, print, tell};
-use crate::checkup::{Look, Weight, checkup};
-use crate::settings::{Settled, example, shown};
-
-use clap::CommandFactory as _;
+use crate::checkup::{Look, Weight};
+use crate::settings::{Settled, example};
 
 /// What the example begins with.
 const HEAD: &str = "Settings of healthie-relay. Every flag of `healthie-relay serve` is a key here; a flag or a variable of the environment goes before \
-the file. Lengths of time are written like 30s, 2m, 72h, 3d, sizes like 64KiB, 1GiB. `healthie-relay check-config --config FILE` says what is wrong with \
+the file. Lengths of time are written with their unit, like 30s, 2m, 72h, 3d, sizes like 64KiB, 1GiB. `healthie-relay check-config --config FILE` says what is wrong with \
 it and what is in force. What is a comment here is at its default, or not set.";
 
 #[derive(Args)]
 pub(super) struct CheckConfig {
     #[command(flatten)]
-    serve: Serve,
+    pub(super) serve: Serve,
     /// Print JSON: the settings in force and what was found
     #[arg(long)]
     json: bool,
@@ -31,14 +32,14 @@ pub(super) fn example_file() -> String {
     example(&Cli::command(), "serve", HEAD, &[("data", "\"/var/lib/healthie-relay\"")])
 }
 
+/// Whether that is what is wanted, and nothing else: beside other arguments clap says that it stands alone.
+pub(super) fn asks_for_the_example(arguments: &[OsString]) -> bool {
+    matches!(arguments, [_, command, flag] if command == "check-config" && flag == "--example")
+}
+
 impl CheckConfig {
     pub(super) fn run(self, settled: &Settled) -> Result<(), Failure> {
-        let matches = settled.matches.subcommand().map_or(&settled.matches, |(_, matches)| matches);
-        let shown = shown(&Cli::command(), "serve", settled, matches);
-        self.serve.filter()?;
-        let config = self.serve.config()?;
-        let path = std::env::var_os("PATH");
-        let found = checkup(&config, settled.file.as_deref(), path.as_deref(), Look::Everything);
+        let Resolved { found, shown, .. } = resolve(self.serve, settled, Look::Everything);
         let wrong = found.iter().filter(|f| f.weight == Weight::Wrong).count();
         if self.json {
             let all = serde_json::json!({ "ok": wrong == 0, "settings": shown, "found": found });
@@ -51,11 +52,12 @@ impl CheckConfig {
         }
         for finding in &found {
             let word = if finding.weight == Weight::Wrong { "wrong" } else { "look" };
-            tell(&format!("{word}: {}", finding.message));
+            tell(&format!("{word}: {}", told(finding)));
         }
         if wrong > 0 {
+            let code = if settled.mistakes.is_empty() { 1 } else { 2 };
             let things = if wrong == 1 { "thing is" } else { "things are" };
-            return Err(Failure { code: 1, message: format!("{wrong} {things} wrong; serve would not start so") });
+            return Err(Failure { code, message: format!("{wrong} {things} wrong; serve would not start so") });
         }
         Ok(())
     }

@@ -1,13 +1,21 @@
-//! The bounds on what strangers may do, as flags of `serve`.
+//! The bounds on what strangers may do, as flags of `serve`, each with the range that makes sense.
 
 use std::time::Duration;
 
 use clap::Args;
 use ipnet::IpNet;
 
-use crate::config::Limits;
+use crate::config::{FRAME_LEAST, Limits};
+use crate::http::head::MAX_LINES;
 use crate::rates::Rate;
-use crate::settings::units::{size, some_span};
+use crate::settings::units::{count_of, size_of, span_of};
+use tunnel_protocol::{MAX_ANSWER, MAX_BODY, MAX_FRAME, MAX_HEAD};
+use tunnel_spool::MAX_DEVICES;
+
+/// The most connections and agents that anybody sets, more than a machine has ports for.
+const MOST: usize = 10_000_000;
+/// The shortest bound for a body: below that a relay takes nothing that Healthie sends.
+const LEAST_BODY: u64 = 1 << 10;
 
 /// Defines [`Bounds`] and how it becomes [`Limits`], one line for each flag: the field, its flag, its environment variable, what it is in the help, how it is read
 /// and the default as it is written.
@@ -30,61 +38,67 @@ macro_rules! bounds {
 
 bounds! {
     /// Longest body of a delivery; a tunnel may have a shorter one
-    body: u64 = "1MiB", "max-body", "HEALTHIE_RELAY_MAX_BODY", "SIZE", size;
+    body: u64 = "1MiB", "max-body", "HEALTHIE_RELAY_MAX_BODY", "SIZE", size_of(LEAST_BODY, MAX_BODY);
     /// Most that is held at once, heads and bodies, of all deliveries that are not answered yet; beyond it 503
-    bodies: u64 = "256MiB", "max-bodies", "HEALTHIE_RELAY_MAX_BODIES", "SIZE", size;
+    bodies: u64 = "256MiB", "max-bodies", "HEALTHIE_RELAY_MAX_BODIES", "SIZE", size_of(LEAST_BODY, 1 << 40);
     /// Longest head of a request
-    head_bytes: u64 = "32KiB", "max-head", "HEALTHIE_RELAY_MAX_HEAD", "SIZE", size;
+    head_bytes: u64 = "32KiB", "max-head", "HEALTHIE_RELAY_MAX_HEAD", "SIZE", size_of(1 << 10, MAX_HEAD as u64);
     /// Most header lines of a request
-    head_lines: usize = "100", "max-head-lines", "HEALTHIE_RELAY_MAX_HEAD_LINES", "N", count;
+    head_lines: usize = "100", "max-head-lines", "HEALTHIE_RELAY_MAX_HEAD_LINES", "N", count_of(16, MAX_LINES);
     /// How long a head may take to come, once it has begun
-    head_time: Duration = "10s", "head-time", "HEALTHIE_RELAY_HEAD_TIME", "TIME", some_span;
+    head_time: Duration = "10s", "head-time", "HEALTHIE_RELAY_HEAD_TIME", "TIME", span_of("100ms", "1h");
     /// How long a connection may wait for its first or next request
-    idle_time: Duration = "30s", "idle-time", "HEALTHIE_RELAY_IDLE_TIME", "TIME", some_span;
+    idle_time: Duration = "30s", "idle-time", "HEALTHIE_RELAY_IDLE_TIME", "TIME", span_of("100ms", "1d");
     /// How long a body may take to come
-    body_time: Duration = "30s", "body-time", "HEALTHIE_RELAY_BODY_TIME", "TIME", some_span;
+    body_time: Duration = "30s", "body-time", "HEALTHIE_RELAY_BODY_TIME", "TIME", span_of("100ms", "1h");
     /// How much of a body must come each second at least, after the first five; 0 for any
-    body_rate: u64 = "1KiB", "body-rate", "HEALTHIE_RELAY_BODY_RATE", "SIZE", size;
+    body_rate: u64 = "1KiB", "body-rate", "HEALTHIE_RELAY_BODY_RATE", "SIZE", size_of(0, 1 << 30);
     /// How long a sender may take to take its answer, and an agent to take anything it is sent
-    write_time: Duration = "20s", "write-time", "HEALTHIE_RELAY_WRITE_TIME", "TIME", some_span;
+    write_time: Duration = "20s", "write-time", "HEALTHIE_RELAY_WRITE_TIME", "TIME", span_of("100ms", "1h");
     /// How long TLS may take to be set up, and a proxy to say who sends
-    handshake_time: Duration = "10s", "handshake-time", "HEALTHIE_RELAY_HANDSHAKE_TIME", "TIME", some_span;
+    handshake_time: Duration = "10s", "handshake-time", "HEALTHIE_RELAY_HANDSHAKE_TIME", "TIME", span_of("100ms", "10m");
     /// How long an agent may take to say hello
-    hello_time: Duration = "10s", "hello-time", "HEALTHIE_RELAY_HELLO_TIME", "TIME", some_span;
+    hello_time: Duration = "10s", "hello-time", "HEALTHIE_RELAY_HELLO_TIME", "TIME", span_of("100ms", "10m");
+    /// How long the other end's network may take nothing of what was sent until the system gives the connection up, also one that is closed already
+    network_time: Duration = "30s", "network-time", "HEALTHIE_RELAY_NETWORK_TIME", "TIME", span_of("1s", "1h");
     /// Most connections at once, agents not included; when all are taken, the one that is worth the least has to go
-    connections: usize = "8000", "max-connections", "HEALTHIE_RELAY_MAX_CONNECTIONS", "N", count;
+    connections: usize = "8000", "max-connections", "HEALTHIE_RELAY_MAX_CONNECTIONS", "N", count_of(1, MOST);
     /// Most connections from one address at once, or from one /64 of IPv6, agents not included
-    connections_per_address: usize = "256", "max-connections-per-address", "HEALTHIE_RELAY_MAX_CONNECTIONS_PER_ADDRESS", "N", count;
+    connections_per_address: usize = "256", "max-connections-per-address", "HEALTHIE_RELAY_MAX_CONNECTIONS_PER_ADDRESS", "N", count_of(1, MOST);
     /// Most requests at once on one connection of HTTP/2
-    streams: u32 = "100", "max-streams", "HEALTHIE_RELAY_MAX_STREAMS", "N", few;
+    streams: u32 = "100", "max-streams", "HEALTHIE_RELAY_MAX_STREAMS", "N", count_of(1_u32, 10_000);
     /// Most requests that one connection of HTTP/2 may give up before they are answered
-    resets: u32 = "100", "max-resets", "HEALTHIE_RELAY_MAX_RESETS", "N", few;
+    resets: u32 = "100", "max-resets", "HEALTHIE_RELAY_MAX_RESETS", "N", count_of(1_u32, 1_000_000);
     /// Most requests a second from one address in the long run; 0 for any; beyond it 429
-    address_rate: u32 = "200", "address-rate", "HEALTHIE_RELAY_ADDRESS_RATE", "N", any_count;
+    address_rate: u32 = "200", "address-rate", "HEALTHIE_RELAY_ADDRESS_RATE", "N", count_of(0_u32, 1_000_000);
     /// Most requests from one address at once, after a pause
-    address_burst: u32 = "2000", "address-burst", "HEALTHIE_RELAY_ADDRESS_BURST", "N", few;
+    address_burst: u32 = "2000", "address-burst", "HEALTHIE_RELAY_ADDRESS_BURST", "N", count_of(1_u32, 1_000_000);
+    /// Most TLS handshakes a second from one address in the long run, ten times as many at once after a pause; 0 for any; beyond it the connection is closed
+    address_handshakes: u32 = "100", "address-handshakes", "HEALTHIE_RELAY_ADDRESS_HANDSHAKES", "N", count_of(0_u32, 100_000);
+    /// Most TLS handshakes a second of all, Healthie's left out; 0 for any; beyond it they wait their turn, for --handshake-time at most
+    handshakes: u32 = "2000", "max-handshakes", "HEALTHIE_RELAY_MAX_HANDSHAKES", "N", count_of(0_u32, 1_000_000);
     /// Most deliveries a second for one tunnel in the long run, Healthie's and all others counted apart; 0 for any; beyond it 429
-    tunnel_rate: u32 = "500", "tunnel-rate", "HEALTHIE_RELAY_TUNNEL_RATE", "N", any_count;
+    tunnel_rate: u32 = "500", "tunnel-rate", "HEALTHIE_RELAY_TUNNEL_RATE", "N", count_of(0_u32, 1_000_000);
     /// Most deliveries for one tunnel at once, after a pause
-    tunnel_burst: u32 = "5000", "tunnel-burst", "HEALTHIE_RELAY_TUNNEL_BURST", "N", few;
+    tunnel_burst: u32 = "5000", "tunnel-burst", "HEALTHIE_RELAY_TUNNEL_BURST", "N", count_of(1_u32, 1_000_000);
     /// Longest body of a handler's answer that is carried back in passthrough; a longer one is left out, its status not
-    answer: u64 = "64KiB", "max-answer", "HEALTHIE_RELAY_MAX_ANSWER", "SIZE", size;
+    answer: u64 = "64KiB", "max-answer", "HEALTHIE_RELAY_MAX_ANSWER", "SIZE", size_of(0, MAX_ANSWER);
     /// Most agents at once, of all tunnels
-    agents: usize = "11000", "max-agents", "HEALTHIE_RELAY_MAX_AGENTS", "N", count;
+    agents: usize = "11000", "max-agents", "HEALTHIE_RELAY_MAX_AGENTS", "N", count_of(1, MOST);
     /// Most agents of one tunnel at once
-    agents_per_tunnel: usize = "32", "max-agents-per-tunnel", "HEALTHIE_RELAY_MAX_AGENTS_PER_TUNNEL", "N", count;
+    agents_per_tunnel: usize = "32", "max-agents-per-tunnel", "HEALTHIE_RELAY_MAX_AGENTS_PER_TUNNEL", "N", count_of(1, MOST);
     /// Most devices that one tunnel keeps deliveries for; at most 64
-    devices_per_tunnel: usize = "64", "max-devices-per-tunnel", "HEALTHIE_RELAY_MAX_DEVICES_PER_TUNNEL", "N", devices;
+    devices_per_tunnel: usize = "64", "max-devices-per-tunnel", "HEALTHIE_RELAY_MAX_DEVICES_PER_TUNNEL", "N", count_of(1, MAX_DEVICES);
     /// Longest WebSocket frame that an agent may send, from 64KiB to 256KiB
-    frame: u64 = "256KiB", "max-frame", "HEALTHIE_RELAY_MAX_FRAME", "SIZE", size;
+    frame: u64 = "256KiB", "max-frame", "HEALTHIE_RELAY_MAX_FRAME", "SIZE", size_of(FRAME_LEAST as u64, MAX_FRAME as u64);
     /// Wrong tokens that each address may try in a minute; more are answered 429, while good ones from there still get in
-    failed_attempts: u32 = "20", "failed-attempts", "HEALTHIE_RELAY_FAILED_ATTEMPTS", "N", few;
+    failed_attempts: u32 = "20", "failed-attempts", "HEALTHIE_RELAY_FAILED_ATTEMPTS", "N", count_of(1_u32, 1_000_000);
     /// How long to hear nothing from an agent before asking whether it is there
-    heartbeat: Duration = "3s", "heartbeat", "HEALTHIE_RELAY_HEARTBEAT", "TIME", some_span;
+    heartbeat: Duration = "3s", "heartbeat", "HEALTHIE_RELAY_HEARTBEAT", "TIME", span_of("100ms", "10m");
     /// How long to hear nothing from an agent before giving it up
-    dead_after: Duration = "8s", "dead-after", "HEALTHIE_RELAY_DEAD_AFTER", "TIME", some_span;
+    dead_after: Duration = "8s", "dead-after", "HEALTHIE_RELAY_DEAD_AFTER", "TIME", span_of("100ms", "1h");
     /// How long a stop waits for what is under way
-    drain: Duration = "20s", "drain-time", "HEALTHIE_RELAY_DRAIN_TIME", "TIME", some_span;
+    drain: Duration = "20s", "drain-time", "HEALTHIE_RELAY_DRAIN_TIME", "TIME", span_of("100ms", "1h");
 }
 
 impl Bounds {
@@ -100,6 +114,7 @@ impl Bounds {
             body_time: self.body_time,
             body_rate: self.body_rate,
             write_time: self.write_time,
+            network_time: self.network_time,
             tls_time: self.handshake_time,
             hello_time: self.hello_time,
             connections: self.connections,
@@ -108,6 +123,11 @@ impl Bounds {
             streams: self.streams,
             resets: self.resets,
             address_rate: Rate { per_second: self.address_rate, burst: self.address_burst },
+            address_handshakes: Rate {
+                per_second: self.address_handshakes,
+                burst: self.address_handshakes.saturating_mul(10),
+            },
+            handshakes: self.handshakes,
             tunnel_rate: Rate { per_second: self.tunnel_rate, burst: self.tunnel_burst },
             answer: self.answer,
             agents: self.agents,
@@ -120,32 +140,6 @@ impl Bounds {
             drain: self.drain,
         }
     }
-}
-
-fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| digits).ok_or_else(|| "write a whole number".to_owned())
-}
-
-/// For clap: how many of something, at least one.
-fn count(text: &str) -> Result<usize, String> {
-    number(text).and_then(|n| if n == 0 { Err("it must be 1 or more".to_owned()) } else { Ok(n) })
-}
-
-/// For clap: likewise, where the number is never great.
-fn few(text: &str) -> Result<u32, String> {
-    any_count(text).and_then(|n| if n == 0 { Err("it must be 1 or more".to_owned()) } else { Ok(n) })
-}
-
-/// For clap: how many of something; 0 says that there is no limit.
-fn any_count(text: &str) -> Result<u32, String> {
-    number(text).and_then(|n| if n > 1_000_000 { Err("it must be 1000000 or less".to_owned()) } else { Ok(n) })
-}
-
-/// For clap: as many devices as the spool can keep deliveries for.
-fn devices(text: &str) -> Result<usize, String> {
-    let most = tunnel_spool::MAX_DEVICES;
-    count(text).and_then(|n| if n > most { Err(format!("it must be {most} or less")) } else { Ok(n) })
 }
 
 /// For clap: a network or an address.
@@ -182,12 +176,14 @@ mod tests {
     fn a_wrong_value_is_told_what_would_be_right() {
         for (arguments, told) in [
             (["--max-body", "1M"], "MiB"),
-            (["--max-connections", "0"], "1 or more"),
+            (["--max-body", "0"], "1KiB to 64MiB"),
+            (["--max-connections", "0"], "it is 1 to"),
             (["--max-connections", "many"], "whole number"),
             (["--max-connections", "-5"], ""),
-            (["--tunnel-rate", "1000001"], "1000000 or less"),
-            (["--max-devices-per-tunnel", "65"], "64 or less"),
-            (["--head-time", "0s"], "longer than nothing"),
+            (["--tunnel-rate", "1000001"], "0 to 1000000"),
+            (["--max-devices-per-tunnel", "65"], "1 to 64"),
+            (["--head-time", "0s"], "100ms to 1h"),
+            (["--head-time", "10"], "10s for seconds"),
             (["--idle-time", "soon"], "30s"),
             (["--unlimited", "here"], "192.0.2.0/24"),
         ] {

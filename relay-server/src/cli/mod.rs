@@ -14,6 +14,7 @@ mod ending;
 mod limits;
 mod manual;
 mod reload;
+mod resolve;
 mod restore;
 mod serve;
 mod shape;
@@ -30,10 +31,11 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::checkup::key_advice;
 use crate::control::AskError;
 use crate::registry::{Registry, RegistryError};
 use crate::relay::StartError;
-use crate::settings::{SettingsError, settle};
+use crate::settings::{SettingsError, settle, whence};
 use tunnel_spool::SpoolError;
 
 /// Takes webhook deliveries from the internet and sends them to the machines of developers.
@@ -137,7 +139,7 @@ impl From<SettingsError> for Failure {
                 // In colour where there is any, and help to where it belongs.
                 let _ = error.print();
                 if !lines.is_empty() {
-                    tell(&format!("\nfrom the settings file:\n  {}", lines.join("\n  ")));
+                    tell(&format!("\n{}", whence(&lines)));
                 }
                 Failure { code: u8::try_from(error.exit_code()).unwrap_or(2), message: String::new() }
             }
@@ -148,23 +150,29 @@ impl From<SettingsError> for Failure {
 
 impl From<AskError> for Failure {
     fn from(e: AskError) -> Failure {
-        let code = if matches!(e, AskError::Spool(SpoolError::Key(_))) { 2 } else { 3 };
-        Failure { code, message: e.to_string() }
+        match e {
+            AskError::Spool(e) => e.into(),
+            other => Failure { code: 3, message: other.to_string() },
+        }
     }
 }
 
 impl From<SpoolError> for Failure {
     fn from(e: SpoolError) -> Failure {
-        let code = if matches!(e, SpoolError::Key(_)) { 2 } else { 3 };
-        Failure { code, message: e.to_string() }
+        match &e {
+            SpoolError::Key(key) => Failure::usage(format!("{e}{}", key_advice(key))),
+            _ => Failure { code: 3, message: e.to_string() },
+        }
     }
 }
 
 impl From<StartError> for Failure {
     fn from(e: StartError) -> Failure {
-        let wrong_use = matches!(e, StartError::Config(_) | StartError::Spool(SpoolError::Key(_)));
-        let code = if wrong_use { 2 } else { 3 };
-        Failure { code, message: e.to_string() }
+        match e {
+            StartError::Spool(e) => e.into(),
+            StartError::Config(_) => Failure::usage(e.to_string()),
+            other => Failure { code: 3, message: other.to_string() },
+        }
     }
 }
 
@@ -194,13 +202,12 @@ pub fn run() -> ExitCode {
 }
 
 fn done(arguments: Vec<OsString>) -> Result<(), Failure> {
-    let settled = settle(&Cli::command(), arguments.clone(), "serve")?;
-    if let Some(("check-config", matches)) = settled.matches.subcommand()
-        && matches.get_flag("example")
-    {
+    // Before anything is read: what is shown is the same whatever the environment says.
+    if check_config::asks_for_the_example(&arguments) {
         print(&check_config::example_file());
         return Ok(());
     }
+    let settled = settle(&Cli::command(), arguments.clone(), "serve")?;
     let cli = Cli::from_arg_matches(&settled.matches).map_err(SettingsError::from)?;
     match cli.command {
         Command::Serve(serve) => serve.run(&settled, arguments),

@@ -1,9 +1,9 @@
-//! `healthie-relay reload`
+//! `healthie-relay reload`: what SIGHUP does, with an answer.
 
 use clap::Args;
 
 use super::{Data, Failure, tell};
-use crate::checkup::is_running;
+use crate::control::{Question, Reloaded, Told, ask_running};
 
 #[derive(Args)]
 pub(super) struct Reload {
@@ -12,21 +12,28 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    /// Sends the running relay a SIGHUP, as the system's service manager does.
+    /// Asks the running relay, which answers with what came of it.
     pub(super) fn run(self) -> Result<(), Failure> {
         self.data.there()?;
         let folder = &self.data.data;
-        let gone = || Failure { code: 3, message: format!("no relay runs on {}", folder.display()) };
-        if !is_running(folder) {
-            return Err(gone());
+        let failed = |code, message| Err(Failure { code, message });
+        match ask_running(folder, &Question::LookAgain)? {
+            None => failed(3, format!("no relay runs on {}", folder.display())),
+            Some(Told::LookedAgain { reloaded: Reloaded { problems, waiting } }) => {
+                if !waiting.is_empty() {
+                    tell(&format!(
+                        "these settings have changed and take a restart to come into force: {}",
+                        waiting.join(", ")
+                    ));
+                }
+                if !problems.is_empty() {
+                    return failed(1, format!("{}; what was read before stays in force", problems.join("\n")));
+                }
+                tell("looked at, and nothing is wrong");
+                Ok(())
+            }
+            Some(Told::No { why }) => failed(3, why),
+            Some(_) => failed(3, "the running relay is of another version; restart it".into()),
         }
-        let text = std::fs::read(folder.join("addresses.json")).map_err(|_| gone())?;
-        let addresses: serde_json::Value = serde_json::from_slice(&text).map_err(|_| gone())?;
-        let pid =
-            addresses["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(pid.ok_or_else(gone)?, rustix::process::Signal::HUP)
-            .map_err(|e| Failure { code: 3, message: format!("the relay cannot be told: {e}") })?;
-        tell("told; its log says what changed and what waits for a restart");
-        Ok(())
     }
 }

@@ -3,22 +3,24 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, CommandFactory as _, FromArgMatches as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 
 use super::data_key::DataKey;
 use super::door::Door;
 use super::limits::Bounds;
+use super::resolve::{line, resolve, told};
 use super::telling::{Telling, common_collector};
-use super::{Cli, Data, Failure, supervisor};
-use crate::checkup::{Look, Weight, checkup};
-use crate::config::Config;
+use super::{Cli, Command, Data, Failure, supervisor};
+use crate::checkup::{Look, Weight};
+use crate::config::{Config, Problem};
+use crate::control::Reloaded;
 use crate::relay::Relay;
-use crate::settings::{Settled, Shown, settle, shown, units};
+use crate::settings::{SettingsError, Settled, Shown, settle, units};
 use tunnel_spool::Limits as SpoolLimits;
 
 #[derive(Args)]
@@ -48,16 +50,16 @@ pub(super) struct Serve {
     #[command(flatten, next_help_heading = "Limits")]
     bounds: Bounds,
     /// Longest time a delivery waits for its agents
-    #[arg(long, value_name = "TIME", default_value = "72h", value_parser = units::some_span, help_heading = "Spool", env = "HEALTHIE_RELAY_SPOOL_AGE")]
+    #[arg(long, value_name = "TIME", default_value = "72h", value_parser = units::span_of("1m", "3650d"), help_heading = "Spool", env = "HEALTHIE_RELAY_SPOOL_AGE")]
     spool_age: Duration,
     /// Most of one tunnel that waits for its agents; beyond it deliveries are answered 503
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::size, help_heading = "Spool", env = "HEALTHIE_RELAY_SPOOL_BYTES")]
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::size_of(64 << 10, 1 << 50), help_heading = "Spool", env = "HEALTHIE_RELAY_SPOOL_BYTES")]
     spool_bytes: u64,
     /// Room to leave free on the disk; with less, deliveries are answered 503
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = units::size, help_heading = "Spool", env = "HEALTHIE_RELAY_MIN_FREE")]
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = units::size_of(0, 1 << 50), help_heading = "Spool", env = "HEALTHIE_RELAY_MIN_FREE")]
     min_free: u64,
     /// Threads that serve connections; by default one for each processor
-    #[arg(long, value_name = "N", env = "HEALTHIE_RELAY_WORKERS")]
+    #[arg(long, value_name = "N", env = "HEALTHIE_RELAY_WORKERS", value_parser = units::count_of(1_usize, 1024))]
     workers: Option<usize>,
     #[command(flatten, next_help_heading = "Log")]
     telling: Telling,
@@ -65,7 +67,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, settled: &Settled, arguments: Vec<OsString>) -> Result<(), Failure> {
-        self.telling.begin_log()?;
+        self.telling.begin_log();
         let workers = self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut runtime = if workers > 1 {
             tokio::runtime::Builder::new_multi_thread()
@@ -78,27 +80,28 @@ impl Serve {
             .enable_all()
             .build()
             .map_err(|e| Failure { code: 3, message: format!("cannot start: {e}") })?;
-        let settings = InForce::new(settled, arguments);
-        let config = self.config()?;
-        settings.check(&config)?;
-        runtime.block_on(serve(config, settings))
+        let resolved = resolve(self, settled, Look::BeforeStart);
+        if resolved.is_wrong() {
+            let wrong = resolved.found.iter().filter(|finding| finding.weight == Weight::Wrong);
+            let all: Vec<String> = wrong.map(told).collect();
+            return Err(Failure::usage(format!("the settings cannot be used\n{}", all.join("\n"))));
+        }
+        for finding in &resolved.found {
+            warn!("{}", line(finding));
+        }
+        runtime.block_on(serve(resolved.config, InForce { arguments, shown: resolved.shown }))
     }
 
-    /// What is logged.
-    pub(super) fn filter(&self) -> Result<EnvFilter, Failure> {
-        self.telling.filter()
-    }
-
-    /// What the relay is told.
-    pub(super) fn config(self) -> Result<Config, Failure> {
+    /// What the relay is told; what contradicts itself goes to `wrong`.
+    pub(super) fn config(self, wrong: &mut Vec<Problem>) -> Config {
         let proxies = self.door.proxies();
-        Ok(Config {
+        Config {
             data: self.data.data,
             data_key: self.key.source(),
             http: self.http,
             admin: self.door.admin,
             metrics_from: self.door.metrics_from.clone(),
-            https: self.door.https()?,
+            https: self.door.https(wrong),
             proxies,
             domain: self.domain,
             hosts: self.host,
@@ -111,7 +114,7 @@ impl Serve {
                 max_bytes_per_tunnel: self.spool_bytes,
                 min_free_bytes: self.min_free,
             },
-        })
+        }
     }
 }
 
@@ -127,49 +130,33 @@ fn host(text: &str) -> Result<String, String> {
 /// The settings that this process was started with.
 struct InForce {
     arguments: Vec<OsString>,
-    file: Option<PathBuf>,
     shown: Vec<Shown>,
 }
 
 impl InForce {
-    fn new(settled: &Settled, arguments: Vec<OsString>) -> InForce {
-        InForce { arguments, file: settled.file.clone(), shown: values(settled) }
-    }
-
-    /// What `check-config` would say, as far as starting does not say it by itself.
-    fn check(&self, config: &Config) -> Result<(), Failure> {
-        let mut wrong = Vec::new();
-        let path = std::env::var_os("PATH");
-        for finding in checkup(config, self.file.as_deref(), path.as_deref(), Look::BeforeStart) {
-            match finding.weight {
-                Weight::Doubtful => warn!("{}", finding.message),
-                Weight::Wrong => wrong.push(finding.message),
-            }
-        }
-        if wrong.is_empty() { Ok(()) } else { Err(Failure::usage(wrong.join("\n"))) }
-    }
-
-    /// Tells which settings are others in the file by now. They are taken over by a restart only.
-    fn compare(&self) {
-        let now = match settle(&Cli::command(), self.arguments.clone(), "serve") {
-            Ok(settled) => values(&settled),
-            Err(e) => return error!("the settings file cannot be used; what was read before stays in force: {e}"),
+    /// Looks at the settings as they are now: which are others than those in force, which takes a restart, and why a relay would not start with them.
+    fn compare(&self) -> Reloaded {
+        let unusable = |why: String| Reloaded {
+            problems: vec![format!("the settings cannot be used: {why}")],
+            waiting: Vec::new(),
         };
-        let before = self.shown.iter();
-        let changed: Vec<&str> = before
-            .zip(&now)
-            .filter(|(before, now)| before.values != now.values)
-            .map(|(before, _)| before.setting.as_str())
-            .collect();
-        if !changed.is_empty() {
-            warn!(settings = changed.join(" "), "these settings have changed and take a restart to come into force");
-        }
+        let settled = match settle(&Cli::command(), self.arguments.clone(), "serve") {
+            Ok(settled) => settled,
+            Err(e) => return unusable(e.line()),
+        };
+        let serve = match Cli::from_arg_matches(&settled.matches).map(|cli| cli.command) {
+            Ok(Command::Serve(serve)) => *serve,
+            Ok(_) => return unusable("they are of another command".into()),
+            Err(e) => return unusable(SettingsError::from(e).line()),
+        };
+        let now = resolve(serve, &settled, Look::BeforeStart);
+        let wrong = now.found.iter().filter(|finding| finding.weight == Weight::Wrong);
+        let problems = wrong.map(|finding| format!("a relay would not start so: {}", line(finding))).collect();
+        let changed = self.shown.iter().zip(&now.shown).filter(|(before, now)| before.digest != now.digest);
+        let waiting =
+            changed.filter(|_| settled.mistakes.is_empty()).map(|(before, _)| before.setting.clone()).collect();
+        Reloaded { problems, waiting }
     }
-}
-
-fn values(settled: &Settled) -> Vec<Shown> {
-    let matches = settled.matches.subcommand().map_or(&settled.matches, |(_, matches)| matches);
-    shown(&Cli::command(), "serve", settled, matches)
 }
 
 async fn serve(config: Config, settings: InForce) -> Result<(), Failure> {
@@ -190,19 +177,16 @@ async fn serve(config: Config, settings: InForce) -> Result<(), Failure> {
         info!(%addr, "serving health and figures to the operator");
     }
     supervisor::tell(&[supervisor::ready()]);
+    let (settings, mut wishes) = (Arc::new(settings), relay.wishes());
     let mut alive = supervisor::Watchdog::new();
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
-                supervisor::tell(&supervisor::reloading());
-                info!("reloading: certificates, tunnels and tokens");
-                for problem in relay.reload().await {
-                    error!("{problem}; what was read before stays in force");
-                }
-                settings.compare();
-                supervisor::tell(&[supervisor::ready()]);
+            _ = hangup.recv() => drop(reload(&relay, &settings).await),
+            Some(wish) = wishes.recv() => {
+                // Whoever asked may have gone meanwhile.
+                let _ = wish.send(reload(&relay, &settings).await);
             }
             () = alive.due() => {
                 // Without a usable spool nothing is taken any more, and only a fresh process opens it again.
@@ -222,6 +206,31 @@ async fn serve(config: Config, settings: InForce) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Looks at everything again, and tells the service manager, the log and whoever asked what came of it.
+async fn reload(relay: &Relay, settings: &Arc<InForce>) -> Reloaded {
+    supervisor::tell(&supervisor::reloading());
+    info!("reloading: certificates, tunnels and tokens");
+    let mut problems = relay.reload().await;
+    let keeper = Arc::clone(settings);
+    let Reloaded { problems: of_settings, waiting } =
+        tokio::task::spawn_blocking(move || keeper.compare()).await.unwrap_or_default();
+    // The same file may be wrong to both.
+    problems.extend(
+        of_settings
+            .into_iter()
+            .filter(|new| !problems.iter().any(|known| new.contains(known.as_str())))
+            .collect::<Vec<_>>(),
+    );
+    for problem in &problems {
+        error!("{problem}; what was read before stays in force");
+    }
+    if !waiting.is_empty() {
+        warn!(settings = waiting.join(" "), "these settings have changed and take a restart to come into force");
+    }
+    supervisor::tell(&[supervisor::ready()]);
+    Reloaded { problems, waiting }
+}
+
 /// As many open files as the system lets this process have: each connection is one, and the usual 1,024 are soon used up.
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -234,14 +243,15 @@ fn raise_open_files() {
 mod tests {
     use super::*;
     use crate::config::Limits;
-    use clap::FromArgMatches as _;
 
     #[test]
     fn what_the_help_calls_defaults_is_what_the_library_has() {
         let command = Cli::command();
         let matches = command.get_matches_from(["healthie-relay", "serve", "--data", "/nowhere"]);
         let serve = Serve::from_arg_matches(matches.subcommand().unwrap().1).unwrap();
-        let config = serve.config().map_err(|e| e.message).unwrap();
+        let mut wrong = Vec::new();
+        let config = serve.config(&mut wrong);
+        assert_eq!(wrong, []);
         assert_eq!(format!("{:?}", config.limits), format!("{:?}", Limits::default()));
         assert_eq!(config.spool, SpoolLimits::default());
     }

@@ -217,7 +217,7 @@ mod tests {
         assert!(settings.seal && apart(&settings).ends_with(" sealed"));
         change(
             &mut settings,
-            "--seal=no --methods POST --from any --max-body default --rate default --answer-within 15",
+            "--seal=no --methods POST --from any --max-body default --rate default --answer-within 15s",
         )
         .unwrap();
         assert_eq!(settings, unchanged);
@@ -253,6 +253,7 @@ mod tests {
             ("--rate 1000001", "1 to 1000000"),
             ("--answer-within 11m", "1s to 10m"),
             ("--answer-within 0", "longer than nothing"),
+            ("--answer-within 15", "15s for seconds"),
             ("--max-body 1G", "GiB"),
             ("--rate -1", ""),
             ("--burst 0", "1 to 1000000"),

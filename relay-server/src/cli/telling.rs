@@ -4,7 +4,6 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tunnel_telemetry::SafeLines;
 
-use super::Failure;
 use crate::config::TraceTo;
 
 #[derive(Args)]
@@ -13,7 +12,7 @@ pub(super) struct Telling {
     #[arg(long, visible_alias = "log", value_name = "FORM", default_value = "text", env = "HEALTHIE_RELAY_LOG_FORMAT")]
     log_format: LogForm,
     /// What to log, for example `debug` or `healthie_relay=debug`
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "HEALTHIE_RELAY_LOG")]
+    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter, env = "HEALTHIE_RELAY_LOG")]
     log_level: String,
     /// Log a line for each request: its id, where from, what for, how answered, how long; never what is in it
     #[arg(long, env = "HEALTHIE_RELAY_LOG_REQUESTS")]
@@ -40,8 +39,8 @@ enum LogForm {
 
 impl Telling {
     /// Begins the log.
-    pub(super) fn begin_log(&self) -> Result<(), Failure> {
-        let filter = self.filter()?;
+    pub(super) fn begin_log(&self) {
+        let filter = EnvFilter::new(&self.log_level);
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
         match self.log_format {
             LogForm::Text => log.with_writer(SafeLines(std::io::stderr)).init(),
@@ -49,13 +48,6 @@ impl Telling {
                 log.with_writer(std::io::stderr).json().flatten_event(true).with_span_list(false).init();
             }
         }
-        Ok(())
-    }
-
-    /// What is logged.
-    pub(super) fn filter(&self) -> Result<EnvFilter, Failure> {
-        EnvFilter::try_new(&self.log_level)
-            .map_err(|e| Failure::usage(format!("--log-level {:?}: {e}", self.log_level)))
     }
 
     /// Where traces go. `common` is what the variables say that are common to all programs.
@@ -69,6 +61,11 @@ impl Telling {
 pub(super) fn common_collector() -> Option<String> {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"))
+}
+
+/// A filter as it was written, if it is one.
+fn filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
 }
 
 fn ratio(text: &str) -> Result<f64, String> {

@@ -47,6 +47,16 @@ pub(crate) struct Connection {
     pub(crate) sessions: Tasks,
 }
 
+impl Connection {
+    /// What browsers are told that come by HTTPS, if anything. Never of the names below: they may be anybody's. And never over HTTP, where it counts for nothing
+    /// (RFC 6797, section 7.2); behind a proxy that does TLS it is the proxy's to say.
+    fn hsts(&self) -> Option<HeaderValue> {
+        let https = self.shared.config.https.as_ref().filter(|_| self.listener == Listener::Https)?;
+        let seconds = https.hsts.as_secs();
+        (seconds > 0).then(|| HeaderValue::try_from(format!("max-age={seconds}")).ok()).flatten()
+    }
+}
+
 /// How long a connection that nobody uses may take to end in order.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -213,7 +223,11 @@ where
 {
     let mut in_hand = connection.held.place().request();
     let answer = trail::follow(answer::<S>(head, request, &mut in_hand, connection), connection).await;
-    carry(respond::sealed(answer), in_hand)
+    let mut answer = respond::sealed(answer);
+    if let Some(hsts) = connection.hsts() {
+        answer.headers_mut().insert(hyper::header::STRICT_TRANSPORT_SECURITY, hsts);
+    }
+    carry(answer, in_hand)
 }
 
 async fn answer<S>(
@@ -238,7 +252,7 @@ where
         None => return Problem::Head(Refusal::Malformed("The request could not be read.")).answer(None),
     };
     if connection.listener == Listener::Admin {
-        return trail::was_for(operator::answer(&head, shared).await, "operator");
+        return trail::was_for(operator::answer(&head, shared, connection.listener).await, "operator");
     }
     let origin = shared.config.proxies.origin(connection.source_ip, &head.headers);
     if let Some(tls) = &shared.tls
@@ -286,7 +300,7 @@ where
         Route::Metrics if !shared.config.tells_figures(origin.source) => nothing(page),
         Route::Nothing => nothing(page),
         Route::Agent(tunnel) => agents::open::<S>(head, request, tunnel, origin, connection).await,
-        Route::Health | Route::Ready | Route::Metrics => operator::answer(&head, shared).await,
+        Route::Health | Route::Ready | Route::Metrics => operator::answer(&head, shared, connection.listener).await,
         Route::Root if !matches!(head.method.as_str(), "GET" | "HEAD") => {
             Problem::Method("GET, HEAD".into()).answer(None)
         }

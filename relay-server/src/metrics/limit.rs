@@ -27,6 +27,10 @@ closed_list! {
         InFlight => "in_flight",
         /// How long a handshake of TLS, or a proxy's preface, may take.
         HandshakeTime => "handshake_time",
+        /// Handshakes of TLS a second, of all strangers.
+        Handshakes => "handshakes",
+        /// Handshakes of TLS a second of one address.
+        HandshakesOfAddress => "address_handshakes",
         /// How long an agent may take to say hello.
         HelloTime => "hello_time",
         /// Deliveries a second of one tunnel.

@@ -18,7 +18,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, accept: Option<&[u8]>) -> Answe
         Ok(Some(text)) => respond::figures(text, form.content_type()),
         Ok(None) | Err(_) => {
             tracing::warn!("the figures could not be gathered in time");
-            Problem::Stopping.answer(None)
+            if shared.is_stopping() { Problem::Stopping.answer(None) } else { Problem::NoFigures.answer(None) }
         }
     }
 }
@@ -34,4 +34,28 @@ async fn page(shared: &Arc<Shared>, form: Form) -> Option<String> {
         text(&all, form)
     });
     gathered.await.ok()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, Relay};
+    use http_body_util::BodyExt as _;
+
+    #[tokio::test(start_paused = true)]
+    async fn figures_that_take_too_long_are_not_said_to_be_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let relay = Relay::start(Config::loopback(dir.path().to_owned())).await.unwrap();
+        let shared = Arc::clone(relay.shared());
+        // Somebody else's answer takes for ever.
+        let held = shared.metrics.scraping.lock().await;
+        let answer = answer(&shared, None).await;
+        assert_eq!(answer.status(), 503);
+        let text = answer.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("no-figures") && !text.contains("restart"), "{text}");
+        drop(held);
+        drop(shared);
+        relay.stop().await;
+    }
 }

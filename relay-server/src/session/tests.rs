@@ -28,6 +28,8 @@ fn shared(dir: &Path) -> Arc<Shared> {
     let spool = RedbSpool::open(&dir.join("spool"), Limits { min_free_bytes: 0, ..Limits::default() }).unwrap();
     let clock = Clock::new(|| NOW);
     Arc::new(Shared {
+        wishes: std::sync::OnceLock::new(),
+        handshakes: crate::handshakes::Handshakes::new(crate::rates::Rate { per_second: 0, burst: 0 }, 0),
         names: crate::http::host::Names::default(),
         domain: None,
         admission: crate::admission::Admission::new(crate::admission::Most {

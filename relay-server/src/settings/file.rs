@@ -35,14 +35,14 @@ pub(crate) enum Value {
     Many(Vec<(String, Range<usize>)>),
 }
 
-/// Reads the text of a file; `name` is how mistakes call it.
+/// Reads the text of a file; `name` is how mistakes call it. With the settings comes everything that is none, as far as can be told without knowing them.
 ///
 /// # Errors
-/// Everything that is wrong with it as far as can be told without knowing settings.
-pub(crate) fn read(name: &str, text: &str) -> Result<Vec<Entry>, Vec<Mistake>> {
+/// It is no TOML, and nothing can be said about the rest.
+pub(crate) fn read(name: &str, text: &str) -> Result<(Vec<Entry>, Vec<Mistake>), Mistake> {
     let table = DeTable::parse(text).map_err(|e| {
         let at = e.span().unwrap_or(0..0);
-        vec![Mistake::at(name, text, &at, e.message().trim().to_owned())]
+        Mistake::at(name, text, &at, e.message().trim().to_owned())
     })?;
     let mut found = Found { name, text, entries: Vec::new(), mistakes: Vec::new() };
     for (key, value) in table.get_ref() {
@@ -56,7 +56,7 @@ pub(crate) fn read(name: &str, text: &str) -> Result<Vec<Entry>, Vec<Mistake>> {
     }
     // In the order of the file, so that mistakes are told from its top.
     found.entries.sort_by_key(|entry| entry.key_at.start);
-    if found.mistakes.is_empty() { Ok(found.entries) } else { Err(found.mistakes) }
+    Ok((found.entries, found.mistakes))
 }
 
 struct Found<'a> {
@@ -134,7 +134,8 @@ mod tests {
     #[test]
     fn keys_come_with_their_places() {
         let text = "http = [\"[::]:80\", 'b']\n[acme]\nagree = true\nwait = 0x1e\n";
-        let entries = read("f", text).unwrap();
+        let (entries, mistakes) = read("f", text).unwrap();
+        assert_eq!(mistakes, []);
         let plain: Vec<_> = entries.iter().map(|e| (e.table.as_deref(), e.key.as_str(), &e.value)).collect();
         let many = |list: &[(&str, Range<usize>)]| {
             Value::Many(list.iter().map(|(t, at)| ((*t).to_owned(), at.clone())).collect())
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn what_is_no_setting_is_told_with_its_place() {
         let wrong = |text: &str| {
-            let first = read("f", text).unwrap_err().remove(0);
+            let first = read("f", text).map_or_else(|mistake| mistake, |(_, mut mistakes)| mistakes.remove(0));
             (first.line, first.column, first.message)
         };
         assert_eq!((1, 5), (wrong("a = 1.5").0, wrong("a = 1.5").1));
@@ -168,10 +169,9 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_makes_it_panic(text in "[a-c=\\[\\]\"'#.,\\n 0-9{}-]{0,80}|.{0,60}") {
-            if let Err(mistakes) = read("f", &text) {
-                for mistake in mistakes {
-                    let _ = mistake.to_string();
-                }
+            let mistakes = read("f", &text).map_or_else(|mistake| vec![mistake], |(_, mistakes)| mistakes);
+            for mistake in mistakes {
+                let _ = (mistake.to_string(), mistake.line());
             }
         }
     }

@@ -67,6 +67,13 @@ impl<'a> Keys<'a> {
         self.0.iter()
     }
 
+    /// Whether that line of a file sets, or is meant to set, what must not be shown. By its end, because which table it stands in may not be known.
+    pub(crate) fn is_secret_line(&self, text: &str, line: usize) -> bool {
+        let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+        let written = line.split('=').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+        self.0.iter().any(|key| key.arg.is_hide_env_values_set() && written.ends_with(key.short()))
+    }
+
     /// The tables, those before the first one first.
     pub(crate) fn tables(&self) -> Vec<Option<&str>> {
         let mut tables = vec![None];

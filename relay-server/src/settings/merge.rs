@@ -38,7 +38,38 @@ pub(crate) enum SettingsError {
 }
 
 fn told(lines: &[String]) -> String {
-    if lines.is_empty() { String::new() } else { format!("\nfrom the settings file:\n  {}", lines.join("\n  ")) }
+    if lines.is_empty() { String::new() } else { format!("\n{}", whence(lines)) }
+}
+
+/// Where what clap complains of stands, if that is not the command line.
+pub(crate) fn whence(lines: &[String]) -> String {
+    let from = if lines.iter().all(|line| line.starts_with(VARIABLE)) { "environment" } else { "settings file" };
+    format!("from the {from}:\n  {}", lines.join("\n  "))
+}
+
+/// How a variable is named among what is meant.
+const VARIABLE: &str = "variable ";
+
+/// The variable that a value comes from that clap refuses.
+fn variable(command: &Command, of: &str, error: &clap::Error, arguments: &[OsString]) -> Vec<String> {
+    let flags = command.find_subcommand(of).into_iter().flat_map(Command::get_arguments);
+    let meant = flags.filter(|arg| refusal(error, arg).is_some()).find_map(|arg| {
+        let flag = format!("--{}", arg.get_long()?);
+        let given = arguments.iter().any(|a| a.to_string_lossy().split('=').next() == Some(&flag));
+        let name = arg.get_env().filter(|name| !given && std::env::var_os(name).is_some())?;
+        Some(format!("{VARIABLE}{}", name.to_string_lossy()))
+    });
+    meant.into_iter().collect()
+}
+
+impl SettingsError {
+    /// The same in one line, for a log.
+    pub(crate) fn line(&self) -> String {
+        match self {
+            SettingsError::Wrong(mistakes) => mistakes.iter().map(Mistake::line).collect::<Vec<_>>().join("; "),
+            other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+        }
+    }
 }
 
 impl From<clap::Error> for SettingsError {
@@ -55,13 +86,17 @@ pub(crate) struct Settled {
     pub(crate) file: Option<PathBuf>,
     /// The lines of the file by the argument's id.
     pub(crate) lines: BTreeMap<String, usize>,
+    /// What of the file could not be taken; all else is as if that were not in it. Nothing may be done with settings that have mistakes but to look for more.
+    pub(crate) mistakes: Vec<Mistake>,
+    /// The flags, without their dashes, that those mistakes keep from being set.
+    pub(crate) mistaken: Vec<String>,
 }
 
 /// Reads the command line and, where its command takes `--config` and one is named, the settings file. The keys are the flags of the command
 /// named `of`.
 ///
 /// # Errors
-/// Everything that is wrong with either, with its place.
+/// Everything that is wrong with either, with its place, where it keeps the rest from being read; other mistakes are in what is given back.
 pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> Result<Settled, SettingsError> {
     // What is required may be in the file, so the first look overlooks what is wrong; the second does not.
     let first = command.clone().ignore_errors(true).try_get_matches_from(&arguments)?;
@@ -70,14 +105,18 @@ pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> R
         Some((name, matches, path.clone()))
     });
     let Some((name, matches, path)) = named else {
-        let matches = command.clone().try_get_matches_from(arguments)?;
-        return Ok(Settled { matches, file: None, lines: BTreeMap::new() });
+        let matches = command.clone().try_get_matches_from(&arguments);
+        let matches = matches
+            .map_err(|error| SettingsError::Arguments { lines: variable(command, of, &error, &arguments), error })?;
+        return Ok(Settled { matches, file: None, lines: BTreeMap::new(), mistakes: Vec::new(), mistaken: Vec::new() });
     };
     let text = text(&path)?;
     let shown = path.display().to_string();
-    let entries = file::read(&shown, &text).map_err(SettingsError::Wrong)?;
     let keys = Keys::of(command, of);
-    let mut reader = Reader { command, of, file: &shown, text: &text, mistakes: Vec::new() };
+    let (entries, mistakes) = file::read(&shown, &text).map_err(|mistake| {
+        SettingsError::Wrong(vec![if keys.is_secret_line(&text, mistake.line) { mistake.unseen() } else { mistake }])
+    })?;
+    let mut reader = Reader { command, of, file: &shown, text: &text, mistakes, mistaken: Vec::new() };
     let mut set: Vec<(&Key<'_>, &Entry, Vec<OsString>)> = Vec::new();
     for entry in &entries {
         let Some(key) = reader.key(&keys, entry) else { continue };
@@ -91,21 +130,26 @@ pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> R
             set.push((key, entry, flags));
         }
     }
-    if !reader.mistakes.is_empty() {
-        return Err(SettingsError::Wrong(reader.mistakes));
-    }
+    let Reader { mut mistakes, mistaken, .. } = reader;
+    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
     set.retain(|(key, ..)| {
         !matches!(matches.value_source(key.id()), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
     });
-    let mut all = arguments;
+    let mut all = arguments.clone();
     // Right behind the command's name: what follows it may end with `--`.
     let at = all.iter().skip(1).position(|a| a == name).map_or(all.len(), |at| at + 2);
     all.splice(at..at, set.iter().flat_map(|(.., flags)| flags.clone()));
     let lines: BTreeMap<_, _> =
         set.iter().map(|(key, entry, _)| (key.id().to_owned(), position(&text, entry.key_at.start).0)).collect();
     match command.clone().try_get_matches_from(all) {
-        Ok(matches) => Ok(Settled { matches, file: Some(path), lines }),
+        Ok(matches) => Ok(Settled { matches, file: Some(path), lines, mistakes, mistaken }),
+        // It may be missing only because of these.
+        Err(_) if !mistakes.is_empty() => Err(SettingsError::Wrong(mistakes)),
         Err(error) => {
+            let lines_of_variable = variable(command, of, &error, &arguments);
+            if !lines_of_variable.is_empty() {
+                return Err(SettingsError::Arguments { error, lines: lines_of_variable });
+            }
             let said = error.to_string();
             let told = |said: &str| -> Vec<String> {
                 let words: Vec<&str> = said.split([' ', '\'', '\n', '<', ',']).collect();
@@ -139,6 +183,7 @@ struct Reader<'a> {
     file: &'a str,
     text: &'a str,
     mistakes: Vec<Mistake>,
+    mistaken: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -147,12 +192,26 @@ impl Reader<'_> {
     }
 
     fn key<'k, 'c>(&mut self, keys: &'k Keys<'c>, entry: &Entry) -> Option<&'k Key<'c>> {
-        let found = keys.find(entry.table.as_deref(), &entry.key);
-        found.map_err(|message| self.wrong(entry.key_at.clone(), message)).ok()
+        match keys.find(entry.table.as_deref(), &entry.key) {
+            Ok(found) => Some(found),
+            Err(message) => {
+                let mistake = Mistake::at(self.file, self.text, &entry.key_at, message);
+                self.mistakes.push(mistake.only_what_is_meant());
+                None
+            }
+        }
     }
 
     /// The value as flags of the command line; nothing if it is no value for this key.
     fn flags(&mut self, key: &Key<'_>, entry: &Entry) -> Option<Vec<OsString>> {
+        let flags = self.values(key, entry);
+        if flags.is_none() {
+            self.mistaken.push(key.long().to_owned());
+        }
+        flags
+    }
+
+    fn values(&mut self, key: &Key<'_>, entry: &Entry) -> Option<Vec<OsString>> {
         let flag = format!("--{}", key.long());
         let before = self.mistakes.len();
         let flags = match (&entry.value, key.arg.get_action()) {

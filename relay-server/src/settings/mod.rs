@@ -15,5 +15,5 @@ mod tests;
 pub(crate) mod units;
 
 pub(crate) use example::example;
-pub(crate) use merge::{SettingsError, Settled, settle};
+pub(crate) use merge::{SettingsError, Settled, settle, whence};
 pub(crate) use show::{Shown, shown};

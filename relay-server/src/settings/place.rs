@@ -1,6 +1,6 @@
 //! A mistake in a settings file, shown where it is: file, line, column, the line itself and a caret below it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 /// The longest line that is shown, in characters.
@@ -38,6 +38,31 @@ impl Mistake {
         self.excerpt = None;
         self
     }
+
+    /// The same with no more of the line than what is meant: what stands behind a key that is not known may be a secret.
+    pub(crate) fn only_what_is_meant(mut self) -> Mistake {
+        if let Some((line, meant)) = &mut self.excerpt {
+            *line = line.chars().take(self.column - 1 + *meant).collect();
+        }
+        self
+    }
+
+    /// Where it is and what is wrong, in one line.
+    pub(crate) fn line(&self) -> String {
+        let one: Vec<&str> = self.message.split_whitespace().collect();
+        format!("{}:{}:{}: {}", self.file, self.line, self.column, one.join(" "))
+    }
+
+    /// The line of the file with a caret below it, if it may be shown.
+    pub(crate) fn excerpt(&self) -> Option<String> {
+        let (line, meant) = self.excerpt.as_ref()?;
+        let (margin, indent) = (self.line.to_string().len(), self.column - 1);
+        let mut shown = format!(" {} | {line}", self.line);
+        if indent < SHOWN {
+            let _ = write!(shown, "\n {:margin$} | {:indent$}{}", "", "", "^".repeat(*meant));
+        }
+        Some(shown)
+    }
 }
 
 /// The line and column of a byte of the text, both from 1.
@@ -67,15 +92,7 @@ fn visible(line: &str) -> String {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
-        if let Some((line, meant)) = &self.excerpt {
-            let margin = self.line.to_string().len();
-            let indent = self.column - 1;
-            write!(f, "\n {} | {line}", self.line)?;
-            if indent < SHOWN {
-                write!(f, "\n {:margin$} | {:indent$}{}", "", "", "^".repeat(*meant))?;
-            }
-        }
-        Ok(())
+        self.excerpt().map_or(Ok(()), |excerpt| write!(f, "\n{excerpt}"))
     }
 }
 
@@ -90,7 +107,10 @@ mod tests {
         let mistake = Mistake::at("f.toml", text, &(at..at + 3), "no such town");
         let shown = mistake.to_string();
         assert_eq!(shown, "f.toml:2:11: no such town\n 2 |  zürich = \"x\u{fffd}[2J\"\n   |           ^^^");
+        assert_eq!(mistake.line(), "f.toml:2:11: no such town");
         assert_eq!(mistake.unseen().to_string(), "f.toml:2:11: no such town");
+        let key = Mistake::at("f", "kye = 'hunter2'", &(0..3), "no such key").only_what_is_meant();
+        assert_eq!(key.to_string(), "f:1:1: no such key\n 1 | kye\n   | ^^^");
     }
 
     #[test]

@@ -31,7 +31,24 @@ fn with(text: &str, arguments: &[&str]) -> Result<Settled, String> {
     let mut all: Vec<OsString> = ["relay", "serve", "--config"].map(Into::into).into();
     all.push(path.clone().into());
     all.extend(arguments.iter().map(Into::into));
-    settle(&command(), all, "serve").map_err(|e| e.to_string().replace(path.to_str().unwrap(), "r.toml"))
+    let settled = settle(&command(), all, "serve").and_then(|settled| match settled.mistakes.is_empty() {
+        true => Ok(settled),
+        false => Err(SettingsError::Wrong(settled.mistakes)),
+    });
+    settled.map_err(|e| e.to_string().replace(path.to_str().unwrap(), "r.toml"))
+}
+
+#[test]
+fn what_is_right_is_read_beside_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r.toml");
+    fs::write(&path, "data = '/d'\n[limits]\nmax-body = 'much'\nform = 'json'\n").unwrap();
+    let line = ["relay".into(), "serve".into(), "--config".into(), OsString::from(path)];
+    let settled = settle(&command(), line.into(), "serve").unwrap();
+    assert_eq!((settled.mistakes.len(), &settled.mistaken[..]), (1, &["max-body".to_owned()][..]));
+    let matches = settled.matches.subcommand().unwrap().1;
+    assert_eq!(matches.get_one::<String>("form").map(String::as_str), Some("json"));
+    assert_eq!(matches.get_one::<u64>("max_body"), Some(&(1 << 20)), "its default");
 }
 
 fn values(text: &str, arguments: &[&str]) -> Vec<String> {
@@ -70,7 +87,7 @@ fn what_flags_do_not_give_comes_from_the_file() {
 fn each_mistake_is_told_with_its_place() {
     let wrong = |text: &str| with(text, &[]).err().unwrap_or_else(|| panic!("taken: {text}"));
     for (text, told) in [
-        ("dtaa = '/d'", "r.toml:1:1: there is no setting dtaa; the nearest is data\n 1 | dtaa = '/d'\n   | ^^^^"),
+        ("dtaa = '/d'", "r.toml:1:1: there is no setting dtaa; the nearest is data\n 1 | dtaa\n   | ^^^^"),
         ("data='/d'\n[acme]\nnmae = 'x'", "r.toml:3:1: there is no setting acme.nmae; the nearest is acme.name"),
         ("[amce]\nname = 'x'", "there is no table [amce]; the nearest is [acme]"),
         ("[limits]\ndata = '/d'", "r.toml:2:1: data does not stand here but before the first table"),

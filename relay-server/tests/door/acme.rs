@@ -34,8 +34,13 @@ fn acme(pebble: &Pebble, names: &[&str], challenge: AcmeChallenge) -> Acme {
 async fn start(pebble: &Pebble, data: &Path, acme: Acme) -> Relay {
     crate::visitor::relay(data, |config| {
         config.http = vec![pebble.http()];
-        config.https =
-            Some(Https { addr: pebble.https(), pairs: vec![], acme: Some(acme), look_every: Https::LOOK_EVERY });
+        config.https = Some(Https {
+            addr: pebble.https(),
+            pairs: vec![],
+            acme: Some(acme),
+            look_every: Https::LOOK_EVERY,
+            hsts: Duration::ZERO,
+        });
     })
     .await
 }
@@ -242,7 +247,13 @@ async fn a_name_that_is_not_ours_gets_nothing_and_plain_http_goes_on() {
     let data = dir.path().join("data");
     let relay = crate::visitor::relay(&data, |config| {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        config.https = Some(Https { addr, pairs: vec![], acme: Some(settings), look_every: Https::LOOK_EVERY });
+        config.https = Some(Https {
+            addr,
+            pairs: vec![],
+            acme: Some(settings),
+            look_every: Https::LOOK_EVERY,
+            hsts: Duration::ZERO,
+        });
     })
     .await;
     until(&relay, "a problem", |status, c| status == 503 && c["problem"].is_string()).await;

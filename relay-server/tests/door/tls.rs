@@ -10,6 +10,8 @@ use crate::visitor::{DELIVERY, Visitor, ask, readyz, shown};
 use healthie_relay::{Config, Https, PairFiles, Relay};
 use rustls::pki_types::CertificateDer;
 use rustls::{NamedGroup, ProtocolVersion};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tunnel_testkit::{Authority, DEADLINE, setting};
 
 /// How many times the certificate is exchanged under load. The figure in the project's papers is from 1,000.
@@ -40,7 +42,13 @@ impl Stand {
     async fn relay(&self, pairs: Vec<PairFiles>) -> Relay {
         crate::visitor::relay(&self.dir.path().join("data"), |config: &mut Config| {
             let addr = "127.0.0.1:0".parse().unwrap();
-            config.https = Some(Https { addr, pairs, acme: None, look_every: Duration::from_millis(2) });
+            config.https = Some(Https {
+                addr,
+                pairs,
+                acme: None,
+                look_every: Duration::from_millis(2),
+                hsts: Duration::from_secs(86_400),
+            });
         })
         .await
     }
@@ -87,6 +95,52 @@ async fn key_exchange_is_post_quantum_and_both_versions_are_spoken() {
     let only12 = only12.unwrap().with_root_certificates(roots).with_no_client_auth();
     let mut stream = Visitor(Arc::new(only12)).visit(to, "team.relay.test").await.unwrap();
     assert_eq!(ask(&mut stream, DELIVERY, "{}").await.unwrap().0, 200);
+    relay.stop().await;
+}
+
+/// The whole answer to one GET of that path, in lower case.
+async fn got(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    tokio::time::timeout(DEADLINE, stream.read_to_string(&mut text)).await.unwrap().unwrap();
+    text.to_lowercase()
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_come_by_https_where_that_is_set_and_only_there() {
+    let stand = Stand::new();
+    let relay = stand.relay(vec![stand.pair("a", &["team.relay.test"])]).await;
+    let secure = stand.visitor().visit(relay.addresses().https.unwrap(), "team.relay.test").await.unwrap();
+    let told = got(secure, "team.relay.test", "/").await;
+    assert!(told.contains("\r\nstrict-transport-security: max-age=86400\r\n"), "{told}");
+    let told = got(TcpStream::connect(relay.addresses().http[0]).await.unwrap(), "team.relay.test", "/").await;
+    assert!(told.starts_with("http/1.1 ") && !told.contains("strict-transport"), "{told}");
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_that_shakes_hands_too_often_is_turned_away_and_that_is_counted() {
+    let stand = Stand::new();
+    let pair = stand.pair("a", &["team.relay.test"]);
+    let relay = crate::visitor::relay(&stand.dir.path().join("data"), |config: &mut Config| {
+        config.https = Some(Https::with_pair("127.0.0.1:0".parse().unwrap(), pair));
+        config.limits.address_handshakes = healthie_relay::Rate { per_second: 1, burst: 2 };
+        config.metrics_from = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let to = relay.addresses().https.unwrap();
+    let mut visits = tokio::task::JoinSet::new();
+    for _ in 0..30 {
+        let visitor = stand.visitor();
+        visits.spawn(async move { visitor.visit(to, "team.relay.test").await.is_ok() });
+    }
+    let (let_in, all) = (visits.join_all().await, 30);
+    let let_in = let_in.iter().filter(|done| **done).count();
+    assert!((2..all).contains(&let_in), "two at once and one more each second: {let_in}");
+    let figures = got(TcpStream::connect(relay.addresses().http[0]).await.unwrap(), "relay.test", "/metrics").await;
+    let counted = format!("limit_hits_total{{limit=\"address_handshakes\"}} {}\n", all - let_in);
+    assert!(figures.contains(&counted), "{counted} in {figures}");
     relay.stop().await;
 }
 

@@ -86,6 +86,7 @@ pub(crate) async fn relay(data: &Path, change: impl FnOnce(&mut Config)) -> Rela
     // Here one address sends as much as it can.
     let unbounded = Rate { per_second: 0, burst: 1 };
     (config.limits.address_rate, config.limits.tunnel_rate) = (unbounded, unbounded);
+    (config.limits.address_handshakes, config.limits.handshakes) = (unbounded, 0);
     change(&mut config);
     let relay = Relay::start(config).await.expect("a relay");
     let settings = TunnelSettings::new(AnswerMode::Ack, tunnel_delivery::Timestamp::from_micros(1));

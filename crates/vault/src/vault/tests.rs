@@ -149,3 +149,16 @@ fn turned_off_it_still_reads_until_nothing_needs_it() {
     Vault::set_encrypting(dir.path(), Some(&key(1)), true, Entropy::system()).unwrap();
     assert!(vault_of(dir.path()).is_encrypting());
 }
+
+#[test]
+fn looking_whether_a_key_fits_says_what_opening_would_and_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!((Vault::check(dir.path(), None), Vault::check(dir.path(), Some(&key(1)))), (Ok(()), Ok(())));
+    assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+    drop(vault_of(dir.path()));
+    assert_eq!(Vault::check(dir.path(), Some(&key(1))), Ok(()));
+    for user in [None, Some(&key(2))] {
+        assert_eq!(Vault::check(dir.path(), user), open(dir.path(), user).map(drop));
+        assert!(Vault::check(dir.path(), user).is_err());
+    }
+}
