@@ -148,7 +148,7 @@ impl Relay {
     }
 
     /// The same where somebody keeps the settings and looks at them again when commands wish it: he is there before the first command can ask.
-    pub(crate) async fn kept(config: Config, keeper: Option<mpsc::Sender<control::Wish>>) -> Result<Relay, StartError> {
+    pub(crate) async fn kept(config: Config, wishes: Option<mpsc::Sender<control::Wish>>) -> Result<Relay, StartError> {
         let problems = config.problems();
         if !problems.is_empty() {
             let all: Vec<String> = problems.into_iter().map(|problem| problem.what).collect();
@@ -186,9 +186,9 @@ impl Relay {
         let ground = Ground { registry, spool, stream, doors, clock, offload };
         let data = config.data.clone();
         let mut relay = Relay::with_tls(config, ground, tls, (audit.clone(), traces)).await?;
-        if let Some(keeper) = keeper {
+        if let Some(wishes) = wishes {
             // Nobody else has set it.
-            let _ = relay.shared.wishes.set(keeper);
+            let _ = relay.shared.wishes.set(wishes);
         }
         if let Some(bound) = admin {
             relay.serve_operator(bound);
