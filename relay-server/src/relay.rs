@@ -153,6 +153,11 @@ impl Relay {
     /// # Errors
     /// Anything that would keep the relay from doing its work; nothing is left running.
     pub async fn start(config: Config) -> Result<Relay, StartError> {
+        Relay::kept(config, None).await
+    }
+
+    /// The same where somebody keeps the settings and looks at them again when commands wish it: he is there before the first command can ask.
+    pub(crate) async fn kept(config: Config, wishes: Option<mpsc::Sender<control::Wish>>) -> Result<Relay, StartError> {
         let problems = config.problems();
         if !problems.is_empty() {
             let all: Vec<String> = problems.into_iter().map(|problem| problem.what).collect();
@@ -190,6 +195,10 @@ impl Relay {
         let ground = Ground { registry, spool, stream, doors, clock, offload };
         let data = config.data.clone();
         let mut relay = Relay::with_tls(config, ground, tls, (audit.clone(), traces)).await?;
+        if let Some(wishes) = wishes {
+            // Nobody else has set it.
+            let _ = relay.shared.wishes.set(wishes);
+        }
         if let Some(bound) = admin {
             relay.serve_operator(bound);
         }
@@ -360,14 +369,6 @@ impl Relay {
     /// Looks at tunnels, tokens and certificate files now. What cannot be used changes nothing and is given back as sentences.
     pub async fn reload(&self) -> Vec<String> {
         control::look_again(&self.shared).await
-    }
-
-    /// From now on commands that want everything looked at again say so here, and wait for what comes of it.
-    pub(crate) fn wishes(&self) -> mpsc::Receiver<control::Wish> {
-        let (wish, wishes) = mpsc::channel(1);
-        // Whoever came first has it; there is one who keeps the settings.
-        let _ = self.shared.wishes.set(wish);
-        wishes
     }
 
     /// Stops: no new connections, requests in hand are answered, agents are told, the spool is flushed.

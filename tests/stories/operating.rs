@@ -124,7 +124,8 @@ fn a_reload_says_which_settings_wait_for_a_restart() {
     file(&stage, "[limits]\nmax-body = 'x'\n");
     let said = relay.run(&["reload"]).exits(1).err();
     assert!(said.contains("relay.toml:2:12: \"x\" is no value for limits.max-body"), "{said}");
-    let noted = messages.all().into_iter().find(|m| m.contains("would not start so")).expect("a line in the log");
+    let noted =
+        eventually("the relay to note it", || messages.all().into_iter().find(|m| m.contains("would not start so")));
     assert!(!noted.contains("\\u{a}") && !noted.contains('\n'), "one line: {noted}");
     assert!(relay.terminate().success());
     relay.run(&["reload"]).exits(3);

@@ -44,7 +44,7 @@ bounds! {
     /// Longest head of a request
     head_bytes: u64 = "32KiB", "max-head", "HEALTHIE_RELAY_MAX_HEAD", "SIZE", size_of(1 << 10, MAX_HEAD as u64);
     /// Most header lines of a request
-    head_lines: usize = "100", "max-head-lines", "HEALTHIE_RELAY_MAX_HEAD_LINES", "N", count_of(16, MAX_LINES);
+    head_lines: usize = "100", "max-head-lines", "HEALTHIE_RELAY_MAX_HEAD_LINES", "N", count_of(8, MAX_LINES);
     /// How long a head may take to come, once it has begun
     head_time: Duration = "10s", "head-time", "HEALTHIE_RELAY_HEAD_TIME", "TIME", span_of("100ms", "1h");
     /// How long a connection may wait for its first or next request

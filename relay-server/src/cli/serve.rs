@@ -166,7 +166,8 @@ async fn serve(config: Config, settings: InForce) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
-    let relay = Relay::start(config).await?;
+    let (wish, mut wishes) = tokio::sync::mpsc::channel(1);
+    let relay = Relay::kept(config, Some(wish)).await?;
     for addr in &relay.addresses().http {
         info!(%addr, "serving HTTP");
     }
@@ -177,7 +178,7 @@ async fn serve(config: Config, settings: InForce) -> Result<(), Failure> {
         info!(%addr, "serving health and figures to the operator");
     }
     supervisor::tell(&[supervisor::ready()]);
-    let (settings, mut wishes) = (Arc::new(settings), relay.wishes());
+    let settings = Arc::new(settings);
     let mut alive = supervisor::Watchdog::new();
     loop {
         tokio::select! {

@@ -50,13 +50,13 @@ pub(crate) fn whence(lines: &[String]) -> String {
 /// How a variable is named among what is meant.
 const VARIABLE: &str = "variable ";
 
-/// The variable that a value comes from that clap refuses.
+/// The variable that a value comes from that clap refuses: defaults are right and a file's values were tried before, so what no flag gave it did.
 fn variable(command: &Command, of: &str, error: &clap::Error, arguments: &[OsString]) -> Vec<String> {
     let flags = command.find_subcommand(of).into_iter().flat_map(Command::get_arguments);
     let meant = flags.filter(|arg| refusal(error, arg).is_some()).find_map(|arg| {
         let flag = format!("--{}", arg.get_long()?);
         let given = arguments.iter().any(|a| a.to_string_lossy().split('=').next() == Some(&flag));
-        let name = arg.get_env().filter(|name| !given && std::env::var_os(name).is_some())?;
+        let name = arg.get_env().filter(|_| !given)?;
         Some(format!("{VARIABLE}{}", name.to_string_lossy()))
     });
     meant.into_iter().collect()

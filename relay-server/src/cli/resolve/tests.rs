@@ -71,7 +71,7 @@ const OUT_OF_RANGE: &[(&str, &[&str])] = &[
     ("limits.max-body", &["0", "1023", "65MiB"]),
     ("limits.max-bodies", &["0"]),
     ("limits.max-head", &["0", "1MiB"]),
-    ("limits.max-head-lines", &["0", "15", "257"]),
+    ("limits.max-head-lines", &["0", "7", "257"]),
     ("limits.head-time", &["0s", "10", "1ms", "2h"]),
     ("limits.idle-time", &["0s", "30", "2d"]),
     ("limits.body-time", &["0s", "30", "2h"]),
