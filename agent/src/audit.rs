@@ -194,6 +194,15 @@ impl Audit {
         }
     }
 
+    /// Takes the words out of filters that an earlier version noted as they were typed; everything else stays as it was written.
+    pub async fn forget_words(&self) {
+        let data = self.data.clone();
+        let done = tokio::task::spawn_blocking(move || outline_all(&data)).await;
+        if let Err(e) = done.unwrap_or_else(|e| Err(io::Error::other(e))) {
+            tracing::warn!("words of filters in the audit log {} stay there: {e}", path(&self.data, 0).display());
+        }
+    }
+
     fn text(&self, line: &Line) -> String {
         let asked = ASKED_BY.try_with(Clone::clone).ok();
         let by = match (&asked, self.by) {
@@ -258,6 +267,43 @@ fn append(data: &Path, text: &str, file_max: u64) -> io::Result<()> {
     }
     let text = if last == [b'\n'] { text.to_owned() } else { format!("\n{text}") };
     file.write_all(text.as_bytes())
+}
+
+/// Writes those files anew that hold filters as they were typed: they were noted as JSON once, which no outline begins like.
+fn outline_all(data: &Path) -> io::Result<()> {
+    let lock = open(&data.join("audit.lock"))?;
+    lock.lock()?;
+    for number in 0..FILES {
+        let path = path(data, number);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(e),
+        };
+        let mut changed = false;
+        let mut new = Vec::with_capacity(text.len());
+        for line in text.split_inclusive(|b| *b == b'\n') {
+            let mut value: Value = serde_json::from_slice(line).unwrap_or_default();
+            let Some(typed) = value["filter"].as_str().filter(|filter| filter.starts_with('{')) else {
+                new.extend_from_slice(line);
+                continue;
+            };
+            // One that was cut is not JSON any more.
+            let filter: Option<Filter> = serde_json::from_str(typed).ok();
+            let now = Timestamp::from_system(SystemTime::now());
+            value["filter"] = filter.map_or_else(|| "…".to_owned(), |filter| Query::outline_of(&filter, now)).into();
+            writeln!(new, "{value}")?;
+            changed = true;
+        }
+        if changed {
+            // A temporary file is its user's only.
+            let mut file = tempfile::Builder::new().prefix(".audit-").tempfile_in(data)?;
+            file.write_all(&new)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|e| e.error)?;
+        }
+    }
+    Ok(())
 }
 
 /// What was read of the log.
@@ -356,6 +402,29 @@ mod tests {
         let read = read(dir.path(), None).unwrap();
         assert_eq!((read.lines.len(), read.unreadable), (2, 1), "{read:?}");
         assert_eq!(read.lines[1]["what"], "keys-exported");
+    }
+
+    #[tokio::test]
+    async fn words_that_were_noted_once_can_be_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let old =
+            serde_json::json!({ "text": "Musterfrau", "resource_id": "4711", "query": "status:2xx Erika" }).to_string();
+        let line =
+            |filter: &str| serde_json::json!({ "at": "x", "what": "exported", "filter": filter, "uid": 1 }).to_string();
+        let cut = format!("{{\"text\":\"{}…", "Maria".repeat(60));
+        let kept = line("text:…");
+        let all = format!("{kept}\n{}\n{}\nhalf a li\n", line(&old), line(&cut));
+        for number in [0, 3] {
+            fs::write(path(dir.path(), number), &all).unwrap();
+        }
+        Audit::new(dir.path(), By::Command).forget_words().await;
+        for number in [0, 3] {
+            let text = fs::read_to_string(path(dir.path(), number)).unwrap();
+            let expected = [kept.as_str(), &line("resource:… text:… status:2xx text:…"), &line("…"), "half a li", ""];
+            assert_eq!(text.split('\n').collect::<Vec<_>>(), expected);
+        }
+        Audit::new(dir.path(), By::Command).note_now(&Line::new(What::Purged)).unwrap();
+        assert_eq!(read(dir.path(), None).unwrap().lines.len(), 7);
     }
 
     #[tokio::test]
