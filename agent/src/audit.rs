@@ -193,6 +193,15 @@ impl Audit {
         }
     }
 
+    /// Takes the words out of filters that an earlier version noted as they were typed; everything else stays as it was written.
+    pub async fn forget_words(&self) {
+        let data = self.data.clone();
+        let done = tokio::task::spawn_blocking(move || outline_all(&data)).await;
+        if let Err(e) = done.unwrap_or_else(|e| Err(io::Error::other(e))) {
+            tracing::warn!("words of filters in the audit log {} stay there: {e}", journal(&self.data).path().display());
+        }
+    }
+
     fn text(&self, line: &Line) -> String {
         let asked = ASKED_BY.try_with(Clone::clone).ok();
         let by = match (&asked, self.by) {
@@ -223,6 +232,19 @@ pub(crate) fn program(user_agent: &str) -> String {
 
 fn journal(data: &Path) -> Journal {
     Journal::new(data, "audit", FILE_MAX, FILES)
+}
+
+/// Writes those lines anew that hold filters as they were typed: they were noted as JSON once, which no outline begins like.
+fn outline_all(data: &Path) -> io::Result<()> {
+    let now = Timestamp::from_system(SystemTime::now());
+    journal(data).rewrite(|line| {
+        let typed = line["filter"].as_str().filter(|filter| filter.starts_with('{'))?;
+        // One that was cut is not JSON any more.
+        let filter: Option<Filter> = serde_json::from_str(typed).ok();
+        let mut new = line.clone();
+        new["filter"] = filter.map_or_else(|| "…".to_owned(), |filter| Query::outline_of(&filter, now)).into();
+        Some(new)
+    })
 }
 
 /// Reads the log of a data folder: what was done at `since` or later.
@@ -269,6 +291,30 @@ mod tests {
         let read = read(dir.path(), None).unwrap();
         assert_eq!((read.lines.len(), read.unreadable), (2, 1), "{read:?}");
         assert_eq!(read.lines[1]["what"], "keys-exported");
+    }
+
+    #[tokio::test]
+    async fn words_that_were_noted_once_can_be_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let old =
+            serde_json::json!({ "text": "Musterfrau", "resource_id": "4711", "query": "status:2xx Erika" }).to_string();
+        let line =
+            |filter: &str| serde_json::json!({ "at": "x", "what": "exported", "filter": filter, "uid": 1 }).to_string();
+        let cut = format!("{{\"text\":\"{}…", "Maria".repeat(60));
+        let kept = line("text:…");
+        let all = format!("{kept}\n{}\n{}\nhalf a li\n", line(&old), line(&cut));
+        let files = ["audit.jsonl", "audit.3.jsonl"].map(|name| dir.path().join(name));
+        for file in &files {
+            std::fs::write(file, &all).unwrap();
+        }
+        Audit::new(dir.path(), By::Command).forget_words().await;
+        for file in &files {
+            let text = std::fs::read_to_string(file).unwrap();
+            let expected = [kept.as_str(), &line("resource:… text:… status:2xx text:…"), &line("…"), "half a li", ""];
+            assert_eq!(text.split('\n').collect::<Vec<_>>(), expected);
+        }
+        Audit::new(dir.path(), By::Command).note_now(&Line::new(What::Purged)).unwrap();
+        assert_eq!(read(dir.path(), None).unwrap().lines.len(), 7);
     }
 
     #[tokio::test]

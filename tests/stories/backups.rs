@@ -83,6 +83,9 @@ fn an_agent_that_is_ahead_of_the_restored_relay_stores_nothing_twice() {
     let there = eventually("the next", || Some(ids(&world)).filter(|there| there.contains(&next)));
     let wanted: BTreeSet<_> = old.iter().chain(&waiting).chain(&after).chain([&next]).cloned().collect();
     assert_eq!(there.len(), 14, "nothing twice");
+    // What came again is here and waits nowhere, whether it was stored a second time or not.
+    let status = world.agent.run(&["status", "--json"]).ok().json();
+    assert_eq!(status["waiting"]["at_relay"], 0, "{status}");
     assert_eq!(there.into_iter().collect::<BTreeSet<_>>(), wanted);
 }
 

@@ -72,6 +72,7 @@ fn packets_are_lost_and_the_line_is_narrow() {
     // Beside the agent, in its own namespace.
     let handler = home.within(Handler::start);
     let mut agent = stage.agent("agent").relay(&relay.url(), &token).target(&handler.url()).within(home);
+    agent = agent.with(&["--allow-plain-http"]);
     agent.start();
     let plan = Plan { seed: seed(), host: HOST.to_owned(), senders: 4, rest: 5 * MS };
     // The senders are beside the relay: the line that is bad is the agent's.

@@ -87,6 +87,10 @@ fn nothing_of_a_delivery_is_on_either_disk_and_a_purge_takes_all() {
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
 
+    // Nor is there what somebody looked for in them.
+    world.agent.run(&["events", "export", &format!("text:\"{PERSON}\"")]).ok();
+    assert_eq!(naming(world.agent.data()), Vec::<PathBuf>::new());
+
     // What waits for an agent that is away lies in the spool.
     assert!(world.agent.terminate().success());
     for n in 3..5 {
@@ -124,6 +128,9 @@ fn nothing_of_a_delivery_is_on_either_disk_and_a_purge_takes_all() {
     let purged = world.agent.run(&["purge", "--tunnel", TUNNEL, "--yes", "--json"]).ok().json();
     assert_eq!(purged["removed"], 4, "{purged}");
     assert_eq!(world.agent.events(&[]), Vec::<serde_json::Value>::new());
+    let audited = world.agent.run(&["events", "audit", "--json"]).ok().json_lines();
+    let last = audited.last().expect("the purge is noted");
+    assert_eq!((&last["what"], &last["by"], &last["removed"]), (&"purged".into(), &"api".into(), &4.into()), "{last}");
 
     let rekey = ["store", "rekey", "--store-key-file", &agent_key, "--new-key-file", &new_key];
     let held = world.agent.run(&rekey).exits(2).err();

@@ -157,6 +157,7 @@ fn the_relay_s_name_leads_elsewhere() {
     let handler = home.within(Handler::start);
     let url = format!("http://relay.test:{PORT}");
     let mut agent = stage.agent("agent").relay(&url, &token).target(&handler.url()).within(home);
+    agent = agent.with(&["--allow-plain-http"]);
     for (at, address) in ["10.203.0.1", "10.203.0.7"].into_iter().enumerate() {
         public.answers_to(address);
         home.resolves("relay.test", address);

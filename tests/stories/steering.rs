@@ -29,9 +29,21 @@ fn a_pause_holds_everything_back_and_a_resume_lets_it_go_in_order() {
     assert!(said.contains("healthie-tunnel resume"), "{said}");
     assert_eq!(world.agent.events(&["--status", "queued"]).len(), 40);
     assert_eq!(world.handler.received().len(), 1);
+
+    // Whoever paused meant it, whatever becomes of the process.
+    world.agent.kill();
+    let without = world.agent.run(&["status"]).exits(1).out();
+    assert!(without.contains("paused, also when an agent starts"), "{without}");
+    world.agent.start();
+    let warned = world.agent.wait_line("warning");
+    assert!(warned["message"].as_str().unwrap().contains("healthie-tunnel resume"), "{warned}");
+    world.accepted("/hook", b"40");
+    world.agent.wait_line("delivery");
+    assert_eq!(world.agent.events(&["--status", "queued"]).len(), 41);
+    assert_eq!(world.handler.received().len(), 1);
     world.agent.run(&["resume"]).ok();
-    let got: Vec<_> = world.handler.wait_for(41)[1..].iter().map(|r| r.message.text()).collect();
-    assert_eq!(got, (0..40).map(|n| n.to_string()).collect::<Vec<_>>());
+    let got: Vec<_> = world.handler.wait_for(42)[1..].iter().map(|r| r.message.text()).collect();
+    assert_eq!(got, (0..41).map(|n| n.to_string()).collect::<Vec<_>>());
     let status = world.agent.run(&["status", "--json"]).ok().json();
     assert_eq!(status["paused"], false);
 }

@@ -87,6 +87,18 @@ fn an_authority_that_is_not_trusted_is_refused_and_named() {
     });
     assert!(seen["state"] == "waiting" || seen["state"] == "refused", "{seen}");
     assert!(agent.lines().all().iter().all(|l| l["type"] != "ready"));
+
+    // The same for what is sent: somebody is there, and it is said what helps. The running agent sends, so it must be told.
+    let mut plain = stage.agent("plain").relay(&relay.url(), &token).secret(SECRET).with(&["--no-forward"]);
+    let there = format!("{url}/hook");
+    let trigger = ["trigger", "task.created", "--url", &there];
+    plain.start();
+    let told = plain.run(&trigger).exits(3).err();
+    assert!(told.contains("not trusted here") && told.contains("start `listen` with --ca"), "{told}");
+    assert!(!told.contains("nobody is there"), "{told}");
+    assert!(plain.terminate().success());
+    let told = plain.run(&[&trigger[..], &["--secret", SECRET]].concat()).exits(3).err();
+    assert!(told.contains("--ca FILE names it"), "{told}");
 }
 
 #[test]

@@ -130,6 +130,7 @@ impl Operations {
         let noted = line(What::Purged).with("removed", done.removed).with("complete", ended.is_ok());
         let noted = ended.iter().fold(noted, |noted, s| noted.with("before", s.before).with("after", s.after));
         self.audit.note_if_possible(noted).await;
+        self.audit.forget_words().await;
         let Shrunk { before, after } = ended?;
         Ok(Purged { removed: done.removed, before, after })
     }

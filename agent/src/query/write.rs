@@ -155,7 +155,7 @@ mod tests {
         let filter = Filter { query: query.into(), text: Some("Erika".into()), ..Filter::default() };
         assert_eq!(
             Query::outline_of(&filter, NOW),
-            "text:… event:appointment.*|… type:Appointment resource:…|… -text:… text:… env:staging status:failed|503 sig:valid tunnel:team \
+            "text:… event:appointment.*|… type:Appointment resource:…|… -text:… text:… env:staging status:3xx|4xx|5xx|error|503 sig:valid tunnel:team \
              is:pinned since:2026-11-21T09:30:00.000000Z"
         );
         assert_eq!(Query::outline_of(&Filter { query: "evnt:Maria".into(), ..Filter::default() }, NOW), "…");

@@ -6,11 +6,12 @@
 //!
 //! Several processes write to one journal, so a lock stands before each write: `NAME.lock`, not the journal itself, which is renamed, and a lock on a renamed
 //! file excludes nobody. Whoever reads opens all files under the same lock: what is put aside meanwhile is neither missed nor seen twice. A
-//! crash or a full disk may leave half a line; it spoils no other, and readers count it.
+//! crash or a full disk may leave half a line; it spoils no other, and readers count it. What was written stays as it is, but for [`Journal::rewrite`].
 //!
 //! Everything here blocks on the disk. It knows nothing of the clock, of networks, and of who writes what.
 
 mod read;
+mod rewrite;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
