@@ -238,6 +238,7 @@ impl Relay {
         // Tunnels that were removed, or removed and added again, while no relay ran.
         let all = shared.registry.snapshot();
         shared.metrics.tunnels(all.tunnels.keys());
+        shared.spool.set_shares(all.shares());
         if !shared.drop_spooled(&shared.incarnations.stale(&all)).await {
             return Err(StartError::Config("what removed tunnels had spooled cannot be dropped; see the log".into()));
         }
@@ -505,11 +506,12 @@ async fn expire_old(shared: &Shared) {
 /// Forgets devices that were away for longer than anything is kept: nothing is left that waits for them, and a tunnel has room for so many only.
 async fn forget_gone(shared: &Shared) {
     let now = shared.now();
-    for tunnel in shared.registry.snapshot().tunnels.keys() {
+    for (tunnel, settings) in &shared.registry.snapshot().tunnels {
+        let kept = shared.config.spool.age_of(settings.share().as_ref());
         for device in shared.spool.devices(tunnel).unwrap_or_default() {
             // What was before this process began is not known: at worst a device is kept for longer.
             let seen = shared.hub.last_seen(tunnel, &device.device, now).unwrap_or(shared.started).max(device.joined);
-            if now.since(seen) <= shared.config.spool.max_age {
+            if now.since(seen) <= kept {
                 continue;
             }
             match shared.spool.forget(tunnel, &device.device).await {

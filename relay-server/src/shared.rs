@@ -190,6 +190,7 @@ impl Shared {
             return false;
         }
         self.metrics.tunnels(all.tunnels.keys());
+        self.spool.set_shares(all.shares());
         self.rates.keep(|name| all.tunnels.contains_key(name));
         self.registry.publish(Arc::new(all), seen);
         self.dismiss();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 use tunnel_spool::{
-    Copied, CopyError, CopySink, DevicePlace, Dropped, Place, ReadLimit, Seq, Spool, SpoolError, Start, Stats,
+    Copied, CopyError, CopySink, DevicePlace, Dropped, Place, ReadLimit, Seq, Shares, Spool, SpoolError, Start, Stats,
 };
 
 type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, SpoolError>> + Send + 'a>>;
@@ -27,6 +27,7 @@ impl Store {
 /// [`Spool`] as it must be to stand behind a pointer.
 trait AnySpool: Send + Sync {
     fn usable(&self) -> Result<(), SpoolError>;
+    fn set_shares(&self, shares: Shares);
     fn append(&self, delivery: Arc<Delivery>) -> Later<'_, Seq>;
     fn recent(&self, tunnel: &TunnelName, after: Seq, limit: ReadLimit) -> Option<Vec<(Seq, Arc<Delivery>)>>;
     fn read(&self, tunnel: &TunnelName, after: Seq, limit: ReadLimit) -> Result<Vec<(Seq, Arc<Delivery>)>, SpoolError>;
@@ -60,6 +61,10 @@ trait AnySpool: Send + Sync {
 impl<S: Spool> AnySpool for S {
     fn usable(&self) -> Result<(), SpoolError> {
         Spool::usable(self)
+    }
+
+    fn set_shares(&self, shares: Shares) {
+        Spool::set_shares(self, shares);
     }
 
     fn append(&self, delivery: Arc<Delivery>) -> Later<'_, Seq> {
@@ -142,6 +147,10 @@ impl<S: Spool> AnySpool for S {
 impl Spool for Store {
     fn usable(&self) -> Result<(), SpoolError> {
         self.0.usable()
+    }
+
+    fn set_shares(&self, shares: Shares) {
+        self.0.set_shares(shares);
     }
 
     fn append(&self, delivery: Arc<Delivery>) -> impl Future<Output = Result<Seq, SpoolError>> + Send {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 use tunnel_delivery::{Delivery, DeliveryId, DeviceKey, DeviceName, Timestamp, TunnelName};
-use tunnel_spool::{DevicePlace, Dropped, Place, ReadLimit, Role, Seq, Spool, SpoolError, Start, Stats};
+use tunnel_spool::{DevicePlace, Dropped, Place, ReadLimit, Role, Seq, Shares, Spool, SpoolError, Start, Stats};
 
 use crate::chance::Chance;
 
@@ -210,6 +210,10 @@ fn settle(spool: &Inner, durable: &mut Tunnels) {
 impl Spool for MemorySpool {
     fn usable(&self) -> Result<(), SpoolError> {
         Ok(())
+    }
+
+    fn set_shares(&self, _: Shares) {
+        // All tunnels of a simulation have what they need.
     }
 
     async fn append(&self, delivery: Arc<Delivery>) -> Result<Seq, SpoolError> {

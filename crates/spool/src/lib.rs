@@ -11,6 +11,7 @@
 //! the spool's file ([`rekey`], [`encrypt`]).
 
 mod batch;
+mod bounds;
 mod copy;
 mod disk;
 mod error;
@@ -32,7 +33,9 @@ use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 
 pub use copy::{Copied, CopyError, CopySink, MAX_COPY_PART, Restoring, copy_closed, count_part};
 pub use error::SpoolError;
-pub use place::{Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Role, Seq, Start, Stats, Why};
+pub use place::{
+    Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Role, Seq, Share, Shares, Start, Stats, Why,
+};
 pub use redb_spool::RedbSpool;
 pub use rekey::{encrypt, rekey};
 
@@ -52,10 +55,13 @@ pub trait Spool: Send + Sync + 'static {
     /// `Failed`, for good.
     fn usable(&self) -> Result<(), SpoolError>;
 
+    /// From now on these tunnels have shares of their own, and all others what [`Limits`] say. They are not stored: whoever opens a spool says them anew.
+    fn set_shares(&self, shares: Shares);
+
     /// Adds a delivery to its tunnel's stream. It is durable when this returns its place.
     ///
     /// # Errors
-    /// `Busy`, `TunnelFull` and `DiskFull` pass by themselves; `TooLarge` does not; after `Failed` nothing is accepted any more. In
+    /// `Busy`, `TunnelFull`, `DiskLow` and `DiskFull` pass by themselves; `TooLarge` does not; after `Failed` nothing is accepted any more. In
     /// every case but a `Failed` in the middle of a commit, the delivery is not in the spool.
     fn append(&self, delivery: Arc<Delivery>) -> impl Future<Output = Result<Seq, SpoolError>> + Send;
 
@@ -147,8 +153,8 @@ pub trait Spool: Send + Sync + 'static {
     /// `Failed`.
     fn stats(&self, tunnel: &TunnelName) -> Result<Stats, SpoolError>;
 
-    /// Drops what is too old, and what exceeds a limit that was lowered; tells what some device, or the first one to come, now misses.
-    /// To be called every minute or so.
+    /// Drops what is too old, and what exceeds a limit that was lowered; tells what some device, or the first one to come, now misses, also of what
+    /// was dropped since the last time to make room in a full tunnel. To be called every minute or so.
     ///
     /// # Errors
     /// `Busy`, `Failed`.

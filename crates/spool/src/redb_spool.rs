@@ -13,7 +13,7 @@ use crate::format::At;
 use crate::state::{Answer, Append, Order, Shared};
 use crate::writer::Writer;
 use crate::{
-    Copied, CopyError, CopySink, Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Role, Seq, Spool,
+    Copied, CopyError, CopySink, Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Role, Seq, Shares, Spool,
     SpoolError, Start, Stats, copy, disk, format,
 };
 
@@ -154,6 +154,10 @@ impl Spool for RedbSpool {
         self.0.shared.lock().usable()
     }
 
+    fn set_shares(&self, shares: Shares) {
+        self.0.shared.lock().bounds.set_shares(shares);
+    }
+
     async fn append(&self, delivery: Arc<Delivery>) -> Result<Seq, SpoolError> {
         let encrypted = self.0.vault.as_ref().is_some_and(|vault| vault.is_encrypting());
         let encoded = format::encode(&delivery, encrypted);
@@ -266,14 +270,24 @@ impl Spool for RedbSpool {
 
     async fn purge(&self, tunnel: &TunnelName) -> Result<Vec<Dropped>, SpoolError> {
         let mut all = Vec::new();
-        while join_runs(&mut all, self.ask(|answer| Order::Purge { tunnel: tunnel.clone(), answer }).await?) {}
-        Ok(all)
+        loop {
+            let (dropped, more) = self.ask(|answer| Order::Purge { tunnel: tunnel.clone(), answer }).await?;
+            join_runs(&mut all, dropped);
+            if !more {
+                return Ok(all);
+            }
+        }
     }
 
     async fn expire(&self, now: Timestamp) -> Result<Vec<Dropped>, SpoolError> {
-        let mut all = Vec::new();
-        while join_runs(&mut all, self.ask(|answer| Order::Expire { now, answer }).await?) {}
-        Ok(all)
+        let mut all = std::mem::take(&mut self.0.shared.lock().made_room);
+        loop {
+            let (dropped, more) = self.ask(|answer| Order::Expire { now, answer }).await?;
+            join_runs(&mut all, dropped);
+            if !more {
+                return Ok(all);
+            }
+        }
     }
 
     fn copy(&self, to: &mut dyn CopySink) -> Result<Copied, CopyError> {
@@ -289,8 +303,9 @@ impl Spool for RedbSpool {
     }
 }
 
-/// Adds what one batch dropped to what those before it did. Whether there is more to drop.
-fn join_runs(all: &mut Vec<Dropped>, (dropped, more): (Vec<Dropped>, bool)) -> bool {
+/// Adds what one batch dropped to what those before it did. What a tunnel dropped in several runs for one reason stays apart where something lies between: that
+/// was in nobody's way, and is not missing.
+pub(crate) fn join_runs(all: &mut Vec<Dropped>, dropped: Vec<Dropped>) {
     for next in dropped {
         let before =
             all.iter_mut().find(|d| d.tunnel == next.tunnel && d.why == next.why && d.upto.next() == next.from);
@@ -302,5 +317,4 @@ fn join_runs(all: &mut Vec<Dropped>, (dropped, more): (Vec<Dropped>, bool)) -> b
             None => all.push(next),
         }
     }
-    more
 }
