@@ -53,10 +53,10 @@ fn what_tunnel_set_changes_is_in_force_when_it_returns() {
 /// A tunnel with a share of its own is full by itself, and the log tells it once however often senders try.
 #[test]
 fn a_full_tunnel_is_its_own_affair() {
-    let world = World::new(AnswerMode::Ack);
-    let set = |arguments: &[&str]| world.relay.run(&[&["tunnel", "set", TUNNEL], arguments].concat());
-    assert!(set(&["--spool-bytes", "1KiB"]).exits(2).err().contains("64KiB"));
-    set(&["--spool-bytes", "64KiB", "--spool-age", "12h"]).ok();
+    let mut world = World::new(AnswerMode::Ack);
+    let set = |world: &World, arguments: &[&str]| world.relay.run(&[&["tunnel", "set", TUNNEL], arguments].concat());
+    assert!(set(&world, &["--spool-bytes", "1KiB"]).exits(2).err().contains("64KiB"));
+    set(&world, &["--spool-bytes", "64KiB", "--spool-age", "12h"]).ok();
     world.relay.add_tunnel("other", AnswerMode::Ack);
     let listed = world.relay.run(&["tunnel", "list", "--json"]).ok().json();
     let of = |name: &str| listed.as_array().unwrap().iter().find(|t| t["name"] == name).unwrap().clone();
@@ -65,13 +65,13 @@ fn a_full_tunnel_is_its_own_affair() {
     assert_eq!(share(&of("other")), (Value::Null, Value::Null));
     let to = world.relay.http();
     let body = [b'x'; 20_000];
-    let into = |tunnel: &str| send(to, &post("localhost", &format!("/t/{tunnel}/hook"), &body));
+    let into = |tunnel: &str| send(to, &post("relay.test", &format!("/t/{tunnel}/hook"), &body));
     let answers: Vec<_> = (0..20).map(|_| into(TUNNEL).status().unwrap()).collect();
     assert_eq!(answers, [vec![200; 3], vec![503; 17]].concat());
     assert_eq!((0..20).filter(|_| into("other").status() == Some(200)).count(), 20);
     let log = String::from_utf8_lossy(&world.relay.server().printed()).into_owned();
     assert_eq!(log.lines().filter(|line| line.contains("could not be spooled")).count(), 1, "{log}");
-    set(&["--spool-bytes", "default"]).ok();
+    set(&world, &["--spool-bytes", "default"]).ok();
     assert_eq!(into(TUNNEL).status(), Some(200));
 }
 
