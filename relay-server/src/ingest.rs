@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, Lost, Method, Target, TunnelName};
-use tunnel_spool::{DevicePlace, Role, Spool as _, SpoolError};
+use tunnel_spool::{DevicePlace, Role, SpoolError};
 
 use crate::admission::{InHand, neighbourhood};
 use crate::bodies::Hold;

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
-use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
+use tunnel_spool::{RedbSpool, SpoolError};
 use tunnel_telemetry::Traces;
 use tunnel_vault::KeySource;
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tunnel_delivery::{DeviceName, Environment, Timestamp, TunnelName};
-use tunnel_spool::Spool as _;
 use tunnel_telemetry::Traces;
 
 use crate::admission::Admission as Places;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use tunnel_spool::Spool as _;
 
 use super::head::Head;
 use crate::metrics::scrape;

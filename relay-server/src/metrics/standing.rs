@@ -9,7 +9,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tunnel_delivery::Timestamp;
-use tunnel_spool::Spool as _;
 
 use super::Outcome;
 use super::process::{Process, free_bytes};

@@ -23,7 +23,7 @@ use tunnel_protocol::{
     Beat, Gap, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, Incoming, Outbox, Refusal, Refused, Start, ToAgent, ToRelay,
     VERSION_MAX, VERSION_MIN, Welcome, Window, choose_version,
 };
-use tunnel_spool::{DevicePlace, ReadLimit, Role, Seq, Spool as _, SpoolError};
+use tunnel_spool::{DevicePlace, ReadLimit, Role, Seq, SpoolError};
 
 use crate::audit::{Entry, What, Who};
 use crate::flag::Flag;
