@@ -313,7 +313,7 @@ async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem>
             match e {
                 SpoolError::Busy => shared.metrics.limit_hit(Limit::SpoolQueue),
                 SpoolError::TunnelFull { .. } | SpoolError::DiskLow { .. } => {
-                    shared.metrics.limit_hit(Limit::SpoolShare)
+                    shared.metrics.limit_hit(Limit::SpoolShare);
                 }
                 SpoolError::DiskFull { .. } => shared.metrics.limit_hit(Limit::Disk),
                 SpoolError::TooLarge { .. } => shared.metrics.limit_hit(Limit::BodyBytes),

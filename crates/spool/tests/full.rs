@@ -101,7 +101,7 @@ async fn the_reserve_refuses_in_time_and_work_goes_on_when_there_is_room() {
         match spool.append(sample::delivery(&team(), 1, 1, 60_000)).await {
             Ok(next) => break next,
             Err(SpoolError::DiskFull { .. } | SpoolError::DiskLow { .. }) if Instant::now() < deadline => {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
             Err(other) => panic!("{other}"),
         }

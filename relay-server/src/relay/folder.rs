@@ -16,6 +16,7 @@ use crate::ground::{Clock, Offload};
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::tls::Tls;
+
 /// The folder that the spool is in.
 pub(super) fn of_spool(config: &Config) -> PathBuf {
     config.data.join("spool")

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::shared::Shared;
+
 /// How often the registry's file is looked at for changes by `tunnel` and `token`.
 const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
 /// How often deliveries that are too old are dropped.
@@ -15,6 +16,7 @@ const EXPIRE: Duration = Duration::from_secs(60);
 const MINUTE: Duration = Duration::from_secs(60);
 /// The same for the audit log, in those.
 const MINUTES_OF_AUDIT: u32 = 10;
+
 /// What is to be done from time to time. The one does not wait for the other: a spool whose disk is slow must not put off the end of a token.
 pub(super) async fn keep(shared: Arc<Shared>) {
     tokio::join!(biased; look_at_registry(&shared), drop_old(&shared), sum_up(&shared));

@@ -13,6 +13,7 @@ use tunnel_spool::{DevicePlace, ReadLimit, Seq, SpoolError};
 use super::{End, Session, for_agents};
 use crate::lines::Line;
 use crate::metrics::SessionEnd;
+
 /// How much is taken from the spool at a time.
 const READ: ReadLimit = ReadLimit { count: 128, bytes: 1 << 20 };
 

@@ -24,6 +24,7 @@ use crate::lines::Line;
 use crate::metrics::Limit;
 use crate::registry::Access;
 use crate::shared::Shared;
+
 /// The most that is on its way to one agent, whatever it allows: deliveries, and bytes of bodies. It bounds what an agent that reads nothing can
 /// make the relay hold.
 const WINDOW_MOST: (u32, u64) = (1024, 16 << 20);
