@@ -223,7 +223,7 @@ async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()>
         }
         Ok(question) => {
             let asked = question.clone();
-            let told = tell(question, &shared.spool, &shared.registry, Some(&shared.hub), shared.now()).await;
+            let told = tell(question, &*shared.spool, &shared.registry, Some(&shared.hub), shared.now()).await;
             note(&asked, &told, who, shared);
             told
         }
@@ -306,7 +306,7 @@ async fn tell_of_certificates(question: &Question, shared: &Shared) -> Told {
 }
 
 /// The answer. Without a hub there is no running relay and nobody is connected.
-async fn tell(question: Question, spool: &impl Spool, registry: &Registry, hub: Option<&Hub>, now: Timestamp) -> Told {
+async fn tell(question: Question, spool: &dyn Spool, registry: &Registry, hub: Option<&Hub>, now: Timestamp) -> Told {
     let all = registry.snapshot();
     let unknown = |tunnel: &TunnelName| Told::No { why: RegistryError::NoTunnel(tunnel.clone()).to_string() };
     let connected = |tunnel: &TunnelName, device: &DeviceName| hub.is_some_and(|hub| hub.is_there(tunnel, device));

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, Lost, Method, Target, TunnelName};
-use tunnel_spool::{Role, Spool as _, SpoolError};
+use tunnel_spool::{DevicePlace, Role, SpoolError};
 
 use crate::admission::{InHand, neighbourhood};
 use crate::bodies::Hold;
@@ -312,14 +312,16 @@ async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem>
         Err(e) => {
             match e {
                 SpoolError::Busy => shared.metrics.limit_hit(Limit::SpoolQueue),
-                SpoolError::TunnelFull { .. } => shared.metrics.limit_hit(Limit::SpoolShare),
+                SpoolError::TunnelFull { .. } | SpoolError::DiskLow { .. } => {
+                    shared.metrics.limit_hit(Limit::SpoolShare);
+                }
                 SpoolError::DiskFull { .. } => shared.metrics.limit_hit(Limit::Disk),
                 SpoolError::TooLarge { .. } => shared.metrics.limit_hit(Limit::BodyBytes),
                 _ => {}
             }
             let told = match e {
                 SpoolError::Busy => None,
-                SpoolError::TunnelFull { .. } => Some(Line::TunnelFull),
+                SpoolError::TunnelFull { .. } | SpoolError::DiskLow { .. } => Some(Line::TunnelFull),
                 SpoolError::DiskFull { .. } => Some(Line::DiskFull),
                 _ => Some(Line::NotSpooled),
             };
@@ -331,8 +333,24 @@ async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem>
     }
 }
 
+/// How long an onlooker may be away and still gets what is passed through meanwhile: a broken line costs it nothing. One that is away for longer has closed the
+/// laptop, and deliveries that the tunnel's own agent has answered are not to be written to this disk for that.
+const ONLOOKER_AWAY: Duration = Duration::from_secs(600);
+
+/// Whether this is a device that only watches, and does so now.
+fn looks_on(device: &DevicePlace, tunnel: &TunnelName, shared: &Shared) -> bool {
+    let now = shared.now();
+    // What was before this process began is not known.
+    let seen = || shared.hub.last_seen(tunnel, &device.device, now).unwrap_or(shared.started.max(device.joined));
+    device.role == Role::Watches && now.since(seen()) <= ONLOOKER_AWAY
+}
+
 /// The handler's own answer. Where other devices wait for the delivery too, a 2xx goes out only once it is spooled for them.
-async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, shared: &Shared) -> Result<Taken, Problem> {
+async fn pass_through(
+    delivery: &Arc<Delivery>,
+    settings: &TunnelSettings,
+    shared: &Arc<Shared>,
+) -> Result<Taken, Problem> {
     let until = Instant::now() + settings.answer_within();
     let (reply, answer) = oneshot::channel();
     match shared.hub.offer(&delivery.tunnel, Offer { delivery: Arc::clone(delivery), until, reply }) {
@@ -365,19 +383,23 @@ async fn pass_through(delivery: &Arc<Delivery>, settings: &TunnelSettings, share
     let (others, watched) = match shared.spool.devices(&delivery.tunnel) {
         Ok(devices) => {
             let takers = devices.iter().filter(|device| device.role == Role::Takes).count();
-            (takers > 1, takers < devices.len())
+            (takers > 1, devices.iter().any(|device| looks_on(device, &delivery.tunnel, shared)))
         }
         Err(_) => (true, false),
     };
-    let answer = if others || watched {
+    let answer = if others {
         let (answer, spooled) = tokio::join!(answer, spool(delivery, shared));
         let answer = answer?;
-        // Those that only watch are owed nothing that a sender would have to wait for.
-        if others && (200..300).contains(&answer.status) {
+        if (200..300).contains(&answer.status) {
             spooled?;
         }
         answer
     } else {
+        if watched {
+            // Those that only watch are owed nothing that a sender would have to wait for.
+            let (delivery, shared) = (Arc::clone(delivery), Arc::clone(shared));
+            tokio::spawn(async move { spool(&delivery, &shared).await });
+        }
         answer.await?
     };
     let (answer, left_out) = harmless::answer(answer, shared.config.limits.answer)?;

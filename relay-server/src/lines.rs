@@ -96,7 +96,7 @@ impl Lines {
                 }
                 Some((line, of)) => info!(of, "no more of what was left out of the log: {}", line.as_str()),
                 None => {
-                    warn!(times, "left out of the log within the last minute: lines of too many kinds to tell apart")
+                    warn!(times, "left out of the log within the last minute: lines of too many kinds to tell apart");
                 }
             }
         }

@@ -1,24 +1,26 @@
-//! A running relay: opened, reachable, and stopped in the right order.
+//! A running relay: opened, reachable, and stopped in the right order. `folder` is what is in its data folder, `upkeep` what it does from time to time.
+
+mod folder;
+#[cfg(test)]
+mod tests;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
-use tunnel_spool::{RedbSpool, Spool as _, SpoolError};
+use tunnel_spool::SpoolError;
 use tunnel_telemetry::Traces;
-use tunnel_vault::KeySource;
 
 use crate::accept::{Door, Listener, Tasks, listen};
-use crate::acme::{AcmeError, Keeper};
+use crate::acme::AcmeError;
 use crate::admission::{Admission, Most};
 use crate::attempts::Attempts;
 use crate::audit::{Audit, Entry, What, Who};
@@ -38,21 +40,10 @@ use crate::rates::Rates;
 use crate::registry::{Registry, RegistryError};
 use crate::route::Domain;
 use crate::shared::{Ports, Shared};
-use crate::store::Store;
 use crate::tls::{Tls, TlsError};
 use crate::traces;
 use crate::whose::Whose;
 
-/// How often the registry's file is looked at for changes by `tunnel` and `token`.
-const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
-/// How often deliveries that are too old are dropped.
-const EXPIRE: Duration = Duration::from_secs(60);
-/// How often what was left out of the log is told as a number.
-const MINUTE: Duration = Duration::from_secs(60);
-/// The same for the audit log, in those.
-const MINUTES_OF_AUDIT: u32 = 10;
-/// Within so much time after a start, agents that were connected before it are there again.
-const COMES_AGAIN: Duration = Duration::from_secs(3600);
 /// The most connections at once to the operator's own listener.
 const OPERATOR_CONNECTIONS: usize = 64;
 
@@ -143,10 +134,6 @@ fn give_up_after(listener: &TcpListener, network_time: Duration) {
 #[cfg(not(target_os = "linux"))]
 fn give_up_after(_: &TcpListener, _: Duration) {}
 
-fn spool_folder(config: &Config) -> PathBuf {
-    config.data.join("spool")
-}
-
 impl Relay {
     /// Opens the data folder, listens, and serves from then on.
     ///
@@ -165,20 +152,20 @@ impl Relay {
         }
         let traces =
             config.traces.as_ref().map(traces::open).transpose().map_err(StartError::Config)?.unwrap_or_default();
-        tell_of_files(&config);
+        folder::tell_of_files(&config);
         let opening = config.clone();
         let (clock, offload) = (Clock::default(), Offload::default());
         let opened = {
             let clock = clock.clone();
             tokio::task::spawn_blocking(move || {
-                let opened = open(&opening, &clock, offload);
+                let opened = folder::open(&opening, &clock, offload);
                 // Also where it failed half-way.
-                hand_over(&opening.data);
+                folder::hand_over(&opening.data);
                 opened
             })
             .await
         };
-        let Opened { registry, spool, stream, tls, keeper, audit } =
+        let folder::Opened { registry, spool, stream, tls, keeper, audit } =
             opened.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))??;
         let network_time = config.limits.network_time;
         let mut doors = Vec::new();
@@ -213,12 +200,12 @@ impl Relay {
         };
         // Told to whoever started it only once connections are really accepted.
         audit.note(Entry::new(relay.shared.now(), What::RelayStarted, Who::Relay));
-        if let Err(e) = write_addresses(&data, &relay.addresses) {
+        if let Err(e) = folder::write_addresses(&data, &relay.addresses) {
             relay.stop().await;
             return Err(e);
         }
         // The socket and the addresses, for commands of the folder's owner.
-        hand_over(&data);
+        folder::hand_over(&data);
         Ok(relay)
     }
 
@@ -243,8 +230,8 @@ impl Relay {
         let listening: Vec<SocketAddr> = doors.iter().map(|door| door.addr).collect();
         let ports =
             Ports { http: addresses.http.first().map(SocketAddr::port), https: addresses.https.map(|a| a.port()) };
-        let incarnations = Incarnations::load(&spool_folder(&config), &registry.snapshot());
-        let beside = spool_folder(&config);
+        let beside = folder::of_spool(&config);
+        let incarnations = Incarnations::load(&beside, &registry.snapshot());
         let whose = offload.run(move || Whose::load(&beside)).await;
         let whose = Arc::new(whose.map_err(|e| StartError::Config(format!("opening the data folder failed: {e}")))?);
         let limits = &config.limits;
@@ -288,10 +275,11 @@ impl Relay {
         // Tunnels that were removed, or removed and added again, while no relay ran.
         let all = shared.registry.snapshot();
         shared.metrics.tunnels(all.tunnels.keys());
+        shared.spool.set_shares(all.shares());
         if !shared.drop_spooled(&shared.incarnations.stale(&all)).await {
             return Err(StartError::Config("what removed tunnels had spooled cannot be dropped; see the log".into()));
         }
-        let beside = spool_folder(&shared.config);
+        let beside = folder::of_spool(&shared.config);
         shared.incarnations.settle(&all).map_err(|source| StartError::Write { path: beside, source })?;
         let drain = Raiser(Flag::default());
         let (connections, sessions) = (Tasks::new(), Tasks::new());
@@ -317,7 +305,7 @@ impl Relay {
             let (tls, clock) = (Arc::clone(tls), shared.clock.clone());
             keepers.push(tokio::spawn(async move { tls.keep(clock, offload).await }));
         }
-        let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
+        let upkeep = tokio::spawn(upkeep::keep(Arc::clone(&shared)));
         Ok(Relay { shared, addresses, drain, listeners, upkeep, keepers, control: None, connections, sessions })
     }
 
@@ -415,269 +403,5 @@ impl Relay {
         }
         shared.traces.close().await;
         info!("stopped");
-    }
-}
-
-/// Files that this process needs besides one for each connection: the spool, certificates, logs, the runtime.
-const OTHER_FILES: usize = 200;
-
-/// Each connection is an open file. Where the system allows fewer than our limits do, it is the system that refuses, and not whom we would.
-fn tell_of_files(config: &Config) {
-    let needed = config.limits.connections.saturating_add(config.limits.agents).saturating_add(OTHER_FILES);
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    if let Some(files) = files.filter(|files| *files < needed as u64) {
-        warn!(
-            files,
-            needed,
-            "this process may open fewer files than its limits allow connections: raise LimitNOFILE= (ulimit -n), or lower --max-connections and --max-agents"
-        );
-    }
-}
-
-/// What is in the data folder, and the certificates.
-struct Opened {
-    registry: Registry,
-    spool: Store,
-    stream: Bytes,
-    tls: Option<Arc<Tls>>,
-    keeper: Option<Keeper>,
-    audit: Audit,
-}
-
-/// Blocks on the disk.
-fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<Opened, StartError> {
-    let unfinished = config.data.join(crate::backup::UNFINISHED);
-    if unfinished.exists() {
-        let what = format!("a restore broke off and left {}", unfinished.display());
-        return Err(StartError::Config(format!("{what}: empty the data folder and restore the backup again")));
-    }
-    let tls = config.https.as_ref().map(Tls::open).transpose()?.map(Arc::new);
-    let registry = Registry::open(&config.data)?;
-    let audit = Audit::open(&config.data, clock.clone())
-        .map_err(|e| StartError::Config(format!("there can be no thread for the audit log: {e}")))?;
-    let dir = spool_folder(config);
-    let key = config.data_key.as_ref().map(KeySource::read).transpose().map_err(SpoolError::Key)?;
-    let spool = RedbSpool::open_with(&dir, config.spool, key.as_ref())?;
-    let stream = stream_id(&dir.join("stream-id"), &spool)?;
-    let keeper = match (config.https.as_ref().and_then(|https| https.acme.clone()), &tls) {
-        (Some(acme), Some(tls)) => {
-            Some(Keeper::open(acme, &config.data, Arc::clone(tls), clock.clone(), offload, audit.clone())?)
-        }
-        _ => None,
-    };
-    Ok(Opened { registry, spool: Store::new(spool), stream, tls, keeper, audit })
-}
-
-/// A relay that root runs leaves nothing behind that the folder's owner could not use.
-fn hand_over(data: &Path) {
-    if let Err(e) = crate::ownership::hand_over_all(data, data) {
-        warn!(error = %e, "what is in the data folder cannot be given to the folder's owner");
-    }
-}
-
-/// The stream's name lives beside the spool and holds which file it belongs to: a spool that is begun anew is another stream.
-fn stream_id(path: &Path, spool: &RedbSpool) -> Result<Bytes, StartError> {
-    let io = |source| StartError::Write { path: path.to_owned(), source };
-    let born = std::fs::metadata(spool.file()).and_then(|m| m.created()).ok();
-    let born = born.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |at| at.as_nanos());
-    match std::fs::read(path) {
-        Ok(id) if id.len() == 32 && id[16..] == born.to_be_bytes() => return Ok(Bytes::from(id).slice(..16)),
-        Ok(_) => {}
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(io(e)),
-    }
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(|e| StartError::Config(format!("the system gave no random bytes: {e}")))?;
-    tunnel_vault::write_private(path, &[id, born.to_be_bytes()].concat()).map_err(io)?;
-    Ok(Bytes::copy_from_slice(&id))
-}
-
-fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), StartError> {
-    let text = serde_json::json!({
-        "http": addresses.http.first(),
-        "https": addresses.https,
-        "admin": addresses.admin,
-        "pid": std::process::id(),
-    })
-    .to_string();
-    // Whoever waits for the file must never see half of it.
-    let (new, path) = (data.join("addresses.json.new"), data.join("addresses.json"));
-    tunnel_vault::write_private(&new, text.as_bytes())
-        .and_then(|_| std::fs::rename(&new, &path))
-        .map_err(|source| StartError::Write { path, source })
-}
-
-/// What is to be done from time to time. The one does not wait for the other: a spool whose disk is slow must not put off the end of a token.
-async fn upkeep(shared: Arc<Shared>) {
-    tokio::join!(biased; look_at_registry(&shared), drop_old(&shared), sum_up(&shared));
-}
-
-async fn look_at_registry(shared: &Arc<Shared>) {
-    let mut registry = tokio::time::interval(LOOK_AT_REGISTRY);
-    let mut looked = shared.now();
-    loop {
-        registry.tick().await;
-        shared.reload().await;
-        // Tokens and secrets whose time is over are no change of the file.
-        let now = shared.now();
-        if shared.registry.snapshot().something_ended(looked, now) {
-            shared.dismiss();
-            shared.forget_lost().await;
-        }
-        looked = now;
-    }
-}
-
-async fn drop_old(shared: &Shared) {
-    let mut expire = tokio::time::interval(EXPIRE);
-    loop {
-        expire.tick().await;
-        // Also those that came in the moment when their token ended.
-        shared.forget_lost().await;
-        forget_gone(shared).await;
-        expire_old(shared).await;
-    }
-}
-
-/// What was left out of the log and of the audit log is told as a number.
-async fn sum_up(shared: &Shared) {
-    let mut minutes = tokio::time::interval_at(Instant::now() + MINUTE, MINUTE);
-    loop {
-        for _ in 0..MINUTES_OF_AUDIT {
-            minutes.tick().await;
-            shared.lines.sum_up(shared.now());
-        }
-        shared.audit.sum_up(shared.now());
-    }
-}
-
-async fn expire_old(shared: &Shared) {
-    match shared.spool.expire(shared.now()).await {
-        Ok(dropped) => {
-            for run in dropped {
-                let (count, bytes) = (run.count(), run.bytes);
-                warn!(tunnel = %run.tunnel, from = %run.from, upto = %run.upto, count, bytes, why = %run.why, "deliveries were dropped before every agent had them");
-            }
-        }
-        Err(e) => warn!(error = %e, "old deliveries could not be dropped"),
-    }
-}
-
-/// Forgets devices that were away for longer than anything is kept: nothing is left that waits for them, and a tunnel has room for so many only.
-async fn forget_gone(shared: &Shared) {
-    let now = shared.now();
-    for tunnel in shared.registry.snapshot().tunnels.keys() {
-        for device in shared.spool.devices(tunnel).unwrap_or_default() {
-            // Of what was before this process began only what was noted is known: at worst a device is kept for longer. None is forgotten before those
-            // that were there have had the time to come again.
-            let noted = || shared.whose.last_seen(tunnel, &device.device);
-            let noted = noted().filter(|_| now.since(shared.started) > COMES_AGAIN);
-            let seen = shared.hub.last_seen(tunnel, &device.device, now).or(noted).unwrap_or(shared.started);
-            let seen = seen.max(device.joined);
-            if now.since(seen) <= shared.config.spool.max_age {
-                continue;
-            }
-            match shared.spool.forget(tunnel, &device.device).await {
-                Ok(_) => {
-                    // One that came in this very moment has no place any more, and must join anew.
-                    shared.hub.dismiss_device(tunnel, &device.device, "the device was away for too long");
-                    shared.device_forgotten(tunnel, &device.device).await;
-                    info!(%tunnel, device = %device.device, "a device that was away for too long is forgotten");
-                }
-                Err(e) => warn!(%tunnel, device = %device.device, error = %e, "a device could not be forgotten"),
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Can be seen by root only.
-    #[tokio::test]
-    async fn what_a_relay_of_root_s_makes_belongs_to_the_folder_s_owner() {
-        use std::os::unix::fs::MetadataExt as _;
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        std::os::unix::fs::chown(dir.path(), Some(4242), Some(4343)).unwrap();
-        let relay = Relay::start(Config::loopback(dir.path().to_owned())).await.unwrap();
-        let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, relay.shared.now());
-        relay.registry().add_tunnel("late".parse().unwrap(), settings).unwrap();
-        assert_eq!(relay.reload().await, [] as [&str; 0]);
-        let mut names = vec![dir.path().to_owned()];
-        for folder in [dir.path().to_owned(), dir.path().join("spool")] {
-            names.extend(std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
-        }
-        assert!(names.len() > 6, "{names:?}");
-        for path in names {
-            let found = std::fs::symlink_metadata(&path).unwrap();
-            assert_eq!((found.uid(), found.gid()), (4242, 4343), "{}", path.display());
-        }
-        relay.stop().await;
-    }
-
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn connections_have_the_time_of_their_listener() {
-        let time = Duration::from_millis(12_345);
-        let bound = bind("127.0.0.1:0".parse().unwrap(), None, time).await.unwrap();
-        let (_near, far) =
-            tokio::join!(tokio::net::TcpStream::connect(bound.addr), async { bound.listener.accept().await });
-        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&far.unwrap().0).unwrap(), 12_345);
-    }
-
-    #[tokio::test]
-    async fn a_start_that_fails_at_its_end_leaves_nothing_running() {
-        let dir = tempfile::tempdir().unwrap();
-        let in_the_way = dir.path().join("addresses.json.new");
-        std::fs::create_dir(&in_the_way).unwrap();
-        let config = Config::loopback(dir.path().to_owned());
-        assert!(matches!(Relay::start(config.clone()).await, Err(StartError::Write { .. })));
-        std::fs::remove_dir(in_the_way).unwrap();
-        Relay::start(config).await.expect("the spool is free again").stop().await;
-    }
-
-    /// Without waiting for the next look at the file, which is up to half a second away.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn what_a_command_changed_is_in_force_when_it_was_said() {
-        let dir = tempfile::tempdir().unwrap();
-        let relay = Relay::start(Config::loopback(dir.path().to_owned())).await.unwrap();
-        let command = Registry::open(dir.path()).unwrap();
-        for n in 0..20 {
-            let name: tunnel_delivery::TunnelName = format!("t{n}").parse().unwrap();
-            let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, relay.shared.now());
-            command.add_tunnel(name.clone(), settings).unwrap();
-            let told = control::ask_running(dir.path(), &control::Question::Changed).unwrap();
-            assert_eq!(told, Some(control::Told::Taken));
-            assert!(relay.registry().snapshot().tunnels.contains_key(&name), "{n}");
-        }
-        relay.stop().await;
-        assert_eq!(control::ask_running(dir.path(), &control::Question::Changed).unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_stop_waits_for_who_still_holds_the_spool() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = Config::loopback(dir.path().to_owned());
-        let relay = Relay::start(config.clone()).await.unwrap();
-        // As a look at the registry does on a machine that has much to do.
-        let held = Arc::clone(&relay.shared);
-        let (go, gone) = std::sync::mpsc::channel::<()>();
-        let holding = tokio::task::spawn_blocking(move || {
-            let _ = gone.recv();
-            drop(held);
-        });
-        let stopping = tokio::spawn(relay.stop());
-        let addresses = dir.path().join("addresses.json");
-        while addresses.exists() {
-            tokio::task::yield_now().await;
-        }
-        go.send(()).unwrap();
-        stopping.await.unwrap();
-        Relay::start(config).await.expect("the spool is free again").stop().await;
-        holding.await.unwrap();
     }
 }

@@ -9,7 +9,7 @@ use tracing::error;
 use tunnel_delivery::{Delivery, DeviceKey, TunnelName};
 use tunnel_envelope::{MAX_RECIPIENTS, SealError};
 use tunnel_protocol::{Incoming, MAX_BODY};
-use tunnel_spool::{DevicePlace, Role, Spool as _};
+use tunnel_spool::{DevicePlace, Role};
 
 use crate::lines::Line;
 use crate::respond::{Problem, Whose};

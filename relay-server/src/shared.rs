@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tunnel_delivery::{DeviceName, Environment, Timestamp, TunnelName};
-use tunnel_spool::Spool as _;
 use tunnel_telemetry::Traces;
 
 use crate::admission::Admission as Places;
@@ -204,6 +203,7 @@ impl Shared {
             return Err(format!("which tunnels there are cannot be noted beside the spool: {e}"));
         }
         self.metrics.tunnels(all.tunnels.keys());
+        self.spool.set_shares(all.shares());
         self.rates.keep(|name| all.tunnels.contains_key(name));
         self.registry.publish(Arc::new(all), seen);
         self.dismiss();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 use tunnel_delivery::{Delivery, DeliveryId, DeviceKey, DeviceName, Timestamp, TunnelName};
-use tunnel_spool::{DevicePlace, Dropped, Place, ReadLimit, Role, Seq, Spool, SpoolError, Start, Stats};
+use tunnel_spool::{DevicePlace, Dropped, Later, Place, ReadLimit, Role, Seq, Shares, Spool, SpoolError, Start, Stats};
 
 use crate::chance::Chance;
 
@@ -212,11 +212,17 @@ impl Spool for MemorySpool {
         Ok(())
     }
 
-    async fn append(&self, delivery: Arc<Delivery>) -> Result<Seq, SpoolError> {
-        if self.0.refuse > 0 && self.0.chance.once_in(self.0.refuse) {
-            return Err(SpoolError::Busy);
-        }
-        self.ask(|answer| Order::Append(delivery, answer)).await
+    fn set_shares(&self, _: Shares) {
+        // All tunnels of a simulation have what they need.
+    }
+
+    fn append(&self, delivery: Arc<Delivery>) -> Later<'_, Seq> {
+        Box::pin(async move {
+            if self.0.refuse > 0 && self.0.chance.once_in(self.0.refuse) {
+                return Err(SpoolError::Busy);
+            }
+            self.ask(|answer| Order::Append(delivery, answer)).await
+        })
     }
 
     fn recent(&self, tunnel: &TunnelName, after: Seq, limit: ReadLimit) -> Option<Vec<(Seq, Arc<Delivery>)>> {
@@ -227,34 +233,38 @@ impl Spool for MemorySpool {
         Ok(self.range(tunnel, after, limit))
     }
 
-    async fn join(
-        &self,
-        tunnel: &TunnelName,
-        device: &DeviceName,
+    fn join<'a>(
+        &'a self,
+        tunnel: &'a TunnelName,
+        device: &'a DeviceName,
         start: Start,
         now: Timestamp,
-    ) -> Result<Place, SpoolError> {
-        if let Some(place) = lock(&self.0.seen).get_mut(tunnel).and_then(|t| t.devices.get_mut(device)) {
-            place.1 = now;
-            return Ok(Place { after: Seq(place.0), new: false, gap: None });
-        }
-        self.ask(|answer| Order::Join(tunnel.clone(), device.clone(), start, now, answer)).await
+    ) -> Later<'a, Place> {
+        Box::pin(async move {
+            if let Some(place) = lock(&self.0.seen).get_mut(tunnel).and_then(|t| t.devices.get_mut(device)) {
+                place.1 = now;
+                return Ok(Place { after: Seq(place.0), new: false, gap: None });
+            }
+            self.ask(|answer| Order::Join(tunnel.clone(), device.clone(), start, now, answer)).await
+        })
     }
 
     /// Agents of a simulation have no keys: those come from the system's chance and not from the seed.
-    async fn set_key(&self, _: &TunnelName, _: &DeviceName, _: DeviceKey) -> Result<bool, SpoolError> {
-        Ok(false)
+    fn set_key<'a>(&'a self, _: &'a TunnelName, _: &'a DeviceName, _: DeviceKey) -> Later<'a, bool> {
+        Box::pin(async move { Ok(false) })
     }
 
-    async fn watch(
-        &self,
-        tunnel: &TunnelName,
-        device: &DeviceName,
+    fn watch<'a>(
+        &'a self,
+        tunnel: &'a TunnelName,
+        device: &'a DeviceName,
         start: Start,
         now: Timestamp,
-    ) -> Result<Place, SpoolError> {
-        // Nobody in a simulation has a token that only looks.
-        self.join(tunnel, device, start, now).await
+    ) -> Later<'a, Place> {
+        Box::pin(async move {
+            // Nobody in a simulation has a token that only looks.
+            self.join(tunnel, device, start, now).await
+        })
     }
 
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {
@@ -266,23 +276,29 @@ impl Spool for MemorySpool {
         }
     }
 
-    async fn forget(&self, tunnel: &TunnelName, device: &DeviceName) -> Result<bool, SpoolError> {
-        let was = lock(&self.0.seen).get_mut(tunnel).is_some_and(|t| t.devices.remove(device).is_some());
-        if let Some(tunnel) = lock(&self.0.disk.durable).get_mut(tunnel) {
-            tunnel.devices.remove(device);
-        }
-        Ok(was)
+    fn forget<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName) -> Later<'a, bool> {
+        Box::pin(async move {
+            let was = lock(&self.0.seen).get_mut(tunnel).is_some_and(|t| t.devices.remove(device).is_some());
+            if let Some(tunnel) = lock(&self.0.disk.durable).get_mut(tunnel) {
+                tunnel.devices.remove(device);
+            }
+            Ok(was)
+        })
     }
 
-    async fn drop_tunnel(&self, tunnel: &TunnelName) -> Result<(), SpoolError> {
-        lock(&self.0.seen).remove(tunnel);
-        lock(&self.0.disk.durable).remove(tunnel);
-        Ok(())
+    fn drop_tunnel<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, ()> {
+        Box::pin(async move {
+            lock(&self.0.seen).remove(tunnel);
+            lock(&self.0.disk.durable).remove(tunnel);
+            Ok(())
+        })
     }
 
-    async fn purge(&self, _: &TunnelName) -> Result<Vec<Dropped>, SpoolError> {
-        // Nobody asks for it within a simulation.
-        Ok(Vec::new())
+    fn purge<'a>(&'a self, _: &'a TunnelName) -> Later<'a, Vec<Dropped>> {
+        Box::pin(async move {
+            // Nobody asks for it within a simulation.
+            Ok(Vec::new())
+        })
     }
 
     fn devices(&self, tunnel: &TunnelName) -> Result<Vec<DevicePlace>, SpoolError> {
@@ -308,12 +324,14 @@ impl Spool for MemorySpool {
         Ok(Stats::default())
     }
 
-    async fn expire(&self, _: Timestamp) -> Result<Vec<Dropped>, SpoolError> {
-        // Nothing grows old within a simulation.
-        Ok(Vec::new())
+    fn expire(&self, _: Timestamp) -> Later<'_, Vec<Dropped>> {
+        Box::pin(async move {
+            // Nothing grows old within a simulation.
+            Ok(Vec::new())
+        })
     }
 
-    async fn flush(&self) -> Result<(), SpoolError> {
-        self.ask(Order::Flush).await
+    fn flush(&self) -> Later<'_, ()> {
+        Box::pin(async move { self.ask(Order::Flush).await })
     }
 }

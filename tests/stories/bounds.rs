@@ -1,5 +1,6 @@
 //! What the operator bounds, by flags and by `tunnel set`: it holds, and it is in force when the command returns.
 
+use serde_json::Value;
 use tunnel_stories::{HOST, TUNNEL, World, post};
 use tunnel_testkit::{AnswerMode, HttpMessage, send};
 
@@ -47,6 +48,31 @@ fn what_tunnel_set_changes_is_in_force_when_it_returns() {
     assert!(set(&["--from", "nowhere"]).exits(2).err().contains("healthie-staging"));
     set(&[]).exits(2);
     assert!(world.relay.run(&["tunnel", "set", "nobody", "--rate", "1"]).exits(1).err().contains("no tunnel nobody"));
+}
+
+/// A tunnel with a share of its own is full by itself, and the log tells it once however often senders try.
+#[test]
+fn a_full_tunnel_is_its_own_affair() {
+    let mut world = World::new(AnswerMode::Ack);
+    let set = |world: &World, arguments: &[&str]| world.relay.run(&[&["tunnel", "set", TUNNEL], arguments].concat());
+    assert!(set(&world, &["--spool-bytes", "1KiB"]).exits(2).err().contains("64KiB"));
+    set(&world, &["--spool-bytes", "64KiB", "--spool-age", "12h"]).ok();
+    world.relay.add_tunnel("other", AnswerMode::Ack);
+    let listed = world.relay.run(&["tunnel", "list", "--json"]).ok().json();
+    let of = |name: &str| listed.as_array().unwrap().iter().find(|t| t["name"] == name).unwrap().clone();
+    let share = |tunnel: &Value| (tunnel["spool_bytes"].clone(), tunnel["spool_age_ms"].clone());
+    assert_eq!(share(&of(TUNNEL)), (65_536.into(), 43_200_000.into()));
+    assert_eq!(share(&of("other")), (Value::Null, Value::Null));
+    let to = world.relay.http();
+    let body = [b'x'; 20_000];
+    let into = |tunnel: &str| send(to, &post("relay.test", &format!("/t/{tunnel}/hook"), &body));
+    let answers: Vec<_> = (0..20).map(|_| into(TUNNEL).status().unwrap()).collect();
+    assert_eq!(answers, [vec![200; 3], vec![503; 17]].concat());
+    assert_eq!((0..20).filter(|_| into("other").status() == Some(200)).count(), 20);
+    let log = String::from_utf8_lossy(&world.relay.server().printed()).into_owned();
+    assert_eq!(log.lines().filter(|line| line.contains("could not be spooled")).count(), 1, "{log}");
+    set(&world, &["--spool-bytes", "default"]).ok();
+    assert_eq!(into(TUNNEL).status(), Some(200));
 }
 
 #[test]

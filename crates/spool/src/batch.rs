@@ -10,10 +10,11 @@ use tunnel_delivery::{Delivery, DeviceName, Timestamp, TunnelName};
 
 use tunnel_vault::Vault;
 
+use crate::bounds::Bounds;
 use crate::format::{self, At};
 use crate::record::Record;
 use crate::state::{Answer, Append, Order, Tunnel};
-use crate::{Dropped, Limits, MAX_DEVICES, Place, Role, Seq, SpoolError, Start, Why, disk};
+use crate::{Dropped, MAX_DEVICES, Place, Role, Seq, SpoolError, Start, Why, disk};
 
 /// Deliveries that one transaction deletes at most, for each reason: what comes in meanwhile should not wait long.
 const MAX_DELETED: u64 = 10_000;
@@ -131,7 +132,7 @@ impl Batch {
     pub(crate) fn write(
         &mut self,
         db: &Database,
-        limits: &Limits,
+        bounds: &Bounds,
         vault: Option<&Vault>,
         next_id: &mut u32,
     ) -> Result<(), redb::Error> {
@@ -143,10 +144,10 @@ impl Batch {
         {
             let mut deliveries = txn.open_table(disk::DELIVERIES)?;
             for append in std::mem::take(&mut self.appends) {
-                self.append(append, &mut deliveries, limits, vault, next_id)?;
+                self.append(append, &mut deliveries, bounds, vault, next_id)?;
             }
             for order in std::mem::take(&mut self.orders) {
-                self.obey(order, &mut deliveries, limits, next_id)?;
+                self.obey(order, &mut deliveries, bounds, next_id)?;
             }
             if self.lazy {
                 for draft in self.drafts.values_mut() {
@@ -174,18 +175,18 @@ impl Batch {
         &mut self,
         append: Append,
         to: &mut Deliveries<'_>,
-        limits: &Limits,
+        bounds: &Bounds,
         vault: Option<&Vault>,
         next_id: &mut u32,
     ) -> Result<(), redb::Error> {
         let Append { delivery, encoded, answer } = append;
         let draft = touch(&mut self.drafts, &delivery.tunnel, next_id);
         let len = encoded.len();
-        let limit = limits.max_bytes_per_tunnel;
+        let limit = bounds.bytes_of(&delivery.tunnel);
         if draft.record.bytes + len as u64 > limit {
             self.dropped.extend(make_room(to, draft, &delivery.tunnel, len as u64, limit)?);
             if draft.record.bytes + len as u64 > limit {
-                let full = SpoolError::TunnelFull { tunnel: delivery.tunnel.clone(), bytes: draft.record.bytes, limit };
+                let full = bounds.refusal(&delivery.tunnel, draft.record.bytes);
                 self.answers.push(Owed::Append(answer, Err(full)));
                 return Ok(());
             }
@@ -207,7 +208,7 @@ impl Batch {
         &mut self,
         order: Order,
         deliveries: &mut Deliveries<'_>,
-        limits: &Limits,
+        bounds: &Bounds,
         next_id: &mut u32,
     ) -> Result<(), redb::Error> {
         let owed = match order {
@@ -283,7 +284,7 @@ impl Batch {
                 Owed::Expire(answer, run, more)
             }
             Order::Expire { now, answer } => {
-                let (dropped, more) = self.expire(deliveries, limits, now)?;
+                let (dropped, more) = self.expire(deliveries, bounds, now)?;
                 Owed::Expire(answer, dropped, more)
             }
             Order::Flush { answer } => Owed::Flush(answer),
@@ -295,17 +296,17 @@ impl Batch {
     fn expire(
         &mut self,
         deliveries: &mut Deliveries<'_>,
-        limits: &Limits,
+        bounds: &Bounds,
         now: Timestamp,
     ) -> Result<(Vec<Dropped>, bool), redb::Error> {
-        let oldest = now.earlier(limits.max_age);
         let mut dropped = Vec::new();
         let mut left = MAX_DELETED;
         for (name, draft) in &mut self.drafts {
             let id = draft.record.id;
+            let (oldest, most) = (now.earlier(bounds.age_of(name)), bounds.dropped_beyond(name));
             for why in [Why::Age, Why::Size] {
                 let mut upto = draft.record.first;
-                let mut excess = draft.record.bytes.saturating_sub(limits.max_bytes_per_tunnel);
+                let mut excess = draft.record.bytes.saturating_sub(most);
                 for entry in deliveries.range((id, upto.0)..(id, draft.record.next.0))? {
                     let (_, value) = entry?;
                     let goes = match why {

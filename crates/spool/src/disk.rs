@@ -86,15 +86,20 @@ pub(crate) fn open(dir: &Path, key: Option<&UserKey>, entropy: Entropy) -> Resul
 /// is nearly full (`urgent`) that is sooner. A full file is about twice as large as its deliveries.
 pub(crate) fn is_mostly_empty(dir: &Path, live: u64, urgent: bool) -> bool {
     let (from, share) = if urgent { (1 << 20, 3) } else { (COMPACT_FROM, 8) };
-    fs::metadata(file(dir)).is_ok_and(|m| m.len() > from && live < m.len() / share)
+    let len = file_len(dir);
+    len > from && live < len / share
+}
+
+/// The length of the spool's file; 0 where it cannot be told.
+pub(crate) fn file_len(dir: &Path) -> u64 {
+    fs::metadata(file(dir)).map_or(0, |m| m.len())
 }
 
 /// Gives free pages of the file back to the file system.
 pub(crate) fn compact(db: &mut Database, dir: &Path) -> Result<(), redb::Error> {
-    let size = || fs::metadata(file(dir)).map_or(0, |m| m.len());
-    let before = size();
+    let before = file_len(dir);
     db.compact()?;
-    tracing::info!(before, after = size(), "compacted the spool");
+    tracing::info!(before, after = file_len(dir), "compacted the spool");
     Ok(())
 }
 

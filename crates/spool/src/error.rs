@@ -23,8 +23,20 @@ pub enum SpoolError {
         tunnel: TunnelName,
         /// What it holds, what is being written included.
         bytes: u64,
-        /// [`crate::Limits::max_bytes_per_tunnel`].
+        /// [`crate::Limits::max_bytes_per_tunnel`], or its own share.
         limit: u64,
+    },
+    /// The file system has little room left, and that is for tunnels that hold less.
+    #[error(
+        "the spool's disk gets full, and tunnel {tunnel} holds {bytes} bytes, where one may hold {part} as long as there is so little room: make room on that disk, or connect the tunnel's agents"
+    )]
+    DiskLow {
+        /// Which tunnel.
+        tunnel: TunnelName,
+        /// What it holds, what is being written included.
+        bytes: u64,
+        /// The most that a tunnel may hold while there is so little room.
+        part: u64,
     },
     /// The file system is nearly full.
     #[error(
@@ -117,6 +129,9 @@ pub enum SpoolError {
 impl SpoolError {
     /// Whether the same call may succeed later without anybody doing anything: the relay answers 503 with Retry-After.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, SpoolError::Busy | SpoolError::TunnelFull { .. } | SpoolError::DiskFull { .. })
+        matches!(
+            self,
+            SpoolError::Busy | SpoolError::TunnelFull { .. } | SpoolError::DiskLow { .. } | SpoolError::DiskFull { .. }
+        )
     }
 }

@@ -11,6 +11,7 @@
 //! the spool's file ([`rekey`], [`encrypt`]).
 
 mod batch;
+mod bounds;
 mod copy;
 mod disk;
 mod error;
@@ -26,13 +27,16 @@ mod state;
 mod writer;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 
 pub use copy::{Copied, CopyError, CopySink, MAX_COPY_PART, Restoring, copy_closed, count_part};
 pub use error::SpoolError;
-pub use place::{Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Role, Seq, Start, Stats, Why};
+pub use place::{
+    Counters, DevicePlace, Dropped, Gap, Limits, Place, ReadLimit, Role, Seq, Share, Shares, Start, Stats, Why,
+};
 pub use redb_spool::RedbSpool;
 pub use rekey::{encrypt, rekey};
 
@@ -41,6 +45,10 @@ pub const MAX_DEVICES: usize = 64;
 
 /// The largest delivery, as stored, that can be spooled, in bytes. The relay's own limit on bodies is far lower.
 pub const MAX_DELIVERY: usize = 64 << 20;
+
+/// What is still to come of a call. Boxed, so that a relay can have any spool behind one pointer; beside the write to the disk that most calls wait for, the
+/// allocation is nothing.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, SpoolError>> + Send + 'a>>;
 
 /// Keeps deliveries until every device of their tunnel has taken them.
 ///
@@ -52,12 +60,15 @@ pub trait Spool: Send + Sync + 'static {
     /// `Failed`, for good.
     fn usable(&self) -> Result<(), SpoolError>;
 
+    /// From now on these tunnels have shares of their own, and all others what [`Limits`] say. They are not stored: whoever opens a spool says them anew.
+    fn set_shares(&self, shares: Shares);
+
     /// Adds a delivery to its tunnel's stream. It is durable when this returns its place.
     ///
     /// # Errors
-    /// `Busy`, `TunnelFull` and `DiskFull` pass by themselves; `TooLarge` does not; after `Failed` nothing is accepted any more. In
+    /// `Busy`, `TunnelFull`, `DiskLow` and `DiskFull` pass by themselves; `TooLarge` does not; after `Failed` nothing is accepted any more. In
     /// every case but a `Failed` in the middle of a commit, the delivery is not in the spool.
-    fn append(&self, delivery: Arc<Delivery>) -> impl Future<Output = Result<Seq, SpoolError>> + Send;
+    fn append(&self, delivery: Arc<Delivery>) -> Later<'_, Seq>;
 
     /// What follows `after` if that is known without touching the disk, which for a live agent it mostly is. Nothing means that it
     /// takes a [`Spool::read`]; an empty list, that there is nothing to come yet.
@@ -75,37 +86,32 @@ pub trait Spool: Send + Sync + 'static {
     ///
     /// # Errors
     /// `TooManyDevices`, `Busy`, `Failed`.
-    fn join(
-        &self,
-        tunnel: &TunnelName,
-        device: &DeviceName,
+    fn join<'a>(
+        &'a self,
+        tunnel: &'a TunnelName,
+        device: &'a DeviceName,
         start: Start,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Place, SpoolError>> + Send;
+    ) -> Later<'a, Place>;
 
     /// Notes the public key of a device, durably, in place of the one it had. Whether there is such a device.
     ///
     /// # Errors
     /// `Busy`, `Failed`.
-    fn set_key(
-        &self,
-        tunnel: &TunnelName,
-        device: &DeviceName,
-        key: DeviceKey,
-    ) -> impl Future<Output = Result<bool, SpoolError>> + Send;
+    fn set_key<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName, key: DeviceKey) -> Later<'a, bool>;
 
     /// The place of a device that only watches ([`Role::Watches`]), likewise. A device that takes is never turned into one that watches; one that watches
     /// makes room for one that takes and joins under its name.
     ///
     /// # Errors
     /// `NotAWatcher` where a device that takes has that name; `TooManyDevices`, `Busy`, `Failed`.
-    fn watch(
-        &self,
-        tunnel: &TunnelName,
-        device: &DeviceName,
+    fn watch<'a>(
+        &'a self,
+        tunnel: &'a TunnelName,
+        device: &'a DeviceName,
         start: Start,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Place, SpoolError>> + Send;
+    ) -> Later<'a, Place>;
 
     /// Notes that a device durably has everything up to and including `upto`. Never waits; it is on the disk some 200 ms later. A
     /// crash before that hands the deliveries over a second time, which the agent recognises by their ids.
@@ -115,14 +121,13 @@ pub trait Spool: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Busy`, `Failed`.
-    fn forget(&self, tunnel: &TunnelName, device: &DeviceName)
-    -> impl Future<Output = Result<bool, SpoolError>> + Send;
+    fn forget<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName) -> Later<'a, bool>;
 
     /// Removes everything of a tunnel but the memory of its last place: a later tunnel of that name goes on counting.
     ///
     /// # Errors
     /// `Busy`, `Failed`.
-    fn drop_tunnel(&self, tunnel: &TunnelName) -> impl Future<Output = Result<(), SpoolError>> + Send;
+    fn drop_tunnel<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, ()>;
 
     /// Drops everything of a tunnel, whoever may still need it, and has its bytes leave the disk as far as the spool's file goes. The tunnel, its
     /// devices and its numbers stay; those who miss something find the gap. What was dropped that somebody needed. While the spool is being copied its file cannot
@@ -130,7 +135,7 @@ pub trait Spool: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Busy`, `Failed`.
-    fn purge(&self, tunnel: &TunnelName) -> impl Future<Output = Result<Vec<Dropped>, SpoolError>> + Send;
+    fn purge<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, Vec<Dropped>>;
 
     /// The devices of a tunnel.
     ///
@@ -147,19 +152,19 @@ pub trait Spool: Send + Sync + 'static {
     /// `Failed`.
     fn stats(&self, tunnel: &TunnelName) -> Result<Stats, SpoolError>;
 
-    /// Drops what is too old, and what exceeds a limit that was lowered; tells what some device, or the first one to come, now misses.
-    /// To be called every minute or so.
+    /// Drops what is too old, and what exceeds a limit that was lowered; tells what some device, or the first one to come, now misses, also of what
+    /// was dropped since the last time to make room in a full tunnel. To be called every minute or so.
     ///
     /// # Errors
     /// `Busy`, `Failed`.
-    fn expire(&self, now: Timestamp) -> impl Future<Output = Result<Vec<Dropped>, SpoolError>> + Send;
+    fn expire(&self, now: Timestamp) -> Later<'_, Vec<Dropped>>;
 
     /// Makes everything noted by [`Spool::taken`] so far durable, and deletes what all have taken (10,000 deliveries at most in one
     /// go; the rest follows by itself).
     ///
     /// # Errors
     /// `Busy`, `Failed`.
-    fn flush(&self) -> impl Future<Output = Result<(), SpoolError>> + Send;
+    fn flush(&self) -> Later<'_, ()>;
 
     /// Copies the spool as it is at one moment, while it goes on working. Blocks for as long as the taker takes. A spool that is not on a disk cannot be
     /// copied.

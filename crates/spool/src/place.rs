@@ -2,6 +2,7 @@
 //!
 //! Plain data. Nothing here knows how it is stored (format.rs) or what may happen to it (record.rs).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -191,8 +192,34 @@ pub struct Limits {
     /// A tunnel that would hold more bytes than this drops what is only kept for devices that are behind others, and where that is not
     /// enough refuses deliveries.
     pub max_bytes_per_tunnel: u64,
-    /// While the file system has fewer free bytes than this, no delivery is accepted. It must leave room for the commits that delete.
+    /// While the file system has fewer free bytes than this, no delivery is accepted. It must leave room for the commits that delete. No tunnel
+    /// holds more than twice what is left above that, whatever its share: one alone gets two thirds of the disk, the next two thirds of
+    /// what that leaves, and so on (dynamic thresholds, Choudhury and Hahne 1998). With 0 neither is minded.
     pub min_free_bytes: u64,
+}
+
+/// What one tunnel may hold, where that is other than what [`Limits`] say for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// In place of [`Limits::max_age`].
+    pub max_age: Option<Duration>,
+    /// In place of [`Limits::max_bytes_per_tunnel`]. One that is lower drops nothing: the tunnel refuses deliveries until its agents have taken enough.
+    pub max_bytes: Option<u64>,
+}
+
+/// The tunnels that have a share of their own.
+pub type Shares = HashMap<TunnelName, Share>;
+
+impl Limits {
+    /// The most bytes that a tunnel with this share may hold.
+    pub fn bytes_of(&self, share: Option<&Share>) -> u64 {
+        share.and_then(|share| share.max_bytes).unwrap_or(self.max_bytes_per_tunnel)
+    }
+
+    /// How old what it holds may be.
+    pub fn age_of(&self, share: Option<&Share>) -> Duration {
+        share.and_then(|share| share.max_age).unwrap_or(self.max_age)
+    }
 }
 
 impl Default for Limits {

@@ -13,8 +13,8 @@ use crate::format::At;
 use crate::state::{Answer, Append, Order, Shared};
 use crate::writer::Writer;
 use crate::{
-    Copied, CopyError, CopySink, Counters, DevicePlace, Dropped, Limits, Place, ReadLimit, Role, Seq, Spool,
-    SpoolError, Start, Stats, copy, disk, format,
+    Copied, CopyError, CopySink, Counters, DevicePlace, Dropped, Later, Limits, Place, ReadLimit, Role, Seq, Shares,
+    Spool, SpoolError, Start, Stats, copy, disk, format,
 };
 
 /// A spool in one redb file with one writer thread. Cheap to clone; the last clone to go commits what is lazy and closes the file.
@@ -154,12 +154,18 @@ impl Spool for RedbSpool {
         self.0.shared.lock().usable()
     }
 
-    async fn append(&self, delivery: Arc<Delivery>) -> Result<Seq, SpoolError> {
-        let encrypted = self.0.vault.as_ref().is_some_and(|vault| vault.is_encrypting());
-        let encoded = format::encode(&delivery, encrypted);
-        let (answer, answered) = oneshot::channel();
-        self.0.shared.queue_append(Append { delivery, encoded, answer })?;
-        self.answer(answered).await
+    fn set_shares(&self, shares: Shares) {
+        self.0.shared.lock().bounds.set_shares(shares);
+    }
+
+    fn append(&self, delivery: Arc<Delivery>) -> Later<'_, Seq> {
+        Box::pin(async move {
+            let encrypted = self.0.vault.as_ref().is_some_and(|vault| vault.is_encrypting());
+            let encoded = format::encode(&delivery, encrypted);
+            let (answer, answered) = oneshot::channel();
+            self.0.shared.queue_append(Append { delivery, encoded, answer })?;
+            self.answer(answered).await
+        })
     }
 
     fn recent(&self, tunnel: &TunnelName, after: Seq, limit: ReadLimit) -> Option<Vec<(Seq, Arc<Delivery>)>> {
@@ -197,43 +203,49 @@ impl Spool for RedbSpool {
         Ok(out)
     }
 
-    async fn join(
-        &self,
-        tunnel: &TunnelName,
-        device: &DeviceName,
+    fn join<'a>(
+        &'a self,
+        tunnel: &'a TunnelName,
+        device: &'a DeviceName,
         start: Start,
         now: Timestamp,
-    ) -> Result<Place, SpoolError> {
-        self.enter(tunnel, device, Role::Takes, start, now).await
+    ) -> Later<'a, Place> {
+        Box::pin(async move { self.enter(tunnel, device, Role::Takes, start, now).await })
     }
 
-    async fn watch(
-        &self,
-        tunnel: &TunnelName,
-        device: &DeviceName,
+    fn watch<'a>(
+        &'a self,
+        tunnel: &'a TunnelName,
+        device: &'a DeviceName,
         start: Start,
         now: Timestamp,
-    ) -> Result<Place, SpoolError> {
-        self.enter(tunnel, device, Role::Watches, start, now).await
+    ) -> Later<'a, Place> {
+        Box::pin(async move { self.enter(tunnel, device, Role::Watches, start, now).await })
     }
 
-    async fn set_key(&self, tunnel: &TunnelName, device: &DeviceName, key: DeviceKey) -> Result<bool, SpoolError> {
-        let (tunnel, device) = (tunnel.clone(), device.clone());
-        self.ask(|answer| Order::SetKey { tunnel, device, key, answer }).await
+    fn set_key<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName, key: DeviceKey) -> Later<'a, bool> {
+        Box::pin(async move {
+            let (tunnel, device) = (tunnel.clone(), device.clone());
+            self.ask(|answer| Order::SetKey { tunnel, device, key, answer }).await
+        })
     }
 
     fn taken(&self, tunnel: &TunnelName, device: &DeviceName, upto: Seq) {
         self.0.shared.taken(tunnel, device, upto);
     }
 
-    async fn forget(&self, tunnel: &TunnelName, device: &DeviceName) -> Result<bool, SpoolError> {
-        let (tunnel, device) = (tunnel.clone(), device.clone());
-        self.ask(|answer| Order::Forget { tunnel, device, answer }).await
+    fn forget<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName) -> Later<'a, bool> {
+        Box::pin(async move {
+            let (tunnel, device) = (tunnel.clone(), device.clone());
+            self.ask(|answer| Order::Forget { tunnel, device, answer }).await
+        })
     }
 
-    async fn drop_tunnel(&self, tunnel: &TunnelName) -> Result<(), SpoolError> {
-        while self.ask(|answer| Order::DropTunnel { tunnel: tunnel.clone(), answer }).await? {}
-        Ok(())
+    fn drop_tunnel<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, ()> {
+        Box::pin(async move {
+            while self.ask(|answer| Order::DropTunnel { tunnel: tunnel.clone(), answer }).await? {}
+            Ok(())
+        })
     }
 
     fn devices(&self, tunnel: &TunnelName) -> Result<Vec<DevicePlace>, SpoolError> {
@@ -264,16 +276,30 @@ impl Spool for RedbSpool {
         })
     }
 
-    async fn purge(&self, tunnel: &TunnelName) -> Result<Vec<Dropped>, SpoolError> {
-        let mut all = Vec::new();
-        while join_runs(&mut all, self.ask(|answer| Order::Purge { tunnel: tunnel.clone(), answer }).await?) {}
-        Ok(all)
+    fn purge<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, Vec<Dropped>> {
+        Box::pin(async move {
+            let mut all = Vec::new();
+            loop {
+                let (dropped, more) = self.ask(|answer| Order::Purge { tunnel: tunnel.clone(), answer }).await?;
+                join_runs(&mut all, dropped);
+                if !more {
+                    return Ok(all);
+                }
+            }
+        })
     }
 
-    async fn expire(&self, now: Timestamp) -> Result<Vec<Dropped>, SpoolError> {
-        let mut all = Vec::new();
-        while join_runs(&mut all, self.ask(|answer| Order::Expire { now, answer }).await?) {}
-        Ok(all)
+    fn expire(&self, now: Timestamp) -> Later<'_, Vec<Dropped>> {
+        Box::pin(async move {
+            let mut all = std::mem::take(&mut self.0.shared.lock().made_room);
+            loop {
+                let (dropped, more) = self.ask(|answer| Order::Expire { now, answer }).await?;
+                join_runs(&mut all, dropped);
+                if !more {
+                    return Ok(all);
+                }
+            }
+        })
     }
 
     fn copy(&self, to: &mut dyn CopySink) -> Result<Copied, CopyError> {
@@ -284,13 +310,14 @@ impl Spool for RedbSpool {
         copy::copy_moment(&txn.map_err(|e| failed(e.into()))?, to)
     }
 
-    async fn flush(&self) -> Result<(), SpoolError> {
-        self.ask(|answer| Order::Flush { answer }).await
+    fn flush(&self) -> Later<'_, ()> {
+        Box::pin(async move { self.ask(|answer| Order::Flush { answer }).await })
     }
 }
 
-/// Adds what one batch dropped to what those before it did. Whether there is more to drop.
-fn join_runs(all: &mut Vec<Dropped>, (dropped, more): (Vec<Dropped>, bool)) -> bool {
+/// Adds what one batch dropped to what those before it did. What a tunnel dropped in several runs for one reason stays apart where something lies between: that
+/// was in nobody's way, and is not missing.
+pub(crate) fn join_runs(all: &mut Vec<Dropped>, dropped: Vec<Dropped>) {
     for next in dropped {
         let before =
             all.iter_mut().find(|d| d.tunnel == next.tunnel && d.why == next.why && d.upto.next() == next.from);
@@ -302,5 +329,4 @@ fn join_runs(all: &mut Vec<Dropped>, (dropped, more): (Vec<Dropped>, bool)) -> b
             None => all.push(next),
         }
     }
-    more
 }

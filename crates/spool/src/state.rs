@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tunnel_delivery::{Delivery, DeviceKey, DeviceName, Timestamp, TunnelName};
 
+use crate::bounds::Bounds;
 use crate::format::Encoded;
 use crate::recent::Recent;
 use crate::record::Record;
@@ -121,6 +122,11 @@ pub(crate) struct State {
     pub(crate) closing: bool,
     /// Free bytes, when they were last found to be too few.
     pub(crate) disk_full: Option<u64>,
+    pub(crate) bounds: Bounds,
+    /// A delivery was refused for want of room for its tunnel since the disk was last looked at.
+    pub(crate) short_of_room: bool,
+    /// What was dropped to make room since that was last told, a run for each tunnel.
+    pub(crate) made_room: Vec<Dropped>,
     /// Why the spool has stopped.
     pub(crate) failed: Option<Arc<str>>,
 }
@@ -151,6 +157,9 @@ impl Shared {
             writer_sleeps: false,
             closing: false,
             disk_full: None,
+            bounds: Bounds::new(limits),
+            short_of_room: false,
+            made_room: Vec::new(),
             failed: None,
         };
         Shared {
@@ -199,12 +208,12 @@ impl Shared {
     pub(crate) fn queue_append(&self, append: Append) -> Result<(), SpoolError> {
         let len = append.encoded.len();
         let bytes = len as u64;
-        let largest = self.limits.max_bytes_per_tunnel.min(crate::MAX_DELIVERY as u64);
+        let mut state = self.lock();
+        state.usable()?;
+        let largest = state.bounds.share_of(&append.delivery.tunnel).min(crate::MAX_DELIVERY as u64);
         if bytes > largest {
             return Err(SpoolError::TooLarge { bytes, limit: largest });
         }
-        let mut state = self.lock();
-        state.usable()?;
         if let Some(free) = state.disk_full {
             return Err(SpoolError::DiskFull { free, reserve: self.limits.min_free_bytes });
         }
@@ -214,14 +223,19 @@ impl Shared {
             return Err(SpoolError::Busy);
         }
         let name = &append.delivery.tunnel;
+        let limit = state.bounds.bytes_of(name);
         match state.tunnels.get_mut(name) {
             Some(tunnel) => {
                 let held = tunnel.record.bytes + tunnel.queued;
                 // Where some of it is kept only for devices that are behind, the batch makes room, or refuses.
                 let firm = || tunnel.record.with_somebody() < tunnel.record.first;
-                if held + bytes > self.limits.max_bytes_per_tunnel && firm() {
-                    let limit = self.limits.max_bytes_per_tunnel;
-                    return Err(SpoolError::TunnelFull { tunnel: name.clone(), bytes: held, limit });
+                if held + bytes > limit && firm() {
+                    let refused = state.bounds.refusal(name, held);
+                    if matches!(refused, SpoolError::DiskLow { .. }) {
+                        state.short_of_room = true;
+                        self.wake_writer(&mut state); // so that it looks again
+                    }
+                    return Err(refused);
                 }
                 tunnel.queued += bytes;
             }

@@ -11,6 +11,7 @@ use redb::Database;
 use tunnel_vault::Vault;
 
 use crate::batch::{Batch, Draft};
+use crate::redb_spool::join_runs;
 use crate::state::{Order, Shared, State, Tunnel};
 use crate::{SpoolError, disk};
 
@@ -18,6 +19,9 @@ use crate::{SpoolError, disk};
 const LAZY: Duration = Duration::from_millis(200);
 /// How often the disk's free space is looked at while the disk is full, and whether a copy has ended that something waits for.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// The most runs of dropped deliveries that are kept for who asks for them; the tunnels' own figures count all.
+const RUNS: usize = 4096;
 
 /// The least time between two compactions: one takes some ten commits' time, and a file that is needed again would only grow again.
 const REST: Duration = Duration::from_secs(10);
@@ -65,7 +69,10 @@ impl Writer {
             // and the commit's sync milliseconds.
             self.look_at_disk();
             looked = Instant::now();
-            let full = shared.lock().disk_full;
+            let (full, bounds) = {
+                let state = shared.lock();
+                (state.disk_full, state.bounds.clone())
+            };
             if let Some(free) = full {
                 for append in batch.refuse_appends() {
                     let error = SpoolError::DiskFull { free, reserve: shared.limits.min_free_bytes };
@@ -75,7 +82,7 @@ impl Writer {
             let deletes = batch.lazy || full.is_some();
             let mut done = {
                 let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-                batch.write(&db, &shared.limits, self.vault.as_deref(), &mut self.next_id)
+                batch.write(&db, &bounds, self.vault.as_deref(), &mut self.next_id)
             };
             let asked = std::mem::take(&mut batch.compact);
             if done.is_ok() && (asked || owed) {
@@ -140,7 +147,7 @@ impl Writer {
             if state.closing {
                 return None;
             }
-            let look_at = (owed || state.disk_full.is_some()).then(|| looked + LOOK);
+            let look_at = (owed || state.disk_full.is_some() || state.short_of_room).then(|| looked + LOOK);
             if look_at.is_some_and(|at| at <= now) {
                 return Some(take(&mut state, lazy)); // empty: only the disk is looked at, or a copy's end
             }
@@ -161,8 +168,16 @@ impl Writer {
     fn look_at_disk(&self) {
         let reserve = self.shared.limits.min_free_bytes;
         // A file system that cannot tell how full it is, is taken to have room: a full one then fails the commit.
-        let full = disk::free_bytes(&self.dir).ok().filter(|free| *free < reserve);
-        let before = std::mem::replace(&mut self.shared.lock().disk_full, full);
+        let (free, file) = (disk::free_bytes(&self.dir).ok(), disk::file_len(&self.dir));
+        let (before, full) = {
+            let mut guard = self.shared.lock();
+            let State { disk_full, short_of_room, bounds, tunnels, .. } = &mut *guard;
+            *short_of_room = false;
+            let live = || tunnels.values().fold(0, |sum: u64, tunnel| sum.saturating_add(tunnel.record.bytes));
+            bounds.looked_at_disk(free, file, live);
+            let full = free.filter(|free| *free < reserve);
+            (std::mem::replace(disk_full, full), full)
+        };
         match (before, full) {
             (None, Some(free)) => {
                 tracing::warn!(free, reserve, "the spool's disk is nearly full: deliveries are refused");
@@ -175,13 +190,14 @@ impl Writer {
     /// Makes a committed batch visible and answers everybody in it.
     fn finish(&self, batch: Batch) {
         let Batch { drafts, lazy, overdue, answers, dropped, committed, .. } = batch;
-        for run in dropped {
-            let (count, bytes, why) = (run.count(), run.bytes, run.why);
-            tracing::warn!(tunnel = %run.tunnel, from = %run.from, upto = %run.upto, count, bytes, %why, "deliveries were dropped before every agent had them: the tunnel is full, and others have taken them");
-        }
         let mut appended = 0;
         let mut guard = self.shared.lock();
         let state = &mut *guard;
+        join_runs(&mut state.made_room, dropped);
+        // Nobody asks for them.
+        if state.made_room.len() > RUNS {
+            state.made_room.clear();
+        }
         for (name, draft) in drafts {
             let Draft { mut record, fresh, touched, written, queued, .. } = draft;
             if let Some(tunnel) = state.tunnels.get_mut(&name) {

@@ -52,8 +52,12 @@ fn team() -> TunnelName {
 
 /// Appends until it is refused. How many were acknowledged, and why it ended.
 async fn fill(spool: &RedbSpool) -> (u64, SpoolError) {
+    fill_tunnel(spool, &team()).await
+}
+
+async fn fill_tunnel(spool: &RedbSpool, tunnel: &TunnelName) -> (u64, SpoolError) {
     for n in 1.. {
-        if let Err(refused) = spool.append(sample::delivery(&team(), n, n as i64, 60_000)).await {
+        if let Err(refused) = spool.append(sample::delivery(tunnel, n, n as i64, 60_000)).await {
             return (n - 1, refused);
         }
     }
@@ -75,9 +79,20 @@ async fn the_reserve_refuses_in_time_and_work_goes_on_when_there_is_room() {
     let spool = RedbSpool::open(disk.0.path(), limits).unwrap();
     let device = "a".parse().unwrap();
     spool.join(&team(), &device, Start::Now, Timestamp::default()).await.unwrap();
-    let (acknowledged, refused) = fill(&spool).await;
-    assert!(matches!(refused, SpoolError::DiskFull { .. }), "{refused}");
+    let (acknowledged, mut refused) = fill(&spool).await;
     assert!(acknowledged > 100, "{acknowledged}");
+    // No tunnel takes all of the disk; and then somebody else comes and does.
+    let mut foreign = std::fs::File::create(disk.0.path().join("foreign")).unwrap();
+    for n in 0.. {
+        if matches!(refused, SpoolError::DiskFull { .. }) {
+            break;
+        }
+        assert!(matches!(refused, SpoolError::DiskLow { .. }) && refused.is_temporary() && n < 40, "{n}: {refused}");
+        foreign.write_all(&vec![1; MIB as usize]).unwrap();
+        // The look at the disk belongs to a commit.
+        let tiny = sample::delivery(&"other".parse().unwrap(), n, n as i64, 1);
+        refused = spool.append(tiny).await.err().unwrap_or(refused);
+    }
     check(&spool, acknowledged);
     // The agents take what waits: that alone must make room, although the file system is as full as before.
     spool.taken(&team(), &device, Seq(acknowledged));
@@ -85,11 +100,30 @@ async fn the_reserve_refuses_in_time_and_work_goes_on_when_there_is_room() {
     let next = loop {
         match spool.append(sample::delivery(&team(), 1, 1, 60_000)).await {
             Ok(next) => break next,
-            Err(SpoolError::DiskFull { .. }) if Instant::now() < deadline => tokio::task::yield_now().await,
+            Err(SpoolError::DiskFull { .. } | SpoolError::DiskLow { .. }) if Instant::now() < deadline => {
+                tokio::task::yield_now().await;
+            }
             Err(other) => panic!("{other}"),
         }
     };
     assert_eq!(next, Seq(acknowledged + 1));
+}
+
+/// Whoever fills its own tunnel must not keep the others' deliveries out.
+#[tokio::test]
+async fn one_tunnel_leaves_the_others_room() {
+    let Some(disk) = Tmpfs::new(96 * MIB) else { return };
+    let limits = Limits { min_free_bytes: 16 * MIB, ..Limits::default() };
+    let spool = RedbSpool::open(disk.0.path(), limits).unwrap();
+    let (greedy, refused) = fill(&spool).await;
+    assert!(matches!(&refused, SpoolError::DiskLow { tunnel, .. } if *tunnel == team()), "{refused}");
+    for name in ["second", "third"] {
+        let (got_in, refused) = fill_tunnel(&spool, &name.parse().unwrap()).await;
+        assert!(got_in > 20 && got_in < greedy, "{name}: {got_in} beside {greedy}, {refused}");
+        let again = spool.append(sample::delivery(&team(), 1, 1, 60_000)).await;
+        assert!(again.is_err(), "the greedy one must not have what is left for others");
+    }
+    check(&spool, greedy);
 }
 
 #[tokio::test]

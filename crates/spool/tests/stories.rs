@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tunnel_delivery::{DeviceKey, DeviceName, Timestamp, TunnelName};
 use tunnel_spool::{
-    Gap, Limits, MAX_DEVICES, Place, ReadLimit, RedbSpool, Role, Seq, Spool as _, SpoolError, Start, Why,
+    Gap, Limits, MAX_DEVICES, Place, ReadLimit, RedbSpool, Role, Seq, Share, Shares, Spool as _, SpoolError, Start, Why,
 };
 
 const ALL: ReadLimit = ReadLimit { count: usize::MAX, bytes: usize::MAX };
@@ -134,6 +134,79 @@ async fn a_lowered_limit_drops_the_oldest_and_says_so() {
     assert_eq!(spool.join(&team(), &device("a"), Start::Now, NOW).await.unwrap().gap, None);
     assert_eq!(places(&spool, 6), [7, 8, 9, 10]);
     assert!(spool.expire(NOW).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_tunnel_has_a_share_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for n in 1..=10 {
+        append(&spool, n).await.unwrap();
+    }
+    let each = spool.stats(&team()).unwrap().bytes / 10;
+    let share = |max_bytes| Shares::from([(team(), Share { max_bytes: Some(max_bytes), max_age: None })]);
+    // A lower one drops nothing of what was taken in: it lets nothing more in.
+    spool.set_shares(share(4 * each + each / 2));
+    assert!(spool.expire(NOW).await.unwrap().is_empty());
+    let refused = append(&spool, 11).await.unwrap_err();
+    let limit = 4 * each + each / 2;
+    assert!(matches!(&refused, SpoolError::TunnelFull { limit: told, .. } if *told == limit), "{refused}");
+    let other: TunnelName = "other".parse().unwrap();
+    for n in 0..10 {
+        spool.append(sample::delivery(&other, n, NOW.as_micros(), 100)).await.unwrap();
+    }
+    spool.join(&team(), &device("a"), Start::Now, NOW).await.unwrap();
+    spool.taken(&team(), &device("a"), Seq(7));
+    spool.flush().await.unwrap();
+    append(&spool, 11).await.expect("there is room again");
+    // What is longer than the whole share never fits.
+    let long = sample::delivery(&team(), 12, NOW.as_micros(), 10 * each as usize);
+    assert!(matches!(spool.append(long).await, Err(SpoolError::TooLarge { limit: told, .. }) if told == limit));
+    spool.set_shares(Shares::new());
+    for n in 13..=40 {
+        append(&spool, n).await.unwrap();
+    }
+    // A higher one than all have.
+    drop(spool);
+    let spool = RedbSpool::open(dir.path(), Limits { max_bytes_per_tunnel: each, ..limits() }).unwrap();
+    spool.set_shares(share(1 << 20));
+    append(&spool, 41).await.unwrap();
+    assert!(spool.expire(NOW).await.unwrap().iter().all(|run| run.tunnel == other), "the others have what all have");
+}
+
+#[tokio::test]
+async fn a_tunnel_keeps_for_as_long_as_it_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let other: TunnelName = "other".parse().unwrap();
+    append(&spool, 1).await.unwrap();
+    spool.append(sample::delivery(&other, 1, NOW.as_micros(), 100)).await.unwrap();
+    let share = Share { max_age: Some(Duration::from_secs(3600)), max_bytes: None };
+    spool.set_shares(Shares::from([(team(), share)]));
+    let after = |hours: i64| Timestamp::from_micros(NOW.as_micros() + hours * 3_600_000_000 + 1_000_000);
+    assert!(spool.expire(NOW).await.unwrap().is_empty());
+    let dropped = spool.expire(after(1)).await.unwrap();
+    assert!(dropped.len() == 1 && dropped[0].tunnel == team() && dropped[0].why == Why::Age, "{dropped:?}");
+    spool.set_shares(Shares::from([(other, Share { max_age: Some(Duration::from_secs(96 * 3600)), ..share })]));
+    assert!(spool.expire(after(80)).await.unwrap().is_empty(), "longer than all others");
+}
+
+/// The log of a relay is told of it once a minute, and not by each delivery that comes in.
+#[tokio::test]
+async fn what_was_dropped_for_room_is_told_with_the_next_look() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = RedbSpool::open(dir.path(), Limits { max_bytes_per_tunnel: 20_000, ..limits() }).unwrap();
+    for name in ["away", "here"] {
+        spool.join(&team(), &device(name), Start::Now, NOW).await.unwrap();
+    }
+    for n in 1..=400 {
+        let last = append(&spool, n).await.unwrap();
+        spool.taken(&team(), &device("here"), last);
+    }
+    let dropped = spool.expire(NOW).await.unwrap();
+    assert_eq!(dropped.len(), 1, "one run: {dropped:?}");
+    assert_eq!((dropped[0].count(), dropped[0].why), (spool.stats(&team()).unwrap().dropped_size, Why::Size));
+    assert!(spool.expire(NOW).await.unwrap().is_empty(), "told once");
 }
 
 #[tokio::test]

@@ -36,6 +36,14 @@ pub(super) struct Shape {
     /// Most deliveries at once, after a pause; `default` for ten seconds of --rate, or the relay's
     #[arg(long, value_name = "N", value_parser = or_default(burst))]
     burst: Option<Own<u32>>,
+    /// Most that waits for its agents, where that is to be other than the relay's (--spool-bytes); beyond it deliveries are answered 503. What waits
+    /// already stays. `default` for the relay's
+    #[arg(long, value_name = "SIZE", value_parser = or_default(share))]
+    spool_bytes: Option<Own<u64>>,
+    /// How long it waits for them at most, where that is to be other than the relay's (--spool-age): 12h, 7d. What is older IS DROPPED, also of what waits
+    /// already. `default` for the relay's
+    #[arg(long, value_name = "TIME", value_parser = or_default(age))]
+    spool_age: Option<Own<u64>>,
     /// Seal deliveries to the keys of the tunnel's agents before they are stored, so that only the agents can open them; --seal=no ends it
     #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", value_parser = yes_or_no)]
     seal: Option<bool>,
@@ -92,6 +100,12 @@ impl Shape {
         if let Some(own) = self.burst {
             to.burst = *own;
         }
+        if let Some(own) = self.spool_bytes {
+            to.spool_bytes = *own;
+        }
+        if let Some(own) = self.spool_age {
+            to.spool_age_ms = *own;
+        }
         if let Some(seal) = self.seal {
             to.seal = seal;
         }
@@ -118,6 +132,8 @@ pub(super) fn apart(settings: &TunnelSettings) -> String {
     words.extend(settings.max_body.map(|bytes| format!("max-body {bytes}")));
     words.extend(settings.per_second.map(|n| if n == 0 { "rate any".to_owned() } else { format!("rate {n}") }));
     words.extend(settings.burst.map(|n| format!("burst {n}")));
+    words.extend(settings.spool_bytes.map(|bytes| format!("spool-bytes {}", show_size(bytes))));
+    words.extend(settings.spool_age_ms.map(|ms| format!("spool-age {}s", ms / 1000)));
     if settings.seal {
         words.push("sealed".to_owned());
     }
@@ -152,6 +168,20 @@ fn body(text: &str) -> Result<u64, String> {
         }
         bytes => Ok(bytes),
     }
+}
+
+/// The least share of the spool: one delivery of a usual size and what lies around it.
+const SHARE_LEAST: u64 = 64 << 10;
+
+fn share(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if bytes >= SHARE_LEAST { Ok(bytes) } else { Err(format!("it must be {} or more", show_size(SHARE_LEAST))) }
+}
+
+/// What is too old is looked for once a minute.
+fn age(text: &str) -> Result<u64, String> {
+    let millis = u64::try_from(some_span(text)?.as_millis()).unwrap_or(u64::MAX);
+    if millis >= 60_000 { Ok(millis) } else { Err("it must be 1m or more".to_owned()) }
 }
 
 /// The registry says "no limit" with 0.
@@ -210,6 +240,10 @@ mod tests {
         assert_eq!((settings.answer_within_ms, settings.answer), (120_000, AnswerMode::Passthrough));
         let relays = crate::rates::Rate { per_second: 500, burst: 5000 };
         assert_eq!(settings.rate(relays), crate::rates::Rate { per_second: 5, burst: 50 });
+        change(&mut settings, "--spool-bytes 2MiB --spool-age 12h").unwrap();
+        assert!(apart(&settings).ends_with(" spool-bytes 2MiB spool-age 43200s"));
+        change(&mut settings, "--spool-bytes default --spool-age default").unwrap();
+        assert_eq!(settings.share(), None);
         change(&mut settings, "--rate any").unwrap();
         assert!(apart(&settings).ends_with(" rate any"));
         assert_eq!(settings.rate(relays).per_second, 0, "no limit");
@@ -257,6 +291,10 @@ mod tests {
             ("--max-body 1G", "GiB"),
             ("--rate -1", ""),
             ("--burst 0", "1 to 1000000"),
+            ("--spool-bytes 0", "64KiB or more"),
+            ("--spool-bytes 1G", "GiB"),
+            ("--spool-age 59s", "1m or more"),
+            ("--spool-age 0s", "longer than nothing"),
             ("--seal=perhaps", "--seal=no"),
             ("--seal=1", "--seal=yes"),
         ] {

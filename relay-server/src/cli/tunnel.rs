@@ -157,7 +157,8 @@ impl Tunnel {
                             serde_json::json!({
                                 "name": name, "answer": t.answer, "when_away": t.when_away, "answer_within_ms": t.answer_within_ms,
                                 "methods": t.methods.iter().map(tunnel_delivery::Method::as_str).collect::<Vec<_>>(), "from": t.from,
-                                "seal": t.seal, "max_body": t.max_body, "rate": t.per_second, "burst": t.burst, "created_at": t.created_at,
+                                "seal": t.seal, "max_body": t.max_body, "rate": t.per_second, "burst": t.burst,
+                                "spool_bytes": t.spool_bytes, "spool_age_ms": t.spool_age_ms, "created_at": t.created_at,
                             })
                         })
                         .collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 use tunnel_delivery::Timestamp;
-use tunnel_spool::{Copied, CopySink, RedbSpool, Spool as _};
+use tunnel_spool::{Copied, CopySink, RedbSpool};
 
 use super::{AskError, Question, Told, WITHIN, path};
 use crate::audit::{Entry, What, Who};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use tunnel_spool::{Spool as _, SpoolError};
+use tunnel_spool::SpoolError;
 
 use super::head::Head;
 use crate::metrics::{Listener, scrape};

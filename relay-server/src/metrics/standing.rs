@@ -9,7 +9,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tunnel_delivery::Timestamp;
-use tunnel_spool::Spool as _;
 
 use super::Outcome;
 use super::process::{Process, free_bytes};
@@ -109,6 +108,7 @@ fn spool(page: &mut Page, shared: &Shared) {
     page.gauge("spool_usable", "Whether the spool is at work", None, Some(f64::from(u8::from(usable))));
     let waiting = page.gauges("spool_waiting", "Deliveries that some device has not taken", None);
     let bytes = page.gauges("spool", "Bytes of the deliveries that are spooled", Some(Unit::Bytes));
+    let share = page.gauges("spool_share", "Bytes that a tunnel may hold in the spool", Some(Unit::Bytes));
     let help = "Age of the oldest delivery that some device has not taken; 0 where there is none";
     let oldest = page.gauges("spool_oldest_age", help, Some(Unit::Seconds));
     let help = "Deliveries that were dropped before every device had them";
@@ -120,8 +120,9 @@ fn spool(page: &mut Page, shared: &Shared) {
     let (all, now) = (shared.registry.snapshot(), shared.now());
     page.gauge("tunnels", "Tunnels that there are", None, Some(all.tunnels.len() as f64));
     page.gauge("tokens", "Tokens that there are", None, Some(all.tokens.len() as f64));
-    for name in all.tunnels.keys().take(TUNNELS_MOST) {
+    for (name, settings) in all.tunnels.iter().take(TUNNELS_MOST) {
         let of = || vec![("tunnel", name.to_string())];
+        set(&share, of(), shared.config.spool.bytes_of(settings.share().as_ref()) as f64);
         set(&agents, of(), shared.hub.connected(name) as f64);
         // After a failure the spool tells nothing; that it has failed is told above.
         if let Ok(places) = shared.spool.devices(name) {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tunnel_delivery::{Method, Timestamp, TunnelName};
+use tunnel_spool::Share;
 
 use crate::ownership::hand_over;
 use crate::rates::Rate;
@@ -91,6 +92,12 @@ pub struct TunnelSettings {
     /// Deliveries at once, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
+    /// The most bytes that wait for its agents, where that is to be other than the relay's share for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool_bytes: Option<u64>,
+    /// How long they wait at most, in milliseconds, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool_age_ms: Option<u64>,
     /// When the tunnel was added.
     pub created_at: Timestamp,
 }
@@ -133,6 +140,8 @@ impl TunnelSettings {
             max_body: None,
             per_second: None,
             burst: None,
+            spool_bytes: None,
+            spool_age_ms: None,
             created_at: now,
         }
     }
@@ -142,6 +151,12 @@ impl TunnelSettings {
         let per_second = self.per_second.unwrap_or(relays.per_second);
         let usual = if self.per_second.is_some() { per_second.saturating_mul(10) } else { relays.burst };
         Rate { per_second, burst: self.burst.unwrap_or(usual) }
+    }
+
+    /// What it may hold in the spool, where that is its own.
+    pub(crate) fn share(&self) -> Option<Share> {
+        let share = Share { max_age: self.spool_age_ms.map(Duration::from_millis), max_bytes: self.spool_bytes };
+        (share != Share::default()).then_some(share)
     }
 
     /// How long a sender waits for the handler's answer.

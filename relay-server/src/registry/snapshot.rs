@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tunnel_delivery::{Timestamp, TunnelName};
+use tunnel_spool::Shares;
 
 use super::TunnelSettings;
 use crate::tokens::{Label, Token, TokenHash, TokenId};
@@ -197,6 +198,11 @@ impl Snapshot {
             secrets.chain(token.expires_at)
         });
         ends.into_iter().any(|at| since < at && at <= now)
+    }
+
+    /// What the tunnels with a share of their own may hold in the spool.
+    pub(crate) fn shares(&self) -> Shares {
+        self.tunnels.iter().filter_map(|(name, tunnel)| Some((name.clone(), tunnel.share()?))).collect()
     }
 
     /// The tokens that open a tunnel.

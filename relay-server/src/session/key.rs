@@ -4,7 +4,7 @@
 use tracing::{info, warn};
 use tunnel_delivery::{DeviceName, TunnelName};
 use tunnel_protocol::{Hello, Start};
-use tunnel_spool::{DevicePlace, Place, Role, Spool as _, SpoolError};
+use tunnel_spool::{DevicePlace, Place, Role, SpoolError};
 
 use super::{End, Session};
 use crate::lines::Line;

@@ -5,9 +5,10 @@ use std::sync::Mutex;
 
 use tokio::sync::oneshot;
 use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion};
-use tunnel_protocol::{AnswerBody, AnswerFailure, Answers, SetAnswer};
+use tunnel_protocol::{AnswerBody, AnswerFailure, Answers, Hello, SetAnswer, Start, Window};
 use tunnel_spool::{Limits, RedbSpool};
 
+use super::opening::window;
 use super::*;
 use crate::attempts::Attempts;
 use crate::audit::Audit;

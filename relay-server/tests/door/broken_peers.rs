@@ -3,7 +3,7 @@
 use healthie_relay::{Relay, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tunnel_spool::{ReadLimit, RedbSpool, Seq, Spool as _};
+use tunnel_spool::{ReadLimit, RedbSpool, Seq};
 use tunnel_testkit::DEADLINE;
 
 use crate::visitor::{self, DELIVERY, ask};

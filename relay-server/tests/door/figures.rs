@@ -119,6 +119,7 @@ async fn the_figures_are_well_formed_and_say_what_happened() {
     is("delivery_answer_seconds_count{outcome=\"accepted\"}", 3.0);
     is("spool_append_seconds_count", 3.0);
     is("spool_waiting{tunnel=\"team\"}", 3.0);
+    is("spool_share_bytes{tunnel=\"team\"}", f64::from(1u32 << 30));
     is("http_requests_total{route=\"delivery\",status=\"4xx\"}", 50.0);
     is("connections{listener=\"https\"}", 1.0);
     is("tls_handshakes_total{result=\"done\"}", 1.0);

@@ -10,7 +10,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tunnel_delivery::{HttpVersion, Lost};
-use tunnel_spool::{ReadLimit, RedbSpool, Seq, Spool as _};
+use tunnel_spool::{ReadLimit, RedbSpool, Seq};
 use tunnel_testkit::Authority;
 
 use crate::visitor::{self, Visitor};

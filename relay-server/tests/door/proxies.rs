@@ -9,7 +9,7 @@ use healthie_relay::{Https, PairFiles, Proxies, Relay, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tunnel_delivery::Delivery;
-use tunnel_spool::{ReadLimit, RedbSpool, Seq, Spool as _};
+use tunnel_spool::{ReadLimit, RedbSpool, Seq};
 use tunnel_testkit::Authority;
 
 /// The proxy's address, and somebody else's.

@@ -7,7 +7,7 @@ use healthie_relay::{Https, PairFiles, Relay, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tunnel_spool::{ReadLimit, RedbSpool, Seq, Spool as _};
+use tunnel_spool::{ReadLimit, RedbSpool, Seq};
 use tunnel_testkit::{Authority, DEADLINE};
 
 use crate::visitor::{self, Visitor};

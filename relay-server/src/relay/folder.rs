@@ -1,0 +1,113 @@
+//! The data folder of a relay that starts: what is in it is opened, and where the relay listens is written there. Blocks on the disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::warn;
+use tunnel_spool::{RedbSpool, SpoolError};
+use tunnel_vault::KeySource;
+
+use super::{Addresses, StartError};
+use crate::acme::Keeper;
+use crate::audit::Audit;
+use crate::config::Config;
+use crate::ground::{Clock, Offload};
+use crate::registry::Registry;
+use crate::store::Store;
+use crate::tls::Tls;
+
+/// The folder that the spool is in.
+pub(super) fn of_spool(config: &Config) -> PathBuf {
+    config.data.join("spool")
+}
+
+/// Files that this process needs besides one for each connection: the spool, certificates, logs, the runtime.
+const OTHER_FILES: usize = 200;
+
+/// Each connection is an open file. Where the system allows fewer than our limits do, it is the system that refuses, and not whom we would.
+pub(super) fn tell_of_files(config: &Config) {
+    let needed = config.limits.connections.saturating_add(config.limits.agents).saturating_add(OTHER_FILES);
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    if let Some(files) = files.filter(|files| *files < needed as u64) {
+        warn!(
+            files,
+            needed,
+            "this process may open fewer files than its limits allow connections: raise LimitNOFILE= (ulimit -n), or lower --max-connections and --max-agents"
+        );
+    }
+}
+
+/// What is in the data folder, and the certificates.
+pub(super) struct Opened {
+    pub(super) registry: Registry,
+    pub(super) spool: Store,
+    pub(super) stream: Bytes,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) keeper: Option<Keeper>,
+    pub(super) audit: Audit,
+}
+
+/// Blocks on the disk.
+pub(super) fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<Opened, StartError> {
+    let unfinished = config.data.join(crate::backup::UNFINISHED);
+    if unfinished.exists() {
+        let what = format!("a restore broke off and left {}", unfinished.display());
+        return Err(StartError::Config(format!("{what}: empty the data folder and restore the backup again")));
+    }
+    let tls = config.https.as_ref().map(Tls::open).transpose()?.map(Arc::new);
+    let registry = Registry::open(&config.data)?;
+    let audit = Audit::open(&config.data, clock.clone())
+        .map_err(|e| StartError::Config(format!("there can be no thread for the audit log: {e}")))?;
+    let dir = of_spool(config);
+    let key = config.data_key.as_ref().map(KeySource::read).transpose().map_err(SpoolError::Key)?;
+    let spool = RedbSpool::open_with(&dir, config.spool, key.as_ref())?;
+    let stream = stream_id(&dir.join("stream-id"), &spool)?;
+    let keeper = match (config.https.as_ref().and_then(|https| https.acme.clone()), &tls) {
+        (Some(acme), Some(tls)) => {
+            Some(Keeper::open(acme, &config.data, Arc::clone(tls), clock.clone(), offload, audit.clone())?)
+        }
+        _ => None,
+    };
+    Ok(Opened { registry, spool: Store::new(spool), stream, tls, keeper, audit })
+}
+
+/// A relay that root runs leaves nothing behind that the folder's owner could not use.
+pub(super) fn hand_over(data: &Path) {
+    if let Err(e) = crate::ownership::hand_over_all(data, data) {
+        warn!(error = %e, "what is in the data folder cannot be given to the folder's owner");
+    }
+}
+
+/// The stream's name lives beside the spool and holds which file it belongs to: a spool that is begun anew is another stream.
+fn stream_id(path: &Path, spool: &RedbSpool) -> Result<Bytes, StartError> {
+    let io = |source| StartError::Write { path: path.to_owned(), source };
+    let born = std::fs::metadata(spool.file()).and_then(|m| m.created()).ok();
+    let born = born.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |at| at.as_nanos());
+    match std::fs::read(path) {
+        Ok(id) if id.len() == 32 && id[16..] == born.to_be_bytes() => return Ok(Bytes::from(id).slice(..16)),
+        Ok(_) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(io(e)),
+    }
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|e| StartError::Config(format!("the system gave no random bytes: {e}")))?;
+    tunnel_vault::write_private(path, &[id, born.to_be_bytes()].concat()).map_err(io)?;
+    Ok(Bytes::copy_from_slice(&id))
+}
+
+/// Tells programs on this machine where the relay listens.
+pub(super) fn write_addresses(data: &Path, addresses: &Addresses) -> Result<(), StartError> {
+    let text = serde_json::json!({
+        "http": addresses.http.first(),
+        "https": addresses.https,
+        "admin": addresses.admin,
+        "pid": std::process::id(),
+    })
+    .to_string();
+    // Whoever waits for the file must never see half of it.
+    let (new, path) = (data.join("addresses.json.new"), data.join("addresses.json"));
+    tunnel_vault::write_private(&new, text.as_bytes())
+        .and_then(|_| std::fs::rename(&new, &path))
+        .map_err(|source| StartError::Write { path, source })
+}

@@ -1,0 +1,90 @@
+//! A relay's beginning and end.
+
+use super::*;
+
+/// Can be seen by root only.
+#[tokio::test]
+async fn what_a_relay_of_root_s_makes_belongs_to_the_folder_s_owner() {
+    use std::os::unix::fs::MetadataExt as _;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(4242), Some(4343)).unwrap();
+    let relay = Relay::start(Config::loopback(dir.path().to_owned())).await.unwrap();
+    let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, relay.shared.now());
+    relay.registry().add_tunnel("late".parse().unwrap(), settings).unwrap();
+    assert_eq!(relay.reload().await, [] as [&str; 0]);
+    let mut names = vec![dir.path().to_owned()];
+    for folder in [dir.path().to_owned(), dir.path().join("spool")] {
+        names.extend(std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    assert!(names.len() > 6, "{names:?}");
+    for path in names {
+        let found = std::fs::symlink_metadata(&path).unwrap();
+        assert_eq!((found.uid(), found.gid()), (4242, 4343), "{}", path.display());
+    }
+    relay.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connections_have_the_time_of_their_listener() {
+    let time = Duration::from_millis(12_345);
+    let bound = bind("127.0.0.1:0".parse().unwrap(), None, time).await.unwrap();
+    let (_near, far) =
+        tokio::join!(tokio::net::TcpStream::connect(bound.addr), async { bound.listener.accept().await });
+    assert_eq!(rustix::net::sockopt::tcp_user_timeout(&far.unwrap().0).unwrap(), 12_345);
+}
+
+#[tokio::test]
+async fn a_start_that_fails_at_its_end_leaves_nothing_running() {
+    let dir = tempfile::tempdir().unwrap();
+    let in_the_way = dir.path().join("addresses.json.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let config = Config::loopback(dir.path().to_owned());
+    assert!(matches!(Relay::start(config.clone()).await, Err(StartError::Write { .. })));
+    std::fs::remove_dir(in_the_way).unwrap();
+    Relay::start(config).await.expect("the spool is free again").stop().await;
+}
+
+/// Without waiting for the next look at the file, which is up to half a second away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_a_command_changed_is_in_force_when_it_was_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let relay = Relay::start(Config::loopback(dir.path().to_owned())).await.unwrap();
+    let command = Registry::open(dir.path()).unwrap();
+    for n in 0..20 {
+        let name: tunnel_delivery::TunnelName = format!("t{n}").parse().unwrap();
+        let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, relay.shared.now());
+        command.add_tunnel(name.clone(), settings).unwrap();
+        let told = control::ask_running(dir.path(), &control::Question::Changed).unwrap();
+        assert_eq!(told, Some(control::Told::Taken));
+        assert!(relay.registry().snapshot().tunnels.contains_key(&name), "{n}");
+    }
+    relay.stop().await;
+    assert_eq!(control::ask_running(dir.path(), &control::Question::Changed).unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_who_still_holds_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::loopback(dir.path().to_owned());
+    let relay = Relay::start(config.clone()).await.unwrap();
+    // As a look at the registry does on a machine that has much to do.
+    let held = Arc::clone(&relay.shared);
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let holding = tokio::task::spawn_blocking(move || {
+        let _ = gone.recv();
+        drop(held);
+    });
+    let stopping = tokio::spawn(relay.stop());
+    let addresses = dir.path().join("addresses.json");
+    while addresses.exists() {
+        tokio::task::yield_now().await;
+    }
+    go.send(()).unwrap();
+    stopping.await.unwrap();
+    Relay::start(config).await.expect("the spool is free again").stop().await;
+    holding.await.unwrap();
+}

@@ -1,0 +1,104 @@
+//! What a running relay does from time to time: look at the registry, drop what is too old, forget who is gone, and tell how much was left out of the logs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::shared::Shared;
+
+/// How often the registry's file is looked at for changes by `tunnel` and `token`.
+const LOOK_AT_REGISTRY: Duration = Duration::from_millis(500);
+/// How often deliveries that are too old are dropped.
+const EXPIRE: Duration = Duration::from_secs(60);
+/// How often what was left out of the log is told as a number.
+const MINUTE: Duration = Duration::from_secs(60);
+/// The same for the audit log, in those.
+const MINUTES_OF_AUDIT: u32 = 10;
+/// Within so much time after a start, agents that were connected before it are there again.
+const COMES_AGAIN: Duration = Duration::from_secs(3600);
+
+/// What is to be done from time to time. The one does not wait for the other: a spool whose disk is slow must not put off the end of a token.
+pub(super) async fn keep(shared: Arc<Shared>) {
+    tokio::join!(biased; look_at_registry(&shared), drop_old(&shared), sum_up(&shared));
+}
+
+async fn look_at_registry(shared: &Arc<Shared>) {
+    let mut registry = tokio::time::interval(LOOK_AT_REGISTRY);
+    let mut looked = shared.now();
+    loop {
+        registry.tick().await;
+        shared.reload().await;
+        // Tokens and secrets whose time is over are no change of the file.
+        let now = shared.now();
+        if shared.registry.snapshot().something_ended(looked, now) {
+            shared.dismiss();
+            shared.forget_lost().await;
+        }
+        looked = now;
+    }
+}
+
+async fn drop_old(shared: &Shared) {
+    let mut expire = tokio::time::interval(EXPIRE);
+    loop {
+        expire.tick().await;
+        // Also those that came in the moment when their token ended.
+        shared.forget_lost().await;
+        forget_gone(shared).await;
+        expire_old(shared).await;
+    }
+}
+
+/// What was left out of the log and of the audit log is told as a number.
+async fn sum_up(shared: &Shared) {
+    let mut minutes = tokio::time::interval_at(Instant::now() + MINUTE, MINUTE);
+    loop {
+        for _ in 0..MINUTES_OF_AUDIT {
+            minutes.tick().await;
+            shared.lines.sum_up(shared.now());
+        }
+        shared.audit.sum_up(shared.now());
+    }
+}
+
+async fn expire_old(shared: &Shared) {
+    match shared.spool.expire(shared.now()).await {
+        Ok(dropped) => {
+            for run in dropped {
+                let (count, bytes) = (run.count(), run.bytes);
+                warn!(tunnel = %run.tunnel, from = %run.from, upto = %run.upto, count, bytes, why = %run.why, "deliveries were dropped before every agent had them");
+            }
+        }
+        Err(e) => warn!(error = %e, "old deliveries could not be dropped"),
+    }
+}
+
+/// Forgets devices that were away for longer than anything is kept: nothing is left that waits for them, and a tunnel has room for so many only.
+async fn forget_gone(shared: &Shared) {
+    let now = shared.now();
+    for (tunnel, settings) in &shared.registry.snapshot().tunnels {
+        let kept = shared.config.spool.age_of(settings.share().as_ref());
+        for device in shared.spool.devices(tunnel).unwrap_or_default() {
+            // Of what was before this process began only what was noted is known: at worst a device is kept for longer. None is forgotten before those
+            // that were there have had the time to come again.
+            let noted = || shared.whose.last_seen(tunnel, &device.device);
+            let noted = noted().filter(|_| now.since(shared.started) > COMES_AGAIN);
+            let seen = shared.hub.last_seen(tunnel, &device.device, now).or(noted).unwrap_or(shared.started);
+            let seen = seen.max(device.joined);
+            if now.since(seen) <= kept {
+                continue;
+            }
+            match shared.spool.forget(tunnel, &device.device).await {
+                Ok(_) => {
+                    // One that came in this very moment has no place any more, and must join anew.
+                    shared.hub.dismiss_device(tunnel, &device.device, "the device was away for too long");
+                    shared.device_forgotten(tunnel, &device.device).await;
+                    info!(%tunnel, device = %device.device, "a device that was away for too long is forgotten");
+                }
+                Err(e) => warn!(%tunnel, device = %device.device, error = %e, "a device could not be forgotten"),
+            }
+        }
+    }
+}
