@@ -76,6 +76,19 @@ pub(crate) async fn ask(
     tokio::time::timeout(DEADLINE, whole).await.expect("an answer within the deadline")
 }
 
+/// What `look` finds once there is something, within the deadline; for what a visitor can only ask for again and again.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            match look().await {
+                Some(found) => return found,
+                None => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
 /// A delivery to tunnel `team` of `relay.test`.
 pub(crate) const DELIVERY: &str = "POST /hook HTTP/1.1\r\nHost: team.relay.test";
 
