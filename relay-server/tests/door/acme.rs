@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::visitor::{DELIVERY, Visitor, ask, eventually, readyz, shown};
 use healthie_relay::{Acme, AcmeBinding, AcmeChallenge, Https, Relay};

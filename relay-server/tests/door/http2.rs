@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use healthie_relay::{Config, Https, PairFiles, Relay, Store};
+use healthie_relay::{Config, Relay, Store};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper::{Request, Response, StatusCode};
@@ -11,9 +11,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tunnel_delivery::{HttpVersion, Lost};
 use tunnel_spool::{ReadLimit, RedbSpool, Seq, Spool as _};
-use tunnel_testkit::Authority;
 
-use crate::visitor::{self, Visitor};
+use crate::visitor::Secured;
 
 struct Stand {
     dir: tempfile::TempDir,
@@ -25,21 +24,13 @@ struct Stand {
 
 impl Stand {
     async fn new(change: impl FnOnce(&mut Config)) -> Stand {
-        let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("Test CA"));
-        authority.write(&dir.path().join("ca.pem"));
-        let files = authority.server(dir.path(), &["team.relay.test"]);
-        let relay = visitor::relay(&dir.path().join("data"), |config| {
-            let pair = PairFiles { cert: files.certificate, key: files.key };
-            config.https = Some(Https::with_pair("127.0.0.1:0".parse().unwrap(), pair));
-            change(config);
-        })
-        .await;
-        let visitor = Visitor::trusting(&std::fs::read(dir.path().join("ca.pem")).unwrap(), &[b"h2", b"http/1.1"]);
-        let stream = visitor.visit(relay.addresses().https.unwrap(), "team.relay.test").await.unwrap();
+        let secured = Secured::new(&[b"h2", b"http/1.1"], change).await;
+        let stream = secured.connect().await;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         let ended = tokio::spawn(async { drop(connection.await) });
+        let Secured { dir, relay, .. } = secured;
         Stand { dir, relay, sender, ended }
     }
 
