@@ -2,13 +2,11 @@
 
 mod support;
 
-use std::time::Duration;
-
 use healthie_tunnel::control::AgentFile;
 use serde_json::json;
 use support::agent::{Agent, stored};
 use support::api::{good, json_head, send, send_until};
-use support::{patiently, read_request, serve};
+use support::{eventually, patiently, read_request, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -144,12 +142,8 @@ async fn streams_have_seats_and_a_seat_is_free_again_when_its_stream_is_gone() {
     }
     assert_eq!(send(&file, "GET", "/v1/status", &good(&file), "").await.status, 200, "other questions have no seats");
     streams.pop();
-    patiently("a free seat", async {
-        while open(&file, "/v1/events").await.1.starts_with("HTTP/1.1 503 ") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    eventually("a free seat", async || (!open(&file, "/v1/events").await.1.starts_with("HTTP/1.1 503 ")).then_some(()))
+        .await;
     agent.stop().await;
 }
 
@@ -183,17 +177,12 @@ async fn what_the_handler_was_sent_is_recorded_though_nobody_waits_for_it_any_mo
             assert_eq!(send(&file, "GET", "/v1/status", &good(&file), "").await.status, 200);
         }
         answer.send_replace(true);
-        patiently("the attempt", async {
-            loop {
-                let all = send(&file, "GET", "/v1/deliveries/latest/attempts", &good(&file), "").await.json();
-                if all.as_array().unwrap().len() == n + 1 {
-                    assert_eq!(all[n]["status"], 202, "{all}");
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+        let attempts = eventually("the attempt", async || {
+            let all = send(&file, "GET", "/v1/deliveries/latest/attempts", &good(&file), "").await.json();
+            (all.as_array().unwrap().len() == n + 1).then_some(all)
         })
         .await;
+        assert_eq!(attempts[n]["status"], 202, "{attempts}");
     }
     agent.stop().await;
 }

@@ -3,16 +3,14 @@
 mod stage;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tunnel_archive::{Archive, Intake, Options};
-use tunnel_delivery::{
-    Attempt, Cause, Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict,
-};
+use tunnel_archive::{Archive, Options};
+use tunnel_delivery::{Attempt, Cause, DeliveryId, Environment, Headers, SignatureStatus, Timestamp};
 
-use stage::{BEGAN, Stage};
+use stage::Stage;
+use stage::deliveries::{BEGAN, intake, plain};
 
 /// The deliveries of [`store`].
 const MANY: u64 = 300;
@@ -50,31 +48,15 @@ async fn store() -> Stage {
 async fn fill(stage: &Stage, many: u64) {
     let archive = Archive::open(&stage.path("data/archive"), Options::default()).unwrap();
     let work = (0..many).map(|n| {
-        let mut headers = Headers::default();
-        headers.push("Host", "relay.test");
-        headers.push("Content-Type", "application/json");
-        headers.push("X-Odd", vec![0xc3, 0x28]);
-        let delivery = Delivery {
-            id: id(n),
-            received_at: at(n),
-            tunnel: "team".parse().unwrap(),
-            source_ip: "127.0.0.1".parse().unwrap(),
-            environment: if n % 7 == 0 { Environment::Production } else { Environment::Staging },
-            method: "POST".parse().unwrap(),
-            target: "/t/team/hook?a=b".parse().unwrap(),
-            prefix_len: 7,
-            http_version: HttpVersion::Http11,
-            headers,
-            body: body(n).into(),
-            lost: Vec::new(),
-        };
-        let intake = Intake {
-            body_sha256: tunnel_signature::sha256(&delivery.body),
-            event: tunnel_catalogue::read(&delivery.body),
-            signature: Verdict::bare(SignatureStatus::NoSecret),
-            queued: n >= many - 10,
-            delivery: Arc::new(delivery),
-        };
+        let mut delivery = plain(at(n), body(n));
+        delivery.id = id(n);
+        delivery.environment = if n % 7 == 0 { Environment::Production } else { Environment::Staging };
+        (delivery.target, delivery.prefix_len) = ("/t/team/hook?a=b".parse().unwrap(), 7);
+        delivery.headers.push("Host", "relay.test");
+        delivery.headers.push("Content-Type", "application/json");
+        delivery.headers.push("X-Odd", vec![0xc3, 0x28]);
+        let mut intake = intake(delivery, SignatureStatus::NoSecret);
+        intake.queued = n >= many - 10;
         let archive = &archive;
         async move {
             archive.insert(intake).await.unwrap();

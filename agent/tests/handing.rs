@@ -11,7 +11,7 @@ use healthie_tunnel::listen::ListenConfig;
 use healthie_tunnel::notice::{Notice, Tried};
 use healthie_tunnel::retry::{Backoff, Retry};
 use support::played::*;
-use support::{Seen, Server, answering, patiently, read_request, serve};
+use support::{Seen, Server, answering, eventually, patiently, read_request, serve};
 use tokio::io::AsyncWriteExt as _;
 use tunnel_delivery::{AnswerClass, Attempt, ErrorKind, Stored};
 use tunnel_protocol::ToAgent;
@@ -194,13 +194,9 @@ async fn a_command_that_takes_too_long_is_killed_with_all_that_it_started() {
     let (_, attempt) = commanded(&command, Duration::from_secs(2)).await;
     assert_eq!(attempt.error.unwrap().kind, ErrorKind::Timeout);
     let child = std::fs::read_to_string(&pid).unwrap().trim().to_owned();
-    patiently("the end of what the command started", async {
-        // Gone, or a zombie that nobody has asked after yet.
-        while std::fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|s| !s.contains(") Z")) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    // Gone, or a zombie that nobody has asked after yet.
+    let is_gone = || std::fs::read_to_string(format!("/proc/{child}/stat")).map_or(true, |s| s.contains(") Z"));
+    eventually("the end of what the command started", async || is_gone().then_some(())).await;
 }
 
 #[tokio::test]

@@ -17,14 +17,12 @@ use healthie_tunnel::forward::HostHeader;
 use healthie_tunnel::policy::Policy;
 use healthie_tunnel::replay::{self, Pace, Plan, Selection, Told, UntilSuccess};
 use serde_json::Value;
+use support::deliveries::{self, BEGAN, intake, plain};
 use support::{Seen, Server, answering, patiently, read_request, serve};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Notify;
-use tunnel_archive::{Archive, Intake, Options};
-use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict};
+use tunnel_delivery::{Delivery, DeliveryId, Environment, SignatureStatus, Timestamp};
 
-/// When the first delivery was received.
-const BEGAN: i64 = 1_763_714_000_000_000;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const NO: &str = "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n";
 
@@ -39,35 +37,14 @@ async fn store(many: i64, first: Environment) -> tempfile::TempDir {
 
 async fn store_from(began: i64, many: i64, first: Environment) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let archive = Archive::open(&folder.path().join("data/archive"), Options::default()).unwrap();
-    for n in 0..many {
-        let at = Timestamp::from_micros(began + n * 50_000);
+    let all = (0..many).map(|n| {
         let event = ["task.created", "goal.created"][n as usize % 2];
         let body = format!(r#"{{"event_type":"{event}","resource_id":"{n}","resource_id_type":"Task","n":"n={n};"}}"#);
-        let delivery = Delivery {
-            id: DeliveryId::first_at(at),
-            received_at: at,
-            tunnel: "team".parse().unwrap(),
-            source_ip: "127.0.0.1".parse().unwrap(),
-            environment: if n == 0 { first } else { Environment::Unknown },
-            method: "POST".parse().unwrap(),
-            target: "/hook".parse().unwrap(),
-            prefix_len: 0,
-            http_version: HttpVersion::Http11,
-            headers: Headers::default(),
-            body: body.into(),
-            lost: Vec::new(),
-        };
-        let intake = Intake {
-            body_sha256: tunnel_signature::sha256(&delivery.body),
-            event: tunnel_catalogue::read(&delivery.body),
-            signature: Verdict::bare(SignatureStatus::NoSecret),
-            queued: false,
-            delivery: Arc::new(delivery),
-        };
-        archive.insert(intake).await.unwrap();
-    }
-    archive.close().await.unwrap();
+        let environment = if n == 0 { first } else { Environment::Unknown };
+        let delivery = Delivery { environment, ..plain(Timestamp::from_micros(began + n * 50_000), body) };
+        intake(delivery, SignatureStatus::NoSecret)
+    });
+    deliveries::store(&folder.path().join("data/archive"), all).await;
     folder
 }
 

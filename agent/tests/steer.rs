@@ -4,31 +4,18 @@ mod support;
 
 use std::path::Path;
 
-use healthie_tunnel::control::{Control, Kind, Local, Remove, Status};
-use healthie_tunnel::dial::Trust;
-use healthie_tunnel::forward::HostHeader;
+use healthie_tunnel::control::{Control, Kind, Remove, Status};
 use healthie_tunnel::notice::Notice;
-use healthie_tunnel::policy::Policy;
+use support::agent::local;
 use support::played::*;
 use support::{answering, patiently};
 use tunnel_archive::Archive;
 use tunnel_delivery::{AnswerClass, DeliveryId};
 use tunnel_protocol::{AnswerFailure, AnswerMode, Answers, SetAnswer, ToAgent, ToRelay, Welcome};
 
-fn local(data: &Path) -> Local {
-    Local {
-        store_key: None,
-        data: data.to_owned(),
-        secrets: Vec::new(),
-        policy: Policy::default(),
-        host_header: HostHeader::Sent,
-        trust: Trust::default(),
-    }
-}
-
 /// The agent that runs on the folder, by the way that commands take.
 async fn control(data: &Path) -> Control {
-    let control = patiently("the agent", local(data).connect()).await.unwrap();
+    let control = patiently("the agent", local(data, &[]).connect()).await.unwrap();
     assert!(matches!(control, Control::Remote(_)));
     control
 }
@@ -215,7 +202,7 @@ async fn a_relay_that_cannot_is_not_asked() {
 async fn without_an_agent_there_is_nothing_to_steer() {
     let data = tempfile::tempdir().unwrap();
     drop(archive(data.path()));
-    let control = local(data.path()).connect().await.unwrap();
+    let control = local(data.path(), &[]).connect().await.unwrap();
     for refused in [control.pause(true).await.map(|_| ()), control.answer(AnswerMode::Ack).await] {
         let refused = refused.unwrap_err();
         assert_eq!((refused.kind, refused.hint.is_some()), (Kind::Unreachable, true), "{refused}");

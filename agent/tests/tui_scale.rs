@@ -2,18 +2,18 @@
 //! `cargo test --release -p healthie-tunnel --test tui_scale -- --ignored --nocapture`, with `SCALE_DELIVERIES` for another number than a
 //! million and `SCALE_FOLDER` for a folder that is kept.
 
+mod support;
+
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use healthie_tunnel::control::{Control, Local, PageAsk, PageFound};
-use healthie_tunnel::dial::Trust;
-use healthie_tunnel::forward::HostHeader;
-use healthie_tunnel::policy::Policy;
-use tunnel_archive::{Archive, Intake, Options};
-use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict};
+use healthie_tunnel::control::{Control, PageAsk, PageFound};
+use support::agent::local;
+use support::deliveries::{BEGAN, intake, plain};
+use tunnel_archive::{Archive, Options};
+use tunnel_delivery::{DeliveryId, SignatureStatus, Timestamp};
 
 const EVENTS: [&str; 4] =
     ["appointment.created", "appointment.updated", "form_answer_group.created", "billing_item.updated"];
@@ -27,31 +27,11 @@ async fn fill(dir: &Path, n: u32) {
             r#"{{"resource_id":"{}","resource_id_type":"Thing","event_type":"{event}","changed_fields":["start","end","location"],"name":"somebody with a name"{more}"#,
             i / 8
         );
-        let at = Timestamp::from_micros(1_763_714_000_000_000 + i64::from(i) * 50_000);
+        let mut delivery = plain(Timestamp::from_micros(BEGAN + i64::from(i) * 50_000), body);
         let mut unique = [0; 10];
         unique[..4].copy_from_slice(&i.to_be_bytes());
-        let delivery = Delivery {
-            id: DeliveryId::build(at, unique),
-            received_at: at,
-            tunnel: "team".parse().unwrap(),
-            source_ip: "127.0.0.1".parse().unwrap(),
-            environment: Environment::Unknown,
-            method: "POST".parse().unwrap(),
-            target: "/hook".parse().unwrap(),
-            prefix_len: 0,
-            http_version: HttpVersion::Http11,
-            headers: Headers::default(),
-            body: body.into(),
-            lost: Vec::new(),
-        };
-        let intake = Intake {
-            body_sha256: tunnel_signature::sha256(&delivery.body),
-            event: tunnel_catalogue::read(&delivery.body),
-            signature: Verdict::bare(SignatureStatus::NoSecret),
-            queued: false,
-            delivery: Arc::new(delivery),
-        };
-        archive.insert(intake)
+        delivery.id = DeliveryId::build(delivery.received_at, unique);
+        archive.insert(intake(delivery, SignatureStatus::NoSecret))
     });
     stream::iter(inserts).buffer_unordered(512).for_each(|done| async { drop(done.unwrap()) }).await;
     archive.close().await.unwrap();
@@ -75,14 +55,7 @@ async fn a_large_archive() {
         fill(&data.join("archive"), n).await;
         println!("{n} deliveries stored in {:?}", began.elapsed());
     }
-    let local = Local {
-        store_key: None,
-        data: data.to_owned(),
-        secrets: Vec::new(),
-        policy: Policy::default(),
-        host_header: HostHeader::Sent,
-        trust: Trust::default(),
-    };
+    let local = local(data, &[]);
     let began = Instant::now();
     let control = local.connect().await.unwrap();
     let opened = began.elapsed();

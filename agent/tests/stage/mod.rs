@@ -2,16 +2,18 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+#[path = "../support/deliveries.rs"]
+pub mod deliveries;
+mod ran;
+
 use std::path::PathBuf;
-use std::process::{Command, Output};
-use std::sync::Arc;
+use std::process::Command;
 
 use serde_json::Value;
-use tunnel_archive::{Archive, Intake, Options};
-use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict};
+use tunnel_delivery::SignatureStatus;
 
-/// When the first delivery of every store here was received.
-pub const BEGAN: i64 = 1_763_714_000_000_000;
+use deliveries::{intake, plain, second};
+pub use ran::Ran;
 
 pub struct Stage(pub tempfile::TempDir);
 
@@ -40,35 +42,12 @@ impl Stage {
     /// A closed store with these bodies, one a second; two that are the same look like repeats.
     pub async fn store(bodies: impl IntoIterator<Item = String>) -> Stage {
         let stage = Stage::new();
-        let archive = Archive::open(&stage.path("data/archive"), Options::default()).unwrap();
-        for (i, body) in (0..).zip(bodies) {
-            let at = Timestamp::from_micros(BEGAN + i * 1_000_000);
-            let mut headers = Headers::default();
-            headers.push("Content-Type", "application/json");
-            let delivery = Delivery {
-                id: DeliveryId::first_at(at),
-                received_at: at,
-                tunnel: "team".parse().unwrap(),
-                source_ip: "127.0.0.1".parse().unwrap(),
-                environment: Environment::Unknown,
-                method: "POST".parse().unwrap(),
-                target: "/hook".parse().unwrap(),
-                prefix_len: 0,
-                http_version: HttpVersion::Http11,
-                headers,
-                body: body.into(),
-                lost: Vec::new(),
-            };
-            let intake = Intake {
-                body_sha256: tunnel_signature::sha256(&delivery.body),
-                event: tunnel_catalogue::read(&delivery.body),
-                signature: Verdict::bare(SignatureStatus::NoSecret),
-                queued: false,
-                delivery: Arc::new(delivery),
-            };
-            archive.insert(intake).await.unwrap();
-        }
-        archive.close().await.unwrap();
+        let all = (0..).zip(bodies).map(|(n, body)| {
+            let mut delivery = plain(second(n), body);
+            delivery.headers.push("Content-Type", "application/json");
+            intake(delivery, SignatureStatus::NoSecret)
+        });
+        deliveries::store(&stage.path("data/archive"), all).await;
         stage
     }
 }
@@ -78,22 +57,4 @@ pub fn event(n: usize) -> String {
         r#"{{"event_type":"task.updated","resource_id":"{n}","resource_id_type":"Task","pad":"{}"}}"#,
         "x".repeat(200)
     )
-}
-
-pub struct Ran(pub Output, pub String);
-
-impl Ran {
-    #[track_caller]
-    pub fn exits(self, code: i32) -> Ran {
-        assert_eq!(self.0.status.code(), Some(code), "{}: {}{}", self.1, self.out(), self.err());
-        self
-    }
-
-    pub fn out(&self) -> String {
-        String::from_utf8(self.0.stdout.clone()).unwrap()
-    }
-
-    pub fn err(&self) -> String {
-        String::from_utf8(self.0.stderr.clone()).unwrap()
-    }
 }

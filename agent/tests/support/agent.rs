@@ -1,5 +1,6 @@
 //! An agent that never reaches its relay, and data folders with deliveries in them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use healthie_tunnel::control::{AgentFile, Local};
@@ -12,11 +13,12 @@ use healthie_tunnel::settings::{RelayUrl, Token};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tunnel_archive::{Archive, Intake, Keep, Options};
-use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict};
+use tunnel_archive::Keep;
+use tunnel_delivery::SignatureStatus;
 use tunnel_protocol::Start;
-use tunnel_signature::{Profile, Reading, Request, Secret};
+use tunnel_signature::{Profile, Secret};
 
+use super::deliveries::{self, intake, plain, second, signed};
 use super::{Server, patiently};
 
 pub const SECRET: &str = "whsec_test";
@@ -91,10 +93,10 @@ impl Agent {
     }
 }
 
-pub fn local(data: &tempfile::TempDir, secrets: &[&str]) -> Local {
+pub fn local(data: impl AsRef<Path>, secrets: &[&str]) -> Local {
     Local {
         store_key: None,
-        data: data.path().to_owned(),
+        data: data.as_ref().to_owned(),
         secrets: secrets.iter().map(|s| Secret::new(*s).unwrap()).collect(),
         policy: Policy::default(),
         host_header: HostHeader::Sent,
@@ -110,45 +112,12 @@ pub async fn stored(n: i64) -> tempfile::TempDir {
 /// The same, where the body of each has this text in it too.
 pub async fn stored_with(n: i64, more: &str) -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();
-    let dir = data.path().join("archive");
-    std::fs::create_dir_all(&dir).unwrap();
-    let archive = Archive::open(&dir, Options::default()).unwrap();
-    for i in 0..n {
+    let all = (0..n).map(|i| {
         let body = format!(
             r#"{{"event_type":"appointment.created","resource_id":"{i}","resource_id_type":"Appointment","more":"{more}"}}"#
         );
-        let request =
-            Request { method: "POST", target: "/hook", content_type: "application/json", body: body.as_bytes() };
-        let signed =
-            tunnel_signature::sign(Reading::plain(Profile::Guide), &Secret::new(SECRET).unwrap(), &request).unwrap();
-        let mut headers = Headers::default();
-        for (name, value) in signed.lines() {
-            headers.push(name, value.as_bytes().to_vec());
-        }
-        let at = Timestamp::from_micros(1_763_714_000_000_000 + i * 1_000_000);
-        let delivery = Delivery {
-            id: DeliveryId::first_at(at),
-            received_at: at,
-            tunnel: "team".parse().unwrap(),
-            source_ip: "127.0.0.1".parse().unwrap(),
-            environment: Environment::Unknown,
-            method: "POST".parse().unwrap(),
-            target: "/hook".parse().unwrap(),
-            prefix_len: 0,
-            http_version: HttpVersion::Http11,
-            headers,
-            body: body.clone().into(),
-            lost: Vec::new(),
-        };
-        let intake = Intake {
-            body_sha256: tunnel_signature::sha256(&delivery.body),
-            event: tunnel_catalogue::read(&delivery.body),
-            signature: Verdict::bare(SignatureStatus::NoSecret),
-            queued: false,
-            delivery: Arc::new(delivery),
-        };
-        archive.insert(intake).await.unwrap();
-    }
-    archive.close().await.unwrap();
+        intake(signed(plain(second(i), body), Profile::Guide, SECRET), SignatureStatus::NoSecret)
+    });
+    deliveries::store(&data.path().join("archive"), all).await;
     data
 }

@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod deliveries;
 pub mod played;
 pub mod schema;
 pub mod stored;
@@ -26,6 +27,22 @@ pub async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
         Ok(done) => done,
         Err(_) => panic!("waited for {what}"),
     }
+}
+
+/// How often what announces itself to nobody is asked for again.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+/// What `look` finds once there is something; for what a test can only ask for again and again. Says what was waited for if it takes too long.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    patiently(what, async {
+        loop {
+            match look().await {
+                Some(found) => return found,
+                None => tokio::time::sleep(ASK_AGAIN).await,
+            }
+        }
+    })
+    .await
 }
 
 /// The requests that came, whole.

@@ -18,10 +18,11 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tunnel_archive::{Archive, Keep, Options};
-use tunnel_delivery::{Delivery, DeliveryId, Environment, Headers, HttpVersion, Timestamp};
+use tunnel_delivery::{Delivery, DeliveryId};
 use tunnel_protocol::{AnswerMode, Hello, Incoming, Start, ToAgent, ToRelay, Welcome};
 use tunnel_signature::Secret;
 
+use super::deliveries::{plain, second};
 use super::{Server, patiently};
 
 /// The relay as the test plays it.
@@ -131,24 +132,12 @@ impl Session {
 }
 
 pub fn delivery(number: u8, body: impl Into<Bytes>) -> Delivery {
-    let at = Timestamp::from_micros(1_763_714_000_000_000);
-    let mut headers = Headers::default();
-    headers.push("Host", "team.relay.test");
-    headers.push("Content-Type", "application/json");
-    Delivery {
-        id: DeliveryId::build(at, [number; 10]),
-        received_at: at,
-        tunnel: "x".parse().unwrap(),
-        source_ip: "127.0.0.1".parse().unwrap(),
-        environment: Environment::Unknown,
-        method: "POST".parse().unwrap(),
-        target: "/hook".parse().unwrap(),
-        prefix_len: 0,
-        http_version: HttpVersion::Http11,
-        headers,
-        body: body.into(),
-        lost: Vec::new(),
-    }
+    let mut delivery = plain(second(0), body);
+    delivery.id = DeliveryId::build(delivery.received_at, [number; 10]);
+    delivery.tunnel = "x".parse().unwrap();
+    delivery.headers.push("Host", "team.relay.test");
+    delivery.headers.push("Content-Type", "application/json");
+    delivery
 }
 
 pub fn incoming(n: u64, delivery: Delivery, passthrough: bool) -> Incoming {

@@ -6,12 +6,13 @@ mod sample;
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use child::{GAPS, SPAN, Writer, check, seed, setting};
 use sample::Dice;
 use tunnel_archive::{Archive, Order, Query};
 use tunnel_delivery::Environment;
+use tunnel_testkit::{pass, within};
 
 /// Not a test: what the processes of this one do.
 #[test]
@@ -30,7 +31,7 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
         let writer = Writer::start(dir.path(), kills * SPAN);
         writer.wait_for(usize::try_from(dice.below(400) + 1).unwrap(), usize::try_from(dice.below(3)).unwrap());
         // Anywhere between two of its steps.
-        std::thread::sleep(Duration::from_micros(dice.below(60_000)));
+        pass(Duration::from_micros(dice.below(60_000)));
         let acks = writer.kill();
         assert!(acks.len() > 0, "nothing was written (seed {seed})");
         all.extend(acks);
@@ -72,7 +73,7 @@ async fn a_sketch_hides_nothing_after_kill_9() {
         let writer = Writer::start_as("late", dir.path(), seed ^ kill);
         writer.wait_for(usize::try_from(dice.below(100) + 20).unwrap(), 0);
         // The first are killed before there are sketches, others half way through, the last one puts what comes into those that there are.
-        std::thread::sleep(Duration::from_millis(dice.below(300 * (kill + 1))));
+        pass(Duration::from_millis(dice.below(300 * (kill + 1))));
         all.extend(writer.kill());
         let there = check(dir.path(), &all);
         assert!(there as u64 > GAPS / 2, "{there} are left after kill {kill} (seed {seed})");
@@ -85,10 +86,6 @@ async fn sketched(dir: &Path) {
     // Some bodies are so long that their sketches rule out no text; all came from staging.
     let environment = vec![Environment::Production];
     let query = Query { environment, order: Order::OldestFirst, scan_limit: 10, ..Query::default() };
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while archive.list(&query).unwrap().scanned < 100 {
-        assert!(Instant::now() < deadline, "no sketches were made in a minute");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    within(Duration::from_secs(60), "sketches", || (archive.list(&query).unwrap().scanned >= 100).then_some(()));
     archive.close().await.unwrap();
 }

@@ -4,10 +4,11 @@
 
 mod sample;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sample::packed::unpack;
 use tunnel_archive::{Archive, ArchiveError, Query};
+use tunnel_testkit::within;
 
 const FORMAT_2: &[u8] = include_bytes!("sample/format2.bin");
 
@@ -44,11 +45,7 @@ async fn a_store_of_format_2_is_taken_as_it_is_and_sketched() {
     assert!(dir.path().join("store").exists(), "it was copied");
     // Only what is some seconds older than the newest is sketched.
     archive.insert(sample::intake(20_000)).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !passes_over(&archive) {
-        assert!(Instant::now() < deadline, "no sketches were made");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    within(Duration::from_secs(60), "sketches", || passes_over(&archive).then_some(()));
     check(&archive);
     archive.compact().await.unwrap();
     assert!(passes_over(&archive), "a compaction loses sketches");

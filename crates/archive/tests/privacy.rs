@@ -5,12 +5,13 @@ mod sample;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tunnel_archive::{
     Archive, ArchiveError, Inserted, Keep, Options, Order, Query, check, encrypt, rekey, repair, rescue,
 };
 use tunnel_delivery::{DeliveryId, Headers, Stored};
+use tunnel_testkit::eventually;
 use tunnel_vault::{UserKey, VaultError};
 
 const PERSON: &str = "Maria Musterfrau, 555-0199";
@@ -107,11 +108,7 @@ async fn find_all(archive: &Archive, numbers: std::ops::Range<u64>) {
 async fn sketched(archive: &Archive) {
     let text = Some("nowhere to be found".to_owned());
     let query = Query { text, limit: 10, scan_limit: 50, order: Order::OldestFirst, ..Query::default() };
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while archive.list(&query).unwrap().scanned < 200 {
-        assert!(Instant::now() < deadline, "no sketches");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("sketches", || (archive.list(&query).unwrap().scanned >= 200).then_some(()));
 }
 
 #[tokio::test]
@@ -280,11 +277,7 @@ async fn a_compaction_that_is_under_way_is_not_taken_for_one_of_what_is_left() {
         async move { archive.compact().await }
     });
     let copy = dir.path().join("store-2/db");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while std::fs::metadata(&copy).map_or(0, |meta| meta.len()) < 4 << 20 {
-        assert!(Instant::now() < deadline, "nothing is copied");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    eventually("a part of the copy", || std::fs::metadata(&copy).is_ok_and(|meta| meta.len() >= 4 << 20).then_some(()));
     archive.remove((0..40).map(|n| intake(n).delivery.id).collect()).await.unwrap();
     archive.compact().await.unwrap();
     upkeep.await.unwrap().unwrap();

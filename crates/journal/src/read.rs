@@ -112,7 +112,7 @@ mod tests {
         };
         assert_eq!(read(None, "a").len(), 3);
         assert_eq!(read(Some(4), "b").len(), 0);
-        let [line] = &read(Some(3), "a")[..] else { panic!("{:?}", read(Some(3), "a")) };
+        let [line] = &read(Some(4), "a")[..] else { panic!("{:?}", read(Some(4), "a")) };
         assert_eq!(line["at"], "1970-01-01T00:00:04Z");
     }
 
@@ -148,5 +148,21 @@ mod tests {
         let mut content = String::new();
         part.content.read_to_string(&mut content).unwrap();
         assert_eq!((part.path, &content[..]), (journal.path(), "{\"n\":1}\n"));
+    }
+
+    #[test]
+    fn nobody_looks_while_files_are_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::new(dir.path(), "audit", 20, 9);
+        journal.append("{\"n\":1}\n").unwrap();
+        let writers = File::open(dir.path().join("audit.lock")).unwrap();
+        writers.lock().unwrap();
+        let (tx, found) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tx.send(journal.parts().unwrap().len()));
+        // Half-way through a rename of each file there is none of that name.
+        let early = found.recv_timeout(std::time::Duration::from_millis(100));
+        assert!(early.is_err(), "it looked while somebody wrote");
+        drop(writers);
+        assert_eq!(found.recv_timeout(std::time::Duration::from_secs(30)), Ok(1));
     }
 }

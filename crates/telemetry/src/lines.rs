@@ -73,6 +73,16 @@ mod tests {
         assert_eq!(written("\u{1b}[31m\u{202e}\u{9b}\r\n".as_bytes()), "\\u{1b}[31m\\u{202e}\\u{9b}\\u{d}\n");
     }
 
+    /// By their numbers, not by what the code takes for harmful: what hides or turns text in any terminal.
+    #[test]
+    fn whatever_turns_or_hides_text_is_shown_as_its_number() {
+        let turning = [0x61c, 0x200b, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202e, 0x2060, 0x2066, 0x2069, 0xfeff];
+        for number in turning.into_iter().chain([0, 7, 8, 0xd, 0x1b, 0x7f, 0x85, 0x9b]) {
+            let c = char::from_u32(number).unwrap();
+            assert_eq!(written(format!("a{c}b\n").as_bytes()), format!("a\\u{{{number:x}}}b\n"));
+        }
+    }
+
     #[test]
     fn an_event_of_the_subscriber_is_one_line_whatever_is_in_it() {
         #[derive(Clone, Default)]

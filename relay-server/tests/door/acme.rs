@@ -6,9 +6,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::visitor::{DELIVERY, Visitor, ask, readyz, shown};
+use crate::visitor::{DELIVERY, Visitor, ask, eventually, readyz, shown};
 use healthie_relay::{Acme, AcmeBinding, AcmeChallenge, Https, Relay};
 use serde_json::Value;
 use tunnel_testkit::{DEADLINE, Pebble};
@@ -47,15 +47,11 @@ async fn start(pebble: &Pebble, data: &Path, acme: Acme) -> Relay {
 
 /// Waits until `/readyz` says that about the certificate.
 async fn until(relay: &Relay, what: &str, is: impl Fn(u16, &Value) -> bool) -> Value {
-    let end = Instant::now() + DEADLINE;
-    loop {
+    eventually(what, async || {
         let (status, said) = readyz(relay).await;
-        if is(status, &said["certificates"][0]) {
-            return said["certificates"][0].clone();
-        }
-        assert!(Instant::now() < end, "waited in vain for {what}: {status} {said}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        is(status, &said["certificates"][0]).then(|| said["certificates"][0].clone())
+    })
+    .await
 }
 
 async fn until_ready(relay: &Relay) -> Value {
@@ -109,19 +105,14 @@ async fn a_name_is_proved_in_a_handshake_and_renewed_without_dropping_a_connecti
         })
         .collect();
     assert!(command(&data, &["renew"]).await.0);
-    let end = Instant::now() + DEADLINE;
-    let new = loop {
+    let new = eventually("a new certificate", async || {
         let now = shown(&visitor.visit(pebble.https(), "relay.test").await.unwrap());
-        if now != old {
-            break now;
-        }
-        assert!(Instant::now() < end, "no new certificate");
-    };
+        (now != old).then_some(now)
+    })
+    .await;
     let before = delivered.load(Ordering::Relaxed);
-    while delivered.load(Ordering::Relaxed) < before + 2 * HELD as u64 {
-        assert!(Instant::now() < end, "deliveries have stopped");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let go_on = async || (delivered.load(Ordering::Relaxed) >= before + 2 * HELD as u64).then_some(());
+    eventually("more deliveries", go_on).await;
     stop.store(true, Ordering::Relaxed);
     for one in held {
         assert_eq!(one.await.expect("no delivery failed"), old, "a connection keeps what it began with");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use healthie_relay::{Config, Https, PairFiles, Relay, Store};
+use healthie_relay::{Config, Relay, Store};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper::{Request, Response, StatusCode};
@@ -11,34 +11,27 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tunnel_delivery::{HttpVersion, Lost};
 use tunnel_spool::{ReadLimit, RedbSpool, Seq};
-use tunnel_testkit::Authority;
 
-use crate::visitor::{self, Visitor};
+use crate::visitor::Secured;
 
 struct Stand {
     dir: tempfile::TempDir,
     relay: Relay,
     sender: SendRequest<Full<Bytes>>,
+    /// Comes when the connection has ended.
+    ended: tokio::task::JoinHandle<()>,
 }
 
 impl Stand {
     async fn new(change: impl FnOnce(&mut Config)) -> Stand {
-        let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("Test CA"));
-        authority.write(&dir.path().join("ca.pem"));
-        let files = authority.server(dir.path(), &["team.relay.test"]);
-        let relay = visitor::relay(&dir.path().join("data"), |config| {
-            let pair = PairFiles { cert: files.certificate, key: files.key };
-            config.https = Some(Https::with_pair("127.0.0.1:0".parse().unwrap(), pair));
-            change(config);
-        })
-        .await;
-        let visitor = Visitor::trusting(&std::fs::read(dir.path().join("ca.pem")).unwrap(), &[b"h2", b"http/1.1"]);
-        let stream = visitor.visit(relay.addresses().https.unwrap(), "team.relay.test").await.unwrap();
+        let secured = Secured::new(&[b"h2", b"http/1.1"], change).await;
+        let stream = secured.connect().await;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        Stand { dir, relay, sender }
+        let ended = tokio::spawn(async { drop(connection.await) });
+        let Secured { dir, relay, .. } = secured;
+        Stand { dir, relay, sender, ended }
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Value), hyper::Error> {
@@ -111,13 +104,6 @@ async fn its_limits_are_those_of_http_1() {
 #[tokio::test]
 async fn a_connection_on_which_nothing_is_asked_is_ended() {
     let stand = Stand::new(|config| config.limits.idle_time = std::time::Duration::from_secs(1)).await;
-    tokio::time::timeout(tunnel_testkit::DEADLINE, async {
-        let mut sender = stand.sender.clone();
-        while sender.ready().await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .expect("it is closed");
+    tokio::time::timeout(tunnel_testkit::DEADLINE, stand.ended).await.expect("it is closed").unwrap();
     stand.relay.stop().await;
 }

@@ -1,16 +1,14 @@
 //! HTTP/2 by hand, frame by frame, as no library would send it: what smuggles over HTTP/1 in its other dress. Each case has its own connection, what must
 //! come of it, and a request after it that must be served where the connection goes on.
 
-use std::path::Path;
-
-use healthie_relay::{Https, PairFiles, Relay, Store};
+use healthie_relay::Store;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tunnel_spool::{ReadLimit, RedbSpool, Seq};
-use tunnel_testkit::{Authority, DEADLINE};
+use tunnel_testkit::DEADLINE;
 
-use crate::visitor::{self, Visitor};
+use crate::visitor::Secured;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -70,33 +68,15 @@ fn request(stream: u32, lines: &[(&str, &str)], body: Option<&str>) -> Vec<u8> {
     [frame(HEADERS, flags, stream, &block(lines)), data].concat()
 }
 
-struct Stand {
-    _dir: tempfile::TempDir,
-    relay: Relay,
-    visitor: Visitor,
+async fn stand() -> Secured {
+    Secured::new(&[b"h2"], |config| config.limits.head_time = std::time::Duration::from_secs(2)).await
 }
 
-impl Stand {
-    async fn new(data: &Path) -> Stand {
-        let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("Test CA"));
-        authority.write(&dir.path().join("ca.pem"));
-        let files = authority.server(dir.path(), &["team.relay.test"]);
-        let pair = PairFiles { cert: files.certificate, key: files.key };
-        let relay = visitor::relay(data, |config| {
-            config.https = Some(Https::with_pair("127.0.0.1:0".parse().unwrap(), pair));
-            config.limits.head_time = std::time::Duration::from_secs(2);
-        })
-        .await;
-        let visitor = Visitor::trusting(&std::fs::read(dir.path().join("ca.pem")).unwrap(), &[b"h2"]);
-        Stand { _dir: dir, relay, visitor }
-    }
-
-    async fn connect(&self) -> TlsStream<TcpStream> {
-        let mut stream = self.visitor.visit(self.relay.addresses().https.unwrap(), "team.relay.test").await.unwrap();
-        let hello = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat();
-        stream.write_all(&hello).await.unwrap();
-        stream
-    }
+async fn connect(stand: &Secured) -> TlsStream<TcpStream> {
+    let mut stream = stand.connect().await;
+    let hello = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat();
+    stream.write_all(&hello).await.unwrap();
+    stream
 }
 
 /// What comes of a stream, in a word: the code in the answer's body, `taken`, `reset CODE`, `goaway CODE` or `closed`.
@@ -329,11 +309,10 @@ fn cases() -> Vec<Case> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_read_in_two_ways_over_http_2() {
-    let data = tempfile::tempdir().unwrap();
-    let stand = Stand::new(data.path()).await;
+    let stand = stand().await;
     let (mut wrong, mut taken, cases) = (Vec::new(), Vec::new(), cases());
     for case in &cases {
-        let mut stream = stand.connect().await;
+        let mut stream = connect(&stand).await;
         // It may be answered and closed before all is sent.
         let _ = stream.write_all(&case.bytes).await;
         let _ = stream.flush().await;
@@ -354,7 +333,7 @@ async fn nothing_is_read_in_two_ways_over_http_2() {
         }
     }
     stand.relay.stop().await;
-    let spool = RedbSpool::open(&data.path().join("spool"), tunnel_spool::Limits::default()).unwrap();
+    let spool = RedbSpool::open(&stand.dir.path().join("data/spool"), tunnel_spool::Limits::default()).unwrap();
     let all =
         Store::new(spool).read(&"team".parse().unwrap(), Seq::ZERO, ReadLimit { count: 1000, bytes: 1 << 20 }).unwrap();
     let stored: Vec<String> =

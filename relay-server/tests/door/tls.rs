@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::visitor::{DELIVERY, Visitor, ask, readyz, shown};
+use crate::visitor::{DELIVERY, Visitor, ask, eventually, readyz, shown};
 use healthie_relay::{Config, Https, PairFiles, Relay};
 use rustls::pki_types::CertificateDer;
 use rustls::{NamedGroup, ProtocolVersion};
@@ -166,30 +166,26 @@ async fn files_that_cannot_be_used_change_nothing_and_are_told_of() {
     put(&one, &files);
     let relay = stand.relay(vec![files.clone()]).await;
     let to = relay.addresses().https.unwrap();
-    let certificate = || async { readyz(&relay).await };
+    let certificate = async || readyz(&relay).await;
     assert_eq!(certificate().await.1["certificates"][0]["state"], "ok");
     let mut held = stand.visitor().visit(to, "team.relay.test").await.unwrap();
 
     std::fs::copy(&two.cert, &files.cert).unwrap();
-    wait("the mismatch to be told", || async { certificate().await.1["certificates"][0]["problem"].is_string() }).await;
+    wait("the mismatch to be told", async || certificate().await.1["certificates"][0]["problem"].is_string()).await;
     let (status, said) = certificate().await;
     assert_eq!((status, &said["certificates"][0]["state"]), (200, &"ok".into()), "{said}");
     assert!(!said.to_string().contains(&*stand.dir.path().to_string_lossy()), "a path is nobody's business: {said}");
     assert_eq!(shown(&stand.visitor().visit(to, "team.relay.test").await.unwrap()), leaf(&one));
 
     std::fs::copy(&two.key, &files.key).unwrap();
-    wait("the new one", || async { certificate().await.1["certificates"][0]["problem"].is_null() }).await;
+    wait("the new one", async || certificate().await.1["certificates"][0]["problem"].is_null()).await;
     assert_eq!(shown(&stand.visitor().visit(to, "team.relay.test").await.unwrap()), leaf(&two));
     assert_eq!(ask(&mut held, DELIVERY, "{}").await.unwrap().0, 200);
     relay.stop().await;
 }
 
-async fn wait<F: Future<Output = bool>>(what: &str, is: impl Fn() -> F) {
-    let end = Instant::now() + DEADLINE;
-    while !is().await {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+async fn wait(what: &str, is: impl AsyncFn() -> bool) {
+    eventually(what, async || is().await.then_some(())).await;
 }
 
 /// Exchanges the files again and again while some connections stay and others come and go, all delivering. `HEALTHIE_TUNNEL_RELOADS=1000` for the
@@ -239,10 +235,8 @@ async fn certificates_change_under_load_without_an_error() {
         times.push(began.elapsed());
     }
     // On a busy machine the rounds may be over before everybody has had a turn.
-    wait("some load", || async {
-        delivered.load(Ordering::Relaxed) > rounds && handshakes.load(Ordering::Relaxed) > 16
-    })
-    .await;
+    wait("some load", async || delivered.load(Ordering::Relaxed) > rounds && handshakes.load(Ordering::Relaxed) > 16)
+        .await;
     stop.store(true, Ordering::Relaxed);
     for one in load {
         one.await.expect("no error");

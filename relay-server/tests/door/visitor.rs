@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use healthie_relay::{AnswerMode, Config, Rate, Relay, TunnelSettings};
+use healthie_relay::{AnswerMode, Config, Https, PairFiles, Rate, Relay, TunnelSettings};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tunnel_testkit::DEADLINE;
+use tunnel_testkit::{Authority, DEADLINE};
 
 /// How a visitor speaks TLS: trusting the authorities of this PEM text only.
 #[derive(Clone)]
@@ -76,6 +76,19 @@ pub(crate) async fn ask(
     tokio::time::timeout(DEADLINE, whole).await.expect("an answer within the deadline")
 }
 
+/// What `look` finds once there is something, within the deadline; for what a visitor can only ask for again and again.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            match look().await {
+                Some(found) => return found,
+                None => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
 /// A delivery to tunnel `team` of `relay.test`.
 pub(crate) const DELIVERY: &str = "POST /hook HTTP/1.1\r\nHost: team.relay.test";
 
@@ -93,6 +106,36 @@ pub(crate) async fn relay(data: &Path, change: impl FnOnce(&mut Config)) -> Rela
     // It may be there from an earlier run.
     let _ = relay.registry().add_tunnel("team".parse().unwrap(), settings);
     relay
+}
+
+/// A relay that speaks TLS as `team.relay.test`, and a visitor who trusts it.
+pub(crate) struct Secured {
+    /// The relay's data folder is `data` in it.
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) relay: Relay,
+    pub(crate) visitor: Visitor,
+}
+
+impl Secured {
+    /// The visitor offers these protocols.
+    pub(crate) async fn new(alpn: &[&[u8]], change: impl FnOnce(&mut Config)) -> Secured {
+        let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("Test CA"));
+        authority.write(&dir.path().join("ca.pem"));
+        let files = authority.server(dir.path(), &["team.relay.test"]);
+        let pair = PairFiles { cert: files.certificate, key: files.key };
+        let relay = relay(&dir.path().join("data"), |config| {
+            config.https = Some(Https::with_pair("127.0.0.1:0".parse().unwrap(), pair));
+            change(config);
+        })
+        .await;
+        let visitor = Visitor::trusting(&std::fs::read(dir.path().join("ca.pem")).unwrap(), alpn);
+        Secured { dir, relay, visitor }
+    }
+
+    /// A connection by TLS.
+    pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+        self.visitor.visit(self.relay.addresses().https.unwrap(), "team.relay.test").await.unwrap()
+    }
 }
 
 /// What `/readyz` says.

@@ -162,3 +162,39 @@ fn looking_whether_a_key_fits_says_what_opening_would_and_makes_nothing() {
         assert!(Vault::check(dir.path(), user).is_err());
     }
 }
+
+/// Whoever can write to the disk and has no key must not turn encrypting off, or take a key away.
+#[test]
+fn a_key_file_in_which_every_part_is_genuine_and_something_is_missing_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(vault_of(dir.path()));
+    Vault::rekey(dir.path(), Some(&key(1)), &key(1), Entropy::system()).unwrap();
+    let file = KeyFile::read(dir.path()).unwrap().unwrap();
+    assert_eq!(file.data_keys.len(), 2);
+    let older = file.data_keys[0].id.clone();
+    let forgeries: [fn(&mut KeyFile, String); 3] = [
+        |file, _| file.writes_with = None,
+        |file, older| file.writes_with = Some(older),
+        |file, older| file.data_keys.retain(|wrapped| wrapped.id != older),
+    ];
+    for forge in forgeries {
+        let mut forged = file.clone();
+        forge(&mut forged, older.clone());
+        forged.write(dir.path()).unwrap();
+        let refused = open(dir.path(), Some(&key(1)));
+        assert!(matches!(refused, Err(VaultError::Damaged { .. })), "{refused:?}");
+    }
+    file.write(dir.path()).unwrap();
+    assert!(vault_of(dir.path()).is_encrypting());
+}
+
+#[test]
+fn a_store_s_records_and_blind_words_are_its_own_even_with_the_same_keys() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (vault, mut other) = (vault_of(dir.path()), vault_of(elsewhere.path()));
+    assert_ne!(vault.blind(b"person"), other.blind(b"person"), "who has one store learns nothing of another");
+    assert_ne!(vault.blind(b"person"), vault.blind(b"people"));
+    let encrypted = vault.encrypt(b"r1", b"x").unwrap();
+    other.keys.clone_from(&vault.keys);
+    assert_eq!(other.decrypt(b"r1", &encrypted), Err(VaultError::Forged));
+}
