@@ -10,7 +10,7 @@ use tunnel_vault::KeyPlace;
 use zeroize::Zeroizing;
 
 /// The name that a key has there where none is given.
-pub const STANDARD: &str = "store";
+pub(crate) const STANDARD: &str = "store";
 
 /// How long the keyring may take, its user's typing of a password with it.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -21,13 +21,13 @@ const CALLED: &str = "the system's keyring";
 const OTHERWISE: &str = "a file (--store-key-file), the environment (HEALTHIE_TUNNEL_STORE_KEY) or a command (--store-key-command) can give the key instead";
 
 /// The key of that name, for whoever opens the store.
-pub fn place(name: String) -> KeyPlace {
+pub(crate) fn place(name: String) -> KeyPlace {
     KeyPlace { name, called: CALLED, get }
 }
 
 /// Why a key was not put there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PutError {
+pub(crate) enum PutError {
     /// There is one of that name: replaced, it would be lost, and what it opens with it.
     #[error("there is a key {0:?} in the system's keyring already")]
     There(String),
@@ -40,7 +40,7 @@ pub enum PutError {
 ///
 /// # Errors
 /// It is empty, or longer than a keyring's own tools would show.
-pub fn name(text: &str) -> Result<String, String> {
+pub(crate) fn name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > 200 || text.chars().any(char::is_control) {
         return Err("a key's name in the keyring has 1 to 200 characters".to_owned());
     }
@@ -62,7 +62,7 @@ fn get(name: &str) -> Result<Zeroizing<String>, String> {
 ///
 /// # Errors
 /// [`PutError`].
-pub fn put(name: &str, text: Zeroizing<String>) -> Result<(), PutError> {
+pub(crate) fn put(name: &str, text: Zeroizing<String>) -> Result<(), PutError> {
     let asked = name.to_owned();
     let put = within(WITHIN, move || {
         // Two that ask at the same time may both find none; a keyring has no other way.

@@ -5,7 +5,7 @@
 //! power cut costs is noted again when the device comes, and until then it is as with devices of a relay that knew nothing of this: they are forgotten by
 //! their age alone. It knows nothing of sessions and keys; what is done with the spool is `relay`'s.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Error, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -44,7 +44,7 @@ struct Line {
 
 #[derive(Default)]
 struct Known {
-    devices: HashMap<TunnelName, HashMap<DeviceName, Came>>,
+    devices: BTreeMap<TunnelName, BTreeMap<DeviceName, Came>>,
     /// How many there are.
     count: usize,
     /// Lines of the file.

@@ -30,6 +30,7 @@ use crate::control::{AgentFile, Claim, Operations, Running, open_archive, user_k
 use crate::device_keys::{self, KeysError};
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
+use crate::key_guard::Guard;
 use crate::notice::{Announcer, Notice, Ready, Sink};
 use crate::pause::Pause;
 use crate::policy::Policy;

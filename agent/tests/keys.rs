@@ -1,0 +1,168 @@
+//! The device's own keys beside a store with a key and without one, and what commands do not do with them.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tunnel_archive::{Archive, Options};
+use tunnel_vault::{Entropy, KeySource, UserKey};
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A key for stores, in a file of that name.
+    fn key(&self, name: &str) -> String {
+        let key = UserKey::new(Entropy::system()).unwrap();
+        drop(tunnel_vault::write_private(&self.at(name), key.text().as_bytes()).unwrap());
+        self.at(name).to_str().unwrap().to_owned()
+    }
+
+    /// Makes a store in the data folder.
+    async fn store(&self, key: Option<&str>) {
+        let dir = self.at("data/archive");
+        tunnel_vault::private_folder(&dir).unwrap();
+        let key = key.map(|file| KeySource::File(file.into()).read().unwrap());
+        Archive::open(&dir, Options { key, ..Options::default() }).unwrap().close().await.unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_healthie-tunnel"));
+        command.env_clear().env("HOME", self.0.path()).current_dir(self.0.path());
+        command.args(arguments).args(["--data", "data"]).output().unwrap()
+    }
+
+    fn device_keys(&self) -> String {
+        std::fs::read_to_string(self.at("data/device.keys")).unwrap()
+    }
+
+    /// The first key that is shown.
+    #[track_caller]
+    fn shown(&self, key: &[&str]) -> String {
+        let out = self.run(&[&["key", "show"], key].concat());
+        done(&out);
+        String::from_utf8(out.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
+    }
+}
+
+#[track_caller]
+fn done(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[track_caller]
+fn refused(output: &Output, with: i32, says: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(with), "{said}");
+    assert!(said.contains(says), "{said}");
+}
+
+const PLAIN: &str = "healthie-tunnel-key-1";
+const LOCKED: &str = "healthie-tunnel-locked-keys-1";
+
+#[tokio::test]
+async fn the_device_s_keys_go_where_the_store_s_key_goes() {
+    let folder = Folder::new();
+    done(&folder.run(&["key", "new"]));
+    assert!(folder.device_keys().contains(PLAIN));
+    let first = folder.shown(&[]);
+    let (old, new) = (folder.key("old.key"), folder.key("new.key"));
+    let (with_old, with_new) = (["--store-key-file", &old], ["--store-key-file", &new]);
+    folder.store(Some(&old)).await;
+    // What was there before the store had a key opens without it, and is not written beside an encrypted store.
+    assert_eq!(folder.shown(&[]), first);
+    refused(&folder.run(&["key", "new"]), 2, "no key was given");
+    refused(&folder.run(&[&["key", "new"][..], &with_new].concat()), 2, "and the one given is");
+    done(&folder.run(&[&["key", "new"][..], &with_old].concat()));
+    let second = folder.shown(&with_old);
+    assert!(second != first && folder.device_keys().contains(LOCKED) && !folder.device_keys().contains(PLAIN));
+    refused(&folder.run(&["key", "show"]), 2, "--store-key-keyring");
+
+    let rekeyed = done(&folder.run(&[&["store", "rekey", "--new-key-file", &new][..], &with_old].concat()));
+    assert!(rekeyed.contains(&format!("store compact --data data --store-key-file {new}")), "{rekeyed}");
+    assert_eq!(folder.shown(&with_new), second);
+    refused(&folder.run(&[&["key", "show"][..], &with_old].concat()), 2, "is encrypted with the key");
+    // One that fails leaves them as the store is.
+    refused(
+        &folder.run(&[&["store", "rekey", "--new-key-file", &old][..], &with_old].concat()),
+        2,
+        "encrypted with the key",
+    );
+    assert_eq!(folder.shown(&with_new), second);
+    // A copy is for whoever has it, and can be had again on another machine.
+    done(&folder.run(&[&["key", "export", "copy.keys"][..], &with_new].concat()));
+    assert!(std::fs::read_to_string(folder.at("copy.keys")).unwrap().contains(PLAIN));
+
+    done(&folder.run(&[&["store", "rekey", "--off"][..], &with_new].concat()));
+    assert!(folder.device_keys().contains(PLAIN));
+    assert_eq!(folder.shown(&[]), second);
+    done(&folder.run(&[&["store", "rekey", "--on"][..], &with_new].concat()));
+    assert!(!folder.device_keys().contains(PLAIN));
+    assert_eq!(folder.shown(&with_new), second);
+}
+
+#[tokio::test]
+async fn a_command_that_reads_leaves_the_store_as_it_is() {
+    let folder = Folder::new();
+    folder.store(None).await;
+    let key = folder.key("key");
+    for command in [&["events", "list"][..], &["store", "check"], &["store", "compact"]] {
+        let said = done(&folder.run(&[command, &["--store-key-file", &key]].concat()));
+        assert!(said.contains("the store is not encrypted: it stays as it is"), "{command:?}: {said}");
+        assert!(!folder.at("data/archive/keys.json").exists(), "{command:?}");
+        done(&folder.run(command));
+    }
+    refused(&folder.run(&["store", "rekey", "--new-key-file", &key]), 2, "is not encrypted");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_not_made_by_looking() {
+    let folder = Folder::new();
+    for command in [&["key", "show"][..], &["key", "export", "copy"]] {
+        refused(&folder.run(command), 2, "does not exist");
+    }
+    refused(&folder.run(&["key", "open"]), 2, "nothing is stored");
+    assert!(!folder.at("data").exists() && !folder.at("copy").exists());
+}
+
+#[test]
+fn keys_that_lay_open_to_others_are_not_taken() {
+    let folder = Folder::new();
+    done(&folder.run(&["key", "new"]));
+    done(&folder.run(&["key", "export", "copy"]));
+    std::fs::remove_file(folder.at("data/device.keys")).unwrap();
+    let mode = |mode| std::fs::set_permissions(folder.at("copy"), std::fs::Permissions::from_mode(mode)).unwrap();
+    for open in [0o644, 0o640, 0o604] {
+        mode(open);
+        refused(&folder.run(&["key", "import", "copy"]), 2, "chmod 600");
+    }
+    assert!(!folder.at("data/device.keys").exists());
+    mode(0o600);
+    done(&folder.run(&["key", "import", "copy"]));
+    // A file as it lies beside a store with a key is none that can be imported.
+    let locked: &Path = &folder.at("locked");
+    drop(tunnel_vault::write_private(locked, format!("{LOCKED} 01020304 AAAA\n").as_bytes()).unwrap());
+    refused(&folder.run(&["key", "import", "locked"]), 2, "key export");
+}
+
+#[test]
+fn a_new_key_is_put_into_a_file_of_one_s_own() {
+    let folder = Folder::new();
+    let run = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_healthie-tunnel"));
+        command.env_clear().current_dir(folder.0.path()).args(["store", "new-key", "--file", name]).output().unwrap()
+    };
+    let said = done(&run("a key"));
+    assert!(said.contains("--store-key-file 'a key'"), "{said}");
+    KeySource::File(folder.at("a key")).read().unwrap();
+    refused(&run("a key"), 2, "is there already");
+}
