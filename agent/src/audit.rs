@@ -198,7 +198,10 @@ impl Audit {
         let data = self.data.clone();
         let done = tokio::task::spawn_blocking(move || outline_all(&data)).await;
         if let Err(e) = done.unwrap_or_else(|e| Err(io::Error::other(e))) {
-            tracing::warn!("words of filters in the audit log {} stay there: {e}", journal(&self.data).path().display());
+            tracing::warn!(
+                "words of filters in the audit log {} stay there: {e}",
+                journal(&self.data).path().display()
+            );
         }
     }
 
