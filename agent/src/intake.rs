@@ -2,7 +2,8 @@
 //!
 //! Verifying comes before storing so that one commit holds the delivery and its verdict; it is pure computation of a few microseconds and
 //! cannot fail. Where the sender waits for the handler's answer, storing and forwarding go on at once, and the answer goes up only when both
-//! are done, so that a 2xx still means that the delivery is kept. What a handler says after the sender's patience is over is recorded all the same.
+//! are done, so that a 2xx still means that the delivery is kept. Deliveries are worked on side by side; where no sender waits, they are announced and forwarded in the order in
+//! which they came. What a handler says after the sender's patience is over is recorded all the same.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,7 @@ use crate::pause::Pause;
 use crate::policy::Policy;
 use crate::summary;
 use crate::trail::Trail;
+use crate::turns::{Turn, Turns};
 
 /// How many attempts may go on after their senders have given up: they are outside of the session's window.
 pub(crate) const MOST_LATE: usize = 256;
@@ -77,6 +79,8 @@ pub(crate) struct Intake {
     pub(crate) habits: Habits,
     /// What is being forwarded for a sender that waits.
     pub(crate) answering: Answering,
+    /// In which order what is stored is announced and forwarded: that in which it came, however long each took.
+    pub(crate) turns: Turns,
     /// Where a collector is told of deliveries' ways, or nowhere.
     pub(crate) traces: Traces,
 }
@@ -122,7 +126,8 @@ impl Intake {
         let id = incoming.delivery.id;
         let answering = incoming.answer_within.map(|_| self.answering.begin(id));
         let answered_elsewhere = answering.is_none() && self.answering.has(id);
-        self.taking(incoming, done, inflight, (answering, answered_elsewhere))
+        let turn = incoming.answer_within.is_none().then(|| self.turns.next());
+        self.taking(incoming, done, inflight, (answering, answered_elsewhere), turn)
     }
 
     async fn taking(
@@ -131,6 +136,7 @@ impl Intake {
         done: mpsc::Sender<Done>,
         inflight: Inflight,
         (answering, answered_elsewhere): (Option<OneAnswering>, bool),
+        turn: Option<Turn>,
     ) {
         // Receive.
         let Incoming { n, seq, answer_within, body_len: len, delivery, traceparent } = incoming;
@@ -140,7 +146,7 @@ impl Intake {
         // Open.
         let delivery = match opened(&delivery, self.keys.as_deref()) {
             Ok(delivery) => delivery,
-            Err(why) => return self.keep_shut(delivery, why, (receipt, answer_within.is_some()), done).await,
+            Err(why) => return self.keep_shut(delivery, why, receipt, turn, done).await,
         };
 
         // Verify.
@@ -177,7 +183,7 @@ impl Intake {
             queued: due,
         });
 
-        if answer_within.is_none() {
+        if let Some(turn) = turn {
             let stored = insert.await;
             let failed = stored.is_err().then_some("not_stored");
             trail.part("store", from, failed);
@@ -187,6 +193,7 @@ impl Intake {
                 Ok(_) => drop(done.send(Done::Taken(receipt)).await),
                 Err(e) => drop(done.send(Done::NotStored(e.clone())).await),
             }
+            let mine = turn.come().await;
             // One that was there already is forwarded by whoever stored it, or by the backlog at the start.
             if let Ok(Inserted::New { duplicate_of }) = stored {
                 // Announce.
@@ -198,6 +205,7 @@ impl Intake {
                     let (target, command) = (target.cloned(), command.cloned());
                     self.backlog.push(Job { delivery, matched, target, command, summary: line, trail: trail.clone() });
                 }
+                drop(mine);
                 self.compare(&delivery, reading).await;
             }
             return;
@@ -268,22 +276,23 @@ impl Intake {
         drop(inflight);
     }
 
-    /// Stores a delivery that cannot be opened, and says so. Where its sender waits it is not stored: the sender is told to send it again.
+    /// Stores a delivery that cannot be opened, and says so. Where its sender waits (and it has no turn) it is not stored: the sender is told to send it again.
     async fn keep_shut(
         &self,
         delivery: Arc<Delivery>,
         why: String,
-        (receipt, answers): (Receipt, bool),
+        receipt: Receipt,
+        turn: Option<Turn>,
         done: mpsc::Sender<Done>,
     ) {
         let tell = |kept| {
             self.hand.announcer.tell(Notice::Unopened { id: delivery.id, reason: why.clone(), kept });
         };
-        if answers {
+        let Some(turn) = turn else {
             tell(false);
             let answer = Answer { n: receipt.n, outcome: Err(AnswerFailure::NotStored) };
             return drop(done.send(Done::Answered(receipt, answer)).await);
-        }
+        };
         let verdict = opening::verdict(&why);
         let mut line = summary::of_new(&delivery, None, &verdict, None, false);
         let stored = self.keep.insert(tunnel_archive::Intake {
@@ -296,13 +305,17 @@ impl Intake {
         match stored.await {
             Ok(inserted) => {
                 drop(done.send(Done::Taken(receipt)).await);
+                let _mine = turn.come().await;
                 if let Inserted::New { duplicate_of } = inserted {
                     line.duplicate_of = duplicate_of.map(|d| d.id);
                     self.announce(&line);
                     tell(true);
                 }
             }
-            Err(e) => drop(done.send(Done::NotStored(e)).await),
+            Err(e) => {
+                drop(done.send(Done::NotStored(e)).await);
+                drop(turn.come().await);
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 //! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `query` and `saved_filters` (the language of
 //! filters, and those that have a name) · `audit` (who did what with stored deliveries) · `fixtures` (deliveries as files: to
 //! and from the store, and against a handler) · `compare` (what differs) · `stats` (figures) · `demo` (everything in one process).
-//! · `trail` (what a collector of traces is told).
+//! · `trail` (what a collector of traces is told) · `turns` (many tasks whose ends come in the order of their beginnings).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
@@ -54,3 +54,4 @@ mod summary;
 mod system_keyring;
 mod trail;
 mod tui;
+mod turns;

@@ -23,6 +23,43 @@ use tunnel_protocol::{
     AnswerFailure, Assembler, CHUNK, Chunk, INLINE_BODY, Incoming, Refusal, Refused, Start, ToAgent, ToRelay, Welcome,
 };
 
+/// Long ones take longer to read and to verify than short ones, and several threads work on them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn deliveries_are_announced_and_forwarded_in_the_order_in_which_they_came() {
+    const COUNT: u8 = 200;
+    let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, answering(OK).await);
+    let mut config = config(&relay, data.path(), Some(&handler));
+    // So that the order at the handler is that of the deliveries.
+    config.concurrency = 1;
+    let mut agent = Agent::start(config);
+    let mut session = relay.session().await;
+    for n in 1..=COUNT {
+        let filling = if n % 4 == 1 { INLINE_BODY - 100 } else { 0 };
+        let body = format!(r#"{{"event_type":"appointment.created","resource_id":{n},"x":"{}"}}"#, "x".repeat(filling));
+        session.send(&ToAgent::Delivery(incoming(n.into(), delivery(n, body), false))).await;
+    }
+    let mut announced = Vec::new();
+    while announced.len() < COUNT.into() {
+        announced.push(
+            agent
+                .until("a delivery", |n| match n {
+                    Notice::Delivery(summary) => Some(summary.id),
+                    _ => None,
+                })
+                .await,
+        );
+    }
+    let sent: Vec<DeliveryId> = (1..=COUNT).map(|n| delivery(n, "").id).collect();
+    assert_eq!(announced, sent);
+    handler.seen.wait_for(COUNT.into()).await;
+    for (n, request) in (1..).zip(handler.seen.all()) {
+        let request = String::from_utf8_lossy(&request).into_owned();
+        assert!(request.contains(&format!(r#""resource_id":{n},"#)), "{n}: {request:.80}");
+    }
+    session.taken((1..=COUNT.into()).collect()).await;
+    agent.stop(session).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_delivery_is_stored_taken_forwarded_and_recorded() {
     let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, answering(OK).await);

@@ -120,7 +120,7 @@ async fn a_sender_that_waits_is_told_of_the_pause_and_the_delivery_is_kept() {
 }
 
 #[tokio::test]
-async fn an_agent_that_ends_while_paused_forwards_when_it_is_started_again() {
+async fn an_agent_that_ends_while_paused_is_paused_when_it_is_started_again_and_forwards_what_waited() {
     let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, answering(OK).await);
     let mut agent = Agent::start(config(&relay, data.path(), Some(&handler)));
     let mut session = relay.session().await;
@@ -132,6 +132,11 @@ async fn an_agent_that_ends_while_paused_forwards_when_it_is_started_again() {
     assert_eq!(handler.seen.all().len(), 0);
     let mut agent = Agent::start(config(&relay, data.path(), Some(&handler)));
     let session = relay.session().await;
+    ready(&mut agent).await;
+    let again = control(data.path()).await;
+    assert!(status(&again).await.paused);
+    assert_eq!(handler.seen.all().len(), 0);
+    again.pause(false).await.unwrap();
     assert_eq!(agent.attempt().await, (delivery(1, "").id, Some(200)));
     agent.stop(session).await.unwrap();
 }

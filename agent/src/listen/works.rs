@@ -28,6 +28,7 @@ use crate::notice::Announcer;
 use crate::pause::Pause;
 use crate::policy::Policy;
 use crate::signing::Signing;
+use crate::turns::Turns;
 
 /// How long everything else may take after the last attempts.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -178,6 +179,7 @@ impl Works {
                 late: Semaphore::new(MOST_LATE),
                 habits: Habits::default(),
                 answering: Answering::default(),
+                turns: Turns::default(),
                 traces: parts.traces,
             }),
             announcer: parts.announcer,
