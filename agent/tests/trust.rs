@@ -125,9 +125,8 @@ async fn the_audit_log_counts_what_is_gone_and_repeats_no_words() {
     stage.run(&["events", "export", "resource:4711", "text:Musterfrau", "Maria"]).exits(1);
     stage.run(&["events", "export", "rsrc:Musterfrau"]).exits(2);
     stage.run(&["events", "remove", "resource:3", "text:x", "--yes"]).exits(0);
-    let listed = stage.run(&["events", "list", "--json"]).exits(0).out();
-    let one: Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
-    let one = one["id"].as_str().unwrap();
+    let listed = stage.json(&["events", "list", "--json"]);
+    let one = listed[0]["id"].as_str().unwrap();
     stage.run(&["events", "remove", one, "--recent", "--yes"]).exits(0);
     stage.run(&["purge", "--tunnel", "team", "--yes"]).exits(0);
     let log = stage.run(&["events", "audit", "--json"]).exits(0).out();
