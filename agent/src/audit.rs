@@ -60,7 +60,7 @@ pub enum What {
     Exported,
     /// Deliveries are saved as fixtures with everything that is in them.
     SavedUnscrubbed,
-    /// All that a filter means is going to be removed. `Removed` follows, unless the process ends before.
+    /// Deliveries are going to be removed. `Removed` follows, unless the process ends before.
     RemovalBegan,
     /// Deliveries were removed.
     Removed,

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tunnel_vault::KeyPlace;
 use zeroize::Zeroizing;
 
+use crate::control::shell_word;
+
 /// The name that a key has there where none is given.
 pub(crate) const STANDARD: &str = "store";
 
@@ -52,7 +54,8 @@ fn get(name: &str) -> Result<Zeroizing<String>, String> {
     match within(WITHIN, move || system::get(&asked)) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(format!(
-            "it has no key {name:?} (`healthie-tunnel store new-key --keyring={name}` makes one for a new store); {OTHERWISE}"
+            "it has no key {name:?} (`healthie-tunnel store new-key --keyring={}` makes one for a new store); {OTHERWISE}",
+            shell_word(name)
         )),
         Err(why) => Err(format!("{why}; {OTHERWISE}")),
     }

@@ -110,6 +110,44 @@ async fn the_device_s_keys_go_where_the_store_s_key_goes() {
     assert_eq!(folder.shown(&with_new), second);
 }
 
+/// As an earlier version left them: plain, beside a store with a key.
+#[tokio::test]
+async fn a_key_that_the_store_does_not_get_locks_nothing() {
+    let folder = Folder::new();
+    done(&folder.run(&["key", "new"]));
+    let (old, new, other) = (folder.key("old.key"), folder.key("new.key"), folder.key("other.key"));
+    folder.store(Some(&old)).await;
+    let before = folder.device_keys();
+    let rekey = ["store", "rekey", "--new-key-file", &new];
+    refused(&folder.run(&rekey), 2, "no key was given");
+    refused(&folder.run(&[&rekey[..], &["--store-key-file", &other]].concat()), 2, "and the one given is");
+    assert_eq!(folder.device_keys(), before);
+}
+
+#[tokio::test]
+async fn of_two_that_change_the_key_at_once_one_does_it_and_nothing_is_locked_away() {
+    let folder = Folder::new();
+    let old = folder.key("old.key");
+    folder.store(Some(&old)).await;
+    done(&folder.run(&["key", "new", "--store-key-file", &old]));
+    let first = folder.shown(&["--store-key-file", &old]);
+    let new = ["a", "b", "c", "d"].map(|name| folder.key(name));
+    let done: Vec<bool> = std::thread::scope(|scope| {
+        let all = new.each_ref().map(|new| {
+            let (folder, old) = (&folder, &old);
+            scope.spawn(move || {
+                let rekey = ["store", "rekey", "--new-key-file", new, "--store-key-file", old];
+                folder.run(&rekey).status.success()
+            })
+        });
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let [now] = new.iter().zip(done).filter_map(|(key, done)| done.then_some(key)).collect::<Vec<_>>()[..] else {
+        panic!("not one of them");
+    };
+    assert_eq!(folder.shown(&["--store-key-file", now]), first);
+}
+
 #[tokio::test]
 async fn a_command_that_reads_leaves_the_store_as_it_is() {
     let folder = Folder::new();

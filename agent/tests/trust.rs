@@ -65,6 +65,24 @@ fn no_token_goes_where_only_the_folder_says() {
     run(&stage, &["listen", "--no-forward", "--ui", "json"], &TOKEN).exits(2);
 }
 
+/// Whoever is asked sees what he allows, however it is written.
+#[test]
+fn nothing_in_the_file_hides_where_things_would_go() {
+    let stage = Stage::new();
+    says(
+        &stage,
+        "target = \"https://evil.test/take@localhost:3000\"\nforward = \"*=http://evil.test/@127.0.0.1\"\n\
+         otlp_endpoint = \"https://ann:pa55@evil.test\"\ndevice = \"\"\"x   (harmless)\n  tunnel = mine\"\"\"\n",
+    );
+    let asked = run(&stage, &["config", "allow"], &TOKEN).exits(2).err();
+    assert!(asked.contains("target = https://evil.test/take@localhost:3000"), "{asked}");
+    assert!(asked.contains("forward = *=http://evil.test/@127.0.0.1"), "{asked}");
+    assert!(asked.contains("@evil.test") && !asked.contains("pa55"), "{asked}");
+    assert!(asked.contains("(harmless)\\n  tunnel = mine"), "a line for each key, and no more: {asked}");
+    let shown = run(&stage, &["config"], &TOKEN).exits(0).out();
+    assert!(shown.contains("https://evil.test/take@localhost:3000") && !shown.contains("pa55"), "{shown}");
+}
+
 #[test]
 fn without_tls_no_token_leaves_this_machine() {
     let stage = Stage::new();
@@ -107,6 +125,9 @@ async fn the_audit_log_counts_what_is_gone_and_repeats_no_words() {
     stage.run(&["events", "export", "resource:4711", "text:Musterfrau", "Maria"]).exits(1);
     stage.run(&["events", "export", "rsrc:Musterfrau"]).exits(2);
     stage.run(&["events", "remove", "resource:3", "text:x", "--yes"]).exits(0);
+    let listed = stage.json(&["events", "list", "--json"]);
+    let one = listed[0]["id"].as_str().unwrap();
+    stage.run(&["events", "remove", one, "--recent", "--yes"]).exits(0);
     stage.run(&["purge", "--tunnel", "team", "--yes"]).exits(0);
     let log = stage.run(&["events", "audit", "--json"]).exits(0).out();
     for word in ["4711", "Musterfrau", "Maria"] {
@@ -114,9 +135,11 @@ async fn the_audit_log_counts_what_is_gone_and_repeats_no_words() {
     }
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let what: Vec<&str> = lines.iter().map(|l| l["what"].as_str().unwrap()).collect();
-    assert_eq!(what, ["exported", "removal-began", "removed", "purge-began", "purged"], "{log}");
+    let removal = ["removal-began", "removed"];
+    assert_eq!(what, [&["exported"][..], &removal, &removal, &["purge-began", "purged"]].concat(), "{log}");
+    assert_eq!((&lines[3]["deliveries"], &lines[3]["ids"]), (&serde_json::json!([one]), &1.into()), "{log}");
     assert_eq!(lines[0]["filter"], "resource:… text:… text:…");
     assert_eq!((&lines[2]["removed"], &lines[2]["stay"], &lines[2]["complete"]), (&1.into(), &0.into(), &true.into()));
-    assert_eq!((&lines[4]["tunnel"], &lines[4]["removed"]), (&"team".into(), &4.into()));
-    assert!(lines[4]["after"].is_u64(), "{log}");
+    assert_eq!((&lines[6]["tunnel"], &lines[6]["removed"]), (&"team".into(), &3.into()));
+    assert!(lines[6]["after"].is_u64(), "{log}");
 }

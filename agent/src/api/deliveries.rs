@@ -208,7 +208,12 @@ pub(super) async fn removals(State(shared): State<Arc<Shared>>, Asked(asked): As
     if ids.is_empty() && filter.is_none() {
         return Err(Problem::bad_request("neither ids nor a query says what is to be removed"));
     }
-    Ok(Json(shared.ops.remove(&Remove { ids, filter, pinned, queued, recent, dry_run }).await?))
+    let (ops, remove) = (Arc::clone(&shared.ops), Remove { ids, filter, pinned, queued, recent, dry_run });
+    if remove.dry_run {
+        return Ok(Json(ops.remove(&remove).await?));
+    }
+    // How much went is noted at the end of it: it comes to that where whoever asked goes away.
+    Ok(Json(shared.carry(async move { ops.remove(&remove).await }).await?))
 }
 
 /// The tunnel of which nothing is to stay.

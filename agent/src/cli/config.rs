@@ -5,7 +5,8 @@ use std::io::IsTerminal as _;
 use super::arguments::{Data, Gather};
 use super::style::Tone;
 use super::{Context, Failure};
-use crate::dial::without_user;
+use crate::dial::{split_url, without_user};
+use crate::forward::{Route, TargetUrl};
 use crate::safe_text::SafeText;
 use crate::settings::{Consents, KEYS, Key, PROJECT_FILE, Settings, Wish, Wishes};
 
@@ -91,7 +92,9 @@ fn allow(args: &Allow, context: &mut Context) -> Result<(), Failure> {
     let Some((consents, wishes)) = asked(context)? else { return Ok(()) };
     context.out.message(&format!("{} says:", wishes.file().display()));
     for wish in &wishes.all {
-        context.out.message(&format!("  {} = {}   ({})", wish.key.name, wished(wish), wish.stake()));
+        // On one line, whatever is in it: a value of several lines could pass for other keys.
+        let wished = wished(wish);
+        context.out.message(&format!("  {} = {}   ({})", wish.key.name, SafeText::new(&wished), wish.stake()));
     }
     if wishes.allowed {
         context.out.message("all of it is allowed already");
@@ -144,8 +147,17 @@ fn seen(key: &Key, value: &str) -> String {
     match key.name {
         _ if key.private => "(set, not shown)".to_owned(),
         // They are refused with a user's name and password in them, but shown here all the same.
-        "relay" | "target" | "forward" => without_user(value),
+        "relay" | "target" | "forward" | "otlp_endpoint" if !is_address(key, value) => without_user(value),
         _ => value.to_owned(),
+    }
+}
+
+/// Whether it is an address as it may be used, without a user's name: an `@` further on is part of its path, and the host before it is to be seen.
+fn is_address(key: &Key, value: &str) -> bool {
+    match key.name {
+        "target" => value.parse::<TargetUrl>().is_ok(),
+        "forward" => value.parse::<Route>().is_ok(),
+        _ => split_url(value, &["http", "ws"], &["https", "wss"]).is_ok(),
     }
 }
 

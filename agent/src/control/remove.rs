@@ -104,15 +104,15 @@ impl Operations {
             self.removing(remove, &lines, &mut done).await?;
             return Ok(done);
         }
-        if let Some(filter) = &remove.filter {
-            // Removing makes room on a disk that is full: it is done all the same where nothing can be noted.
-            self.audit.note_if_possible(Line::new(What::RemovalBegan).filter(filter)).await;
-        }
-        let ended = self.removing(remove, &lines, &mut done).await;
         let ids: Vec<String> = lines.iter().take(20).map(|line| line.id.to_string()).collect();
-        let noted = Line::new(What::Removed).with("deliveries", ids).with("ids", lines.len());
-        let noted = remove.filter.iter().fold(noted, Line::filter);
-        let noted = noted.with("removed", done.removed).with("stay", done.stay());
+        let line = |what| {
+            let line = Line::new(what).with("deliveries", ids.clone()).with("ids", lines.len());
+            remove.filter.iter().fold(line, Line::filter)
+        };
+        // Removing makes room on a disk that is full: it is done all the same where nothing can be noted.
+        self.audit.note_if_possible(line(What::RemovalBegan)).await;
+        let ended = self.removing(remove, &lines, &mut done).await;
+        let noted = line(What::Removed).with("removed", done.removed).with("stay", done.stay());
         self.audit.note_if_possible(noted.with("complete", ended.is_ok())).await;
         ended?;
         Ok(done)

@@ -1,6 +1,7 @@
 //! What can be done with the store as a whole: check it, give disk space back, save what is readable of a damaged one. Where an agent runs it does the
 //! first two, since it has the store; a damaged store is nobody's, and only a command can save it. Writing it out is `export`.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -305,6 +306,16 @@ fn rekeyed(
     new: Option<&UserKey>,
     on: bool,
 ) -> Result<(), ArchiveError> {
+    // One after the other: what one has locked between two keys the other could not undo. The folder itself, as the store's own lock is taken and let go by each
+    // step; where there are no locks for folders it is as it can be.
+    let folder = File::open(dir).map_err(|source| ArchiveError::Io {
+        doing: "open",
+        path: dir.to_owned(),
+        source: Arc::new(source),
+    })?;
+    let _ = folder.lock();
+    // Before anything is changed: locked for a key that the store does not get, the device's keys would open with none that it takes.
+    Vault::check(dir, key)?;
     let done = match new {
         // One without keys refuses, before anything is changed.
         Some(new) if Vault::standing(dir)?.is_none() => tunnel_archive::rekey(dir, key, new),
@@ -314,7 +325,8 @@ fn rekeyed(
         None => tunnel_archive::encrypt(dir, key, on),
     };
     let now = if done.is_ok() { new.or(key) } else { key };
-    let guard = Guard::of(data, now).map(|guard| new.into_iter().fold(guard, Guard::or));
+    // With either key: a `key new` in between knew the old one only.
+    let guard = Guard::of(data, now).map(|guard| new.into_iter().chain(key).fold(guard, Guard::or));
     // What failed first is told.
     let settled = guard.map_err(ArchiveError::Key).and_then(|guard| device_keys::settle(data, &guard).map_err(of_keys));
     done.and(settled)

@@ -3,8 +3,8 @@
 //! A project's file comes with its folder, and the folder may have been cloned from anywhere. So what it may set by itself ([`InProject::Free`], and
 //! handlers on this machine) can at worst misdirect the deliveries within the folder's own handler. What names whom to trust, where secrets and deliveries go,
 //! what is read, or what is removed is held back until `config allow` was run on it; commands that need it say so. Consent is for
-//! the file at its path with exactly these values: when it says something else, it is asked again. Certificates count by their content and
-//! other files by where they are, so that neither can be exchanged behind the name. What the user's own file says likewise needs no consent.
+//! the file at its path with exactly these values: when it says something else, it is asked again. Certificates count by their content, other
+//! files and the data folder by where they really are, so that none can be exchanged behind its name. What the user's own file says likewise needs no consent.
 //!
 //! What a hostile project could do, key by key:
 //!
@@ -20,7 +20,7 @@
 //! | `otlp_endpoint` | is told of each delivery | asked |
 //! | `keep`, `keep_count`, `keep_size` | stored deliveries are removed | asked |
 //! | `exec`, `store_key_command` | runs commands | never |
-//! | `store_key`, `store_key_file` | a store that opens with a key which others know; any file is read | never |
+//! | `store_key`, `store_key_file`, `store_key_keyring` | a store that opens with a key which others know; any file is read | never |
 //! | `allow_plain_http` | the token and the deliveries are legible on the way | never |
 //! | `[filters]` | `events remove @name` means others than the user thinks: a name of the user's own stays the user's | free |
 //! | `[keys]` | a key does something else, which asks before it removes anything | free |
@@ -81,7 +81,10 @@ impl Wishes {
     }
 
     /// What consent is given to. Each part stands behind its length, so that no two lists make the same text.
-    fn digest(&self) -> String {
+    ///
+    /// # Errors
+    /// A file that counts by its content has none that could be told from another.
+    fn digest(&self) -> io::Result<String> {
         let mut sum = Sha256::new();
         let mut part = |bytes: &[u8]| {
             sum.update((bytes.len() as u64).to_be_bytes());
@@ -95,15 +98,13 @@ impl Wishes {
             for value in values {
                 part(value.as_bytes());
                 if key.name == "ca" {
-                    part(content(&self.folder.join(value)).as_bytes());
-                } else if let Some(file) = value.strip_prefix('@') {
-                    // Where it really is: a link in the folder may be made to lead elsewhere later.
-                    let real = self.folder.join(file).canonicalize().unwrap_or_default();
-                    part(real.as_os_str().as_encoded_bytes());
+                    part(content(&self.folder.join(value))?.as_bytes());
+                } else if let Some(path) = value.strip_prefix('@').or((key.name == "data").then_some(value)) {
+                    part(real(&self.folder.join(path)).as_os_str().as_encoded_bytes());
                 }
             }
         }
-        hex(&sum.finalize())
+        Ok(hex(&sum.finalize()))
     }
 }
 
@@ -125,14 +126,16 @@ impl Consents {
             Ok(Ok(table)) => table,
             _ => return false,
         };
-        table.get("consent").and_then(toml::Value::as_str) == Some(&wishes.digest())
+        let given = table.get("consent").and_then(toml::Value::as_str);
+        wishes.digest().is_ok_and(|digest| given == Some(&digest))
     }
 
     /// Keeps that the user says yes to this, instead of what was said about this file before.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// It cannot be written, or a file that is named cannot be told from another.
     pub fn give(&self, wishes: &Wishes) -> io::Result<()> {
+        let digest = wishes.digest()?;
         let mut folder = std::fs::DirBuilder::new();
         folder.recursive(true);
         #[cfg(unix)]
@@ -140,7 +143,7 @@ impl Consents {
         folder.create(&self.0)?;
         let mut record = toml::Table::new();
         record.insert("file".to_owned(), wishes.file().display().to_string().into());
-        record.insert("consent".to_owned(), wishes.digest().into());
+        record.insert("consent".to_owned(), digest.into());
         // A temporary file is its user's only.
         let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.0)?;
         new.write_all(record.to_string().as_bytes())?;
@@ -218,16 +221,32 @@ pub(super) fn stake(key: &str) -> &'static str {
 }
 
 /// What is in a file, in short. One that cannot be read is like no other that can.
-fn content(path: &Path) -> String {
-    let read = || -> io::Result<Vec<u8>> {
-        if !path.metadata()?.is_file() {
-            return Err(ErrorKind::InvalidInput.into());
+///
+/// # Errors
+/// It is none whose content could be told from another: it is longer than what is read of it, or no file.
+fn content(path: &Path) -> io::Result<String> {
+    let unfit = |why: String| io::Error::new(ErrorKind::InvalidInput, format!("{} {why}", path.display()));
+    let Ok(found) = path.metadata() else { return Ok("cannot be read".to_owned()) };
+    if !found.is_file() {
+        return Err(unfit("is not a file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(CONTENT_MAX + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 > CONTENT_MAX => Err(unfit(format!("is longer than {CONTENT_MAX} bytes"))),
+        Ok(_) => Ok(hex(&Sha256::digest(bytes))),
+        Err(_) => Ok("cannot be read".to_owned()),
+    }
+}
+
+/// Where something really is, there already or not: a link in the folder may be made to lead elsewhere later.
+fn real(path: &Path) -> PathBuf {
+    for there in path.ancestors() {
+        if let (Ok(real), Ok(rest)) = (there.canonicalize(), path.strip_prefix(there)) {
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
         }
-        let mut bytes = Vec::new();
-        std::fs::File::open(path)?.take(CONTENT_MAX).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().map_or_else(|_| "cannot be read".to_owned(), |bytes| hex(&Sha256::digest(bytes)))
+    }
+    path.to_owned()
 }
 
 fn hex(bytes: &[u8]) -> String {

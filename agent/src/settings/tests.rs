@@ -231,7 +231,9 @@ fn every_key_that_a_folder_could_do_harm_with_is_held_back() {
         assert_eq!(place.load(&[], &[]).read_all(name, |text| Ok(text.to_owned())).unwrap(), [value]);
     }
     assert!(matches!(Place::new("", "data = \"d\"").load(&[], &[]).data(), Err(SettingsError::NotAllowed { .. })));
-    for name in ["exec", "store_key", "store_key_file", "store_key_command", "allow_plain_http"] {
+    let never: Vec<_> = KEYS.iter().filter(|k| k.in_project == InProject::Never).map(|k| k.name).collect();
+    assert_eq!(never.join(" "), "allow_plain_http exec store_key store_key_file store_key_command store_key_keyring");
+    for name in never {
         let place = Place::new("", &format!("{name} = \"true\"\n"));
         let refused = Settings::load(Vec::new(), Environment::default(), place.project.path()).unwrap_err();
         assert!(refused.to_string().contains("a project's file cannot"), "{refused}");
@@ -277,6 +279,31 @@ fn a_file_cannot_be_exchanged_behind_its_name() {
         std::os::unix::fs::symlink("/etc/hostname", at("tok")).unwrap();
         assert!(held());
     }
+    // Of one that is longer than what is read of it, nobody can say that it is the same.
+    std::fs::write(at("ca.pem"), vec![b'#'; (1 << 20) + 1]).unwrap();
+    let settings = place.load(&[], &[]);
+    let refused = settings.consents().unwrap().give(settings.wishes().unwrap()).unwrap_err();
+    assert!(refused.to_string().contains("ca.pem is longer than"), "{refused}");
+    assert!(held());
+}
+
+#[cfg(unix)]
+#[test]
+fn the_data_folder_is_where_it_was_when_it_was_allowed() {
+    let place = Place::new("", "data = \"of/this\"\n");
+    allow(place.home.path(), place.project.path());
+    let at = |name: &str| place.project.path().join(name);
+    let held = || place.load(&[], &[]).data().is_err();
+    assert!(!held());
+    std::fs::create_dir_all(at("of/this")).unwrap();
+    assert!(!held(), "that it is made changes nothing");
+    std::fs::remove_dir(at("of/this")).unwrap();
+    std::os::unix::fs::symlink(place.home.path(), at("of/this")).unwrap();
+    assert!(held());
+    std::fs::remove_file(at("of/this")).unwrap();
+    std::fs::remove_dir(at("of")).unwrap();
+    std::os::unix::fs::symlink(place.home.path(), at("of")).unwrap();
+    assert!(held());
 }
 
 #[test]
