@@ -15,6 +15,9 @@ async fn what_a_relay_of_root_s_makes_belongs_to_the_folder_s_owner() {
     let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, relay.shared.now());
     relay.registry().add_tunnel("late".parse().unwrap(), settings).unwrap();
     assert_eq!(relay.reload().await, [] as [&str; 0]);
+    // Made when the first device comes.
+    let (late, token) = ("late".parse().unwrap(), crate::tokens::TokenId::parse("0123456789ab").unwrap());
+    relay.shared.device_came(&late, &"laptop".parse().unwrap(), &token).await;
     let mut names = vec![dir.path().to_owned()];
     for folder in [dir.path().to_owned(), dir.path().join("spool")] {
         names.extend(std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
