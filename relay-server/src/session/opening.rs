@@ -19,6 +19,7 @@ use super::feed::gap;
 use super::ledger::Ledger;
 use super::pump::Pump;
 use super::{Caller, Session, for_agents, holds_place, key, mode, note};
+use crate::admission::neighbourhood;
 use crate::audit::What;
 use crate::lines::Line;
 use crate::metrics::Limit;
@@ -243,6 +244,7 @@ impl Session {
             ledger.outbox.whole(gap(missing.from, missing.upto, Some(missing.why)));
         }
         shared.note_use(&caller.pass.token);
+        shared.handshakes.agent_came_from(neighbourhood(caller.from));
         shared.metrics.session_opened(known);
         Some(Session {
             tunnel: caller.tunnel.clone(),
