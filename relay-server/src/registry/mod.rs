@@ -11,7 +11,6 @@ mod snapshot;
 mod tests;
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -354,15 +353,10 @@ impl Registry {
         let text = serde_json::to_vec_pretty(&all)
             .map_err(|e| RegistryError::Damaged { path: path.clone(), problem: e.to_string() })?;
         let new_path = self.dir.join("registry.json.new");
-        let mut file = File::options()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&new_path)
-            .map_err(io("write", &new_path))?;
+        // Made anew: what lies there may be for others to read, or a link.
+        let file = tunnel_vault::write_private(&new_path, &text).map_err(io("write", &new_path))?;
         hand_over(&file, &self.dir).map_err(io("give to the folder's owner", &new_path))?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io("write", &new_path))?;
+        file.sync_all().map_err(io("write", &new_path))?;
         fs::rename(&new_path, &path).map_err(io("replace", &path))?;
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(io("sync", &self.dir))?;
         drop(lock);

@@ -227,3 +227,16 @@ fn every_refusal_takes_the_same_time() {
     let (fastest, slowest) = least.iter().fold((f64::MAX, 0_f64), |(a, b), ns| (a.min(*ns), b.max(*ns)));
     assert!(slowest < fastest * 1.6, "{shown:?}");
 }
+
+/// Whoever has the folder may have put a link where the next file is written; a command of root's must not follow it.
+#[test]
+fn what_is_written_goes_into_the_folder() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let other = elsewhere.path().join("other");
+    fs::write(&other, "stays").unwrap();
+    std::os::unix::fs::symlink(&other, dir.path().join("registry.json.new")).unwrap();
+    let registry = Registry::open(dir.path()).unwrap();
+    registry.add_tunnel("team".parse().unwrap(), TunnelSettings::new(AnswerMode::Ack, at(1))).unwrap();
+    assert_eq!(fs::read_to_string(other).unwrap(), "stays");
+    assert!(Registry::open(dir.path()).unwrap().snapshot().tunnels.len() == 1);
+}
