@@ -240,3 +240,21 @@ fn what_is_written_goes_into_the_folder() {
     assert_eq!(fs::read_to_string(other).unwrap(), "stays");
     assert!(Registry::open(dir.path()).unwrap().snapshot().tunnels.len() == 1);
 }
+
+/// Moved away for a moment, as an editor or a copy back does: what was read before stays in force.
+#[test]
+fn a_registry_that_is_gone_is_none_without_tunnels() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::open(dir.path()).unwrap();
+    assert!(!registry.reload().unwrap() && !registry.is_there(), "a new folder has none");
+    registry.add_tunnel("team".parse().unwrap(), TunnelSettings::new(AnswerMode::Ack, at(1))).unwrap();
+    assert!(registry.reload().unwrap() && registry.is_there());
+    let (file, aside) = (dir.path().join("registry.json"), dir.path().join("aside"));
+    fs::rename(&file, &aside).unwrap();
+    let gone = registry.reload().unwrap_err().to_string();
+    assert!(gone.contains("registry.json"), "{gone}");
+    assert_eq!(registry.snapshot().tunnels.len(), 1);
+    fs::rename(&aside, &file).unwrap();
+    registry.reload().unwrap();
+    assert_eq!(registry.snapshot().tunnels.len(), 1);
+}
