@@ -148,7 +148,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::new(dir.path(), "audit", 50, 9);
         assert_eq!(journal.read(None, |_| true).unwrap(), Found::default());
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         assert!(Journal::new(&dir.path().join("none"), "audit", 50, 9).parts().unwrap().is_empty());
     }
 
