@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
+use tokio::time::Instant;
+use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tracing::{debug, warn};
 
 use crate::admission::{Admission, Entry, Held, neighbourhood};
@@ -167,14 +169,24 @@ where
             return None;
         }
         let Some(tls) = &door.tls else { return Some((source_ip, Stream::plain(stream, place, limits.write_time))) };
-        if !door.shared.is_favoured(source_ip)
-            && let Err(limit) = door.shared.handshakes.turn(neighbourhood(source_ip), limits.tls_time).await
-        {
-            metrics.limit_hit(limit);
-            debug!(%source_ip, limit = limit.as_str(), "connection closed: there are more handshakes than there may be");
-            return None;
-        }
-        match tokio::time::timeout(limits.tls_time, tls.accept(stream)).await {
+        let (began, hello) = (Instant::now(), LazyConfigAcceptor::new(Acceptor::default(), stream));
+        let done = match tokio::time::timeout(limits.tls_time, hello).await {
+            Ok(Ok(hello)) => {
+                let left = limits.tls_time.saturating_sub(began.elapsed());
+                // What costs something comes now.
+                if !door.shared.is_favoured(source_ip)
+                    && let Err(limit) = door.shared.handshakes.turn(neighbourhood(source_ip), limits.tls_time).await
+                {
+                    metrics.limit_hit(limit);
+                    debug!(%source_ip, limit = limit.as_str(), "connection closed: there are more handshakes than there may be");
+                    return None;
+                }
+                tokio::time::timeout(left, hello.into_stream(Arc::clone(tls.config()))).await
+            }
+            Ok(Err(e)) => Ok(Err(e)),
+            Err(late) => Err(late),
+        };
+        match done {
             Ok(Ok(stream)) => {
                 let stream = Stream::tls(stream, place, limits.write_time);
                 metrics.handshake(if stream.alpn() == Some(ACME_TLS) { Handshake::Acme } else { Handshake::Done });

@@ -4,11 +4,11 @@
 //!
 //! Where a setting comes from it does not know: a finding names settings, and whoever read them says where they stand.
 
-use std::ffi::OsStr;
 mod folder;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -69,7 +69,7 @@ impl From<Problem> for Finding {
 pub(crate) enum Look {
     /// Everything, because somebody asks.
     Everything,
-    /// All but what costs something to ask and is asked by the start itself a moment later: whether addresses are free, and a key that a command prints.
+    /// All but what costs something to ask and is asked by the start itself a moment later: whether addresses are free, and a key that a command prints or a pipe holds.
     BeforeStart,
 }
 

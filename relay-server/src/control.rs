@@ -6,9 +6,9 @@
 //! One line of JSON each way, then the connection ends. Without a running relay the commands open the spool themselves ([`ask`]). Tunnels and
 //! tokens are not asked for here: they are in the registry's file.
 
-use std::collections::BTreeMap;
 mod backup;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as Blocking;
@@ -224,6 +224,9 @@ async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()>
         Ok(question) => {
             let asked = question.clone();
             let told = tell(question, &*shared.spool, &shared.registry, Some(&shared.hub), shared.now()).await;
+            if let (Question::Forget { tunnel, device }, Told::Forgotten) = (&asked, &told) {
+                shared.device_forgotten(tunnel, device).await;
+            }
             note(&asked, &told, who, shared);
             told
         }

@@ -2,8 +2,11 @@
 //!
 //! Of one address so many, and beyond that its connection ends before anything is computed. Of all strangers together so many, and beyond that each waits its
 //! turn: after a restart all agents come at once and are to get in, one behind the other. Whose turn would come too late is not kept waiting. Healthie's
-//! addresses and whoever else is favoured are not counted (`accept` sees to that).
+//! addresses and whoever else is favoured are not counted, and nobody is before he has sent his part of a handshake: who only connects costs nothing, and must not
+//! take the turns of those who mean it (`accept` sees to both). Where an agent with a good token came from needs no turn: however many strangers there are, agents
+//! come back in.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,9 +16,14 @@ use tokio::time::Instant;
 use crate::metrics::Limit;
 use crate::rates::{Rate, Rates};
 
+/// The most neighbourhoods of agents that are remembered, some 40 bytes each; beyond that the memory begins anew.
+const AGENTS: usize = 1 << 14;
+
 /// Counts handshakes of strangers.
 pub(crate) struct Handshakes {
     addresses: Rates,
+    /// Where agents with good tokens came from since this process began.
+    agents: Mutex<HashSet<IpAddr>>,
     turns: Option<Turns>,
 }
 
@@ -51,7 +59,20 @@ impl Turns {
 impl Handshakes {
     /// So many of each address, and so many a second of all together; 0 for any.
     pub(crate) fn new(of_address: Rate, a_second: u32) -> Handshakes {
-        Handshakes { addresses: Rates::new(of_address), turns: Turns::new(a_second) }
+        Handshakes { addresses: Rates::new(of_address), agents: Mutex::default(), turns: Turns::new(a_second) }
+    }
+
+    fn agents(&self) -> std::sync::MutexGuard<'_, HashSet<IpAddr>> {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An agent with a good token came from there.
+    pub(crate) fn agent_came_from(&self, neighbourhood: IpAddr) {
+        let mut agents = self.agents();
+        if agents.len() >= AGENTS && !agents.contains(&neighbourhood) {
+            agents.clear();
+        }
+        agents.insert(neighbourhood);
     }
 
     /// Returns when it is this stranger's turn.
@@ -62,7 +83,9 @@ impl Handshakes {
         if self.addresses.address(neighbourhood).is_err() {
             return Err(Limit::HandshakesOfAddress);
         }
-        let Some(turns) = &self.turns else { return Ok(()) };
+        let Some(turns) = self.turns.as_ref().filter(|_| !self.agents().contains(&neighbourhood)) else {
+            return Ok(());
+        };
         let turn = turns.take(patience).ok_or(Limit::Handshakes)?;
         tokio::time::sleep_until(turn).await;
         Ok(())
@@ -100,6 +123,31 @@ mod tests {
         let later = Instant::now();
         handshakes.turn(address(1), PATIENCE).await.unwrap();
         assert_eq!(later.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn agents_come_back_in_however_many_strangers_there_are() {
+        let handshakes = Handshakes::new(Rate { per_second: 1, burst: 5 }, 1);
+        handshakes.agent_came_from(address(1));
+        let mut strangers = 0;
+        while handshakes.turn(address(2 + strangers), Duration::ZERO).await.is_ok() {
+            strangers += 1;
+        }
+        assert_eq!(handshakes.turn(address(200), Duration::ZERO).await, Err(Limit::Handshakes));
+        for _ in 0..5 {
+            assert_eq!(handshakes.turn(address(1), Duration::ZERO).await, Ok(()));
+        }
+        assert_eq!(handshakes.turn(address(1), Duration::ZERO).await, Err(Limit::HandshakesOfAddress));
+    }
+
+    #[test]
+    fn the_memory_of_agents_is_bounded() {
+        let handshakes = Handshakes::new(ANY, 1);
+        for n in 0..=AGENTS {
+            handshakes.agent_came_from(IpAddr::from(u32::try_from(n).unwrap().to_be_bytes()));
+            handshakes.agent_came_from(address(1));
+        }
+        assert!(handshakes.agents().len() <= AGENTS && handshakes.agents().contains(&address(1)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,6 +28,12 @@ impl Incarnations {
         Incarnations { path, known: Mutex::new(known) }
     }
 
+    /// Whether there were tunnels when the file beside that spool was written.
+    pub(crate) fn any(spool: &Path) -> bool {
+        let text = std::fs::read(spool.join("tunnels.json")).ok();
+        text.and_then(|text| serde_json::from_slice::<Known>(&text).ok()).is_some_and(|known| !known.is_empty())
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

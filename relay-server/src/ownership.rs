@@ -25,15 +25,30 @@ fn owner_of(dir: &Path) -> io::Result<Option<(u32, u32)>> {
     Ok((owner.uid() != 0).then(|| (owner.uid(), owner.gid())))
 }
 
-/// Gives a file to the owner of the folder it is in, where root made it.
+/// Gives a file to the owner of the folder it is in, where root made it. To be called before anything is written to it: the owner may have put a link there.
 ///
 /// # Errors
-/// As the system says.
+/// It is not in that folder, or somewhere else too; or as the system says.
 pub(crate) fn hand_over(file: &File, dir: &Path) -> io::Result<()> {
     match owner_of(dir)? {
-        Some((user, group)) if file.metadata()?.uid() != user => fchown(file, Some(user), Some(group)),
+        Some((user, group)) if file.metadata()?.uid() != user => {
+            if !is_in(file, dir)? {
+                let dir = dir.display();
+                return Err(io::Error::other(format!(
+                    "it is a link out of {dir}, or has another name elsewhere; remove it"
+                )));
+            }
+            fchown(file, Some(user), Some(group))
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether a file that is open is in that folder itself, and nowhere else.
+fn is_in(file: &File, dir: &Path) -> io::Result<bool> {
+    let file = file.metadata()?;
+    let mut here = fs::read_dir(dir)?.flatten().filter_map(|entry| entry.metadata().ok());
+    Ok(file.is_file() && file.nlink() == 1 && here.any(|other| (other.dev(), other.ino()) == (file.dev(), file.ino())))
 }
 
 /// The same for everything in a folder, and for it, which is in `dir` or is it. Links are left alone, and files that have another name elsewhere.
@@ -82,8 +97,28 @@ fn give_one(folder: &OwnedFd, name: &std::ffi::CStr, to: (Uid, Gid), depth: usiz
         }
         return Ok(());
     }
-    let alone = kind != FileType::Symlink && what.st_nlink == 1;
-    if alone && what.st_uid != to.0.as_raw() {
+    if kind == FileType::Symlink || what.st_uid == to.0.as_raw() {
+        return Ok(());
+    }
+    give_file(folder, name, to)
+}
+
+/// Held fast, so that what is looked at is what is given: the name may stand for another file by then.
+#[cfg(target_os = "linux")]
+fn give_file(folder: &OwnedFd, name: &std::ffi::CStr, to: (Uid, Gid)) -> Result<(), Errno> {
+    let file = rustix::fs::openat(folder, name, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+    let what = rustix::fs::fstat(&file)?;
+    let kind = FileType::from_raw_mode(what.st_mode);
+    if !matches!(kind, FileType::Symlink | FileType::Directory) && what.st_nlink == 1 {
+        rustix::fs::chownat(&file, c"", Some(to.0), Some(to.1), AtFlags::EMPTY_PATH)?;
+    }
+    Ok(())
+}
+
+/// Elsewhere only the name can be said.
+#[cfg(not(target_os = "linux"))]
+fn give_file(folder: &OwnedFd, name: &std::ffi::CStr, to: (Uid, Gid)) -> Result<(), Errno> {
+    if rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_nlink == 1 {
         rustix::fs::chownat(folder, name, Some(to.0), Some(to.1), AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
@@ -119,6 +154,13 @@ mod tests {
         for name in ["one", "spool", "spool/deep", "spool/deep/file"] {
             let found = fs::metadata(dir.path().join(name)).unwrap();
             assert_eq!((found.uid(), found.gid()), expected, "{name}");
+        }
+        // A file that is reached by a name in the folder and is not in it.
+        std::os::unix::fs::symlink(elsewhere.path().join("stays"), dir.path().join("lock")).unwrap();
+        for name in ["lock", "spool/also"] {
+            let path = dir.path().join(name);
+            let given = hand_over(&File::options().append(true).open(&path).unwrap(), path.parent().unwrap());
+            assert_eq!(given.is_err(), is_root, "{name}");
         }
         let me = rustix::process::geteuid().as_raw();
         for path in [elsewhere.path().to_owned(), elsewhere.path().join("stays")] {

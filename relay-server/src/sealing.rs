@@ -88,6 +88,7 @@ mod tests {
             after: Seq::ZERO,
             joined: Timestamp::from_micros(0),
             waiting: 0,
+            only_here: 0,
             gap: None,
             key: key.map(|byte| DeviceKey::from_slice(&[byte; 32]).unwrap()),
         }

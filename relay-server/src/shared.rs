@@ -289,28 +289,49 @@ impl Shared {
     }
 
     /// Notes that a device has left, if it has: another session may have taken its place, and one that ends with the relay will come again.
-    pub(crate) async fn device_left(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
+    pub(crate) async fn device_left(self: &Arc<Self>, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
         if self.is_stopping() || self.hub.is_there(tunnel, device) || !self.whose.is_noted(tunnel, device, token) {
             return;
         }
         let (whose, name, its, with) = (Arc::clone(&self.whose), tunnel.clone(), device.clone(), token.clone());
-        let now = self.now();
-        let _ = self.offload.run(move || whose.left(&name, &its, &with, now)).await;
+        let (now, shared) = (self.now(), Arc::clone(self));
+        let left = move || {
+            whose.left(&name, &its, &with, now);
+            // It may have come again between the look above and this line.
+            if shared.hub.is_there(&name, &its) {
+                whose.is_back(&name, &its, &with);
+            }
+        };
+        let _ = self.offload.run(left).await;
     }
 
     /// Forgets the devices whose token opens their tunnel no more: nobody can come for what is kept for them. What waited for them goes as far as no other
-    /// device waits for it, and stays for the first one to come where they were the last.
+    /// device waits for it, and stays for the first one to come where they were the last. A device that alone was given some of what waits stays until that is
+    /// too old, or somebody comes under its name with a good token: those deliveries were accepted, and forgotten with it they would be with nobody.
     pub(crate) async fn forget_lost(&self) {
         let now = self.now();
         for (tunnel, device, why) in self.whose.all_lost(&self.registry.snapshot(), now) {
-            let places = self.spool.devices(&tunnel).unwrap_or_default();
-            let waiting = places.iter().find(|place| place.device == device).map_or(0, |place| place.waiting);
+            // While those before it were forgotten it may have come with another token.
+            if self.whose.lost(&tunnel, &device, &self.registry.snapshot(), now).is_none() {
+                continue;
+            }
+            let Ok(places) = self.spool.devices(&tunnel) else { continue };
+            let (waiting, only_here) = places
+                .iter()
+                .find(|place| place.device == device)
+                .map_or((0, 0), |place| (place.waiting, place.only_here));
+            if only_here > 0 {
+                if self.whose.tells_of(&tunnel, &device) {
+                    tracing::warn!(%tunnel, %device, only_here, why, "nobody can come for a device, and no other was given these deliveries: they are kept under its name until they are too old; `healthie-relay tunnel forget` drops them");
+                }
+                continue;
+            }
             match self.spool.forget(&tunnel, &device).await {
                 Ok(there) => {
-                    // One that came in this very moment has no place any more, and must join anew.
-                    self.hub.dismiss_device(&tunnel, &device, why);
                     self.device_forgotten(&tunnel, &device).await;
                     if there {
+                        // One that came in this very moment has no place any more, and must join anew.
+                        self.hub.dismiss_device(&tunnel, &device, why);
                         tracing::info!(%tunnel, %device, waiting, why, "a device is forgotten");
                         let entry = Entry::new(now, What::DeviceForgotten, Who::Relay).tunnel(&tunnel).device(&device);
                         self.audit.note(entry.note(format!("{why}; {waiting} waited for it")));

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Error, Read as _, Write as _};
+use std::io::{Error, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,6 +29,8 @@ struct Came {
     token: TokenId,
     /// When it left; nothing while it is there, or was when this process or the one before it ended.
     left: Option<Timestamp>,
+    /// It was told that it stays although its token is gone. Not noted.
+    told: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,7 +71,7 @@ impl Known {
             }
             return;
         };
-        let before = self.devices.entry(tunnel).or_default().insert(device, Came { token, left });
+        let before = self.devices.entry(tunnel).or_default().insert(device, Came { token, left, told: false });
         self.count += usize::from(before.is_none());
     }
 
@@ -84,10 +86,11 @@ impl Whose {
         let path = spool.join("devices.jsonl");
         let mut known = Known::default();
         let mut text = Vec::new();
-        if let Ok(file) = File::open(&path)
-            && let Err(error) = file.take(LONGEST).read_to_end(&mut text)
-        {
-            tracing::warn!(path = %path.display(), %error, "with which tokens devices came cannot be read");
+        match File::open(&path).and_then(|file| file.take(LONGEST).read_to_end(&mut text)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "with which tokens devices came cannot be read");
+            }
+            _ => {}
         }
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             known.lines += 1;
@@ -113,28 +116,41 @@ impl Whose {
 
     /// A device came with that token. Blocks, as all that follow do.
     pub(crate) fn came(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
-        if !self.is_noted(tunnel, device, token) {
-            self.note(tunnel, device, Some(token.clone()), None);
-        }
+        let other = |came: Option<&Came>| came.is_none_or(|came| came.token != *token || came.left.is_some());
+        self.note(tunnel, device, (Some(token.clone()), None), other);
     }
 
     /// A device that came with that token has left.
     pub(crate) fn left(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId, at: Timestamp) {
-        if self.is_noted(tunnel, device, token) {
-            self.note(tunnel, device, Some(token.clone()), Some(at));
-        }
+        let there = |came: Option<&Came>| came.is_some_and(|came| came.token == *token && came.left.is_none());
+        self.note(tunnel, device, (Some(token.clone()), Some(at)), there);
+    }
+
+    /// A device of which it was noted that it left, with that token, is there all the same: it came again meanwhile.
+    pub(crate) fn is_back(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
+        let away = |came: Option<&Came>| came.is_some_and(|came| came.token == *token && came.left.is_some());
+        self.note(tunnel, device, (Some(token.clone()), None), away);
     }
 
     /// Nothing is kept for a device any more.
     pub(crate) fn forgotten(&self, tunnel: &TunnelName, device: &DeviceName) {
-        if self.known().get(tunnel, device).is_some() {
-            self.note(tunnel, device, None, None);
-        }
+        self.note(tunnel, device, (None, None), |came| came.is_some());
     }
 
-    fn note(&self, tunnel: &TunnelName, device: &DeviceName, token: Option<TokenId>, left: Option<Timestamp>) {
-        let line = Line { tunnel: tunnel.clone(), device: device.clone(), token, left };
+    /// Notes how a device stands if `fits` says so of how it stood: sessions of one device come and go beside each other, and the one that goes must not
+    /// write over what the one that came has written.
+    fn note(
+        &self,
+        tunnel: &TunnelName,
+        device: &DeviceName,
+        (token, left): (Option<TokenId>, Option<Timestamp>),
+        fits: impl Fn(Option<&Came>) -> bool,
+    ) {
         let mut known = self.known();
+        if !fits(known.get(tunnel, device)) {
+            return;
+        }
+        let line = Line { tunnel: tunnel.clone(), device: device.clone(), token, left };
         let text = text(&line);
         known.set(line);
         let written = if known.lines > 2 * known.count + SPARE {
@@ -150,10 +166,21 @@ impl Whose {
         }
     }
 
+    /// Whether it is to be told now that a device stays although its token is gone: once for each time that it came.
+    pub(crate) fn tells_of(&self, tunnel: &TunnelName, device: &DeviceName) -> bool {
+        let mut known = self.known();
+        let came = known.devices.get_mut(tunnel).and_then(|of| of.get_mut(device));
+        came.is_some_and(|came| !std::mem::replace(&mut came.told, true))
+    }
+
     fn append(&self, known: &mut Known, text: &[u8]) -> Result<(), Error> {
         let mut file = match known.file.take() {
             Some(file) => file,
-            None => File::options().append(true).create(true).mode(0o600).open(&self.path)?,
+            None => {
+                let file = File::options().append(true).create(true).mode(0o600).open(&self.path)?;
+                self.hand_over(&file)?;
+                file
+            }
         };
         file.write_all(text)?;
         known.lines += 1;
@@ -164,16 +191,23 @@ impl Whose {
     fn write_anew(&self, known: &mut Known) -> Result<(), Error> {
         let mut all = Vec::new();
         for (tunnel, devices) in &known.devices {
-            for (device, Came { token, left }) in devices {
+            for (device, Came { token, left, .. }) in devices {
                 let (tunnel, device) = (tunnel.clone(), device.clone());
                 all.extend(text(&Line { tunnel, device, token: Some(token.clone()), left: *left }));
             }
         }
         let new = self.path.with_extension("jsonl.new");
-        tunnel_vault::write_private(&new, &all)?.sync_all()?;
+        let file = tunnel_vault::write_private(&new, &all)?;
+        self.hand_over(&file)?;
+        file.sync_all()?;
         std::fs::rename(&new, &self.path)?;
         known.lines = known.count;
         Ok(())
+    }
+
+    /// The next relay may not be root's, as this one may be.
+    fn hand_over(&self, file: &File) -> Result<(), Error> {
+        self.path.parent().map_or(Ok(()), |folder| crate::ownership::hand_over(file, folder))
     }
 
     /// Why a device is nobody's any more: the token that it came with last does not open its tunnel at `now`. Nothing where it does, or where that token is
@@ -265,6 +299,27 @@ mod tests {
         assert_eq!(why(&later, 10), None);
         assert_eq!(why(&Whose::load(dir.path()), 10), None);
         assert_eq!(std::fs::metadata(dir.path().join("devices.jsonl")).unwrap().mode() & 0o777, 0o600);
+    }
+
+    /// Sessions of one device come and go beside each other, in any order.
+    #[test]
+    fn who_goes_does_not_write_over_who_came() {
+        let dir = tempfile::tempdir().unwrap();
+        let (team, laptop): (TunnelName, DeviceName) = ("team".parse().unwrap(), "laptop".parse().unwrap());
+        let [old, new] = ["0123456789ab", "ba9876543210"].map(|id| TokenId::parse(id).unwrap());
+        let whose = Whose::load(dir.path());
+        whose.came(&team, &laptop, &old);
+        whose.came(&team, &laptop, &new);
+        whose.left(&team, &laptop, &old, at(1));
+        whose.is_back(&team, &laptop, &old);
+        assert!(whose.is_noted(&team, &laptop, &new));
+        whose.left(&team, &laptop, &new, at(2));
+        assert_eq!(whose.last_seen(&team, &laptop), Some(at(2)));
+        whose.is_back(&team, &laptop, &new);
+        for whose in [whose, Whose::load(dir.path())] {
+            assert!(whose.is_noted(&team, &laptop, &new), "it is there");
+            assert!(whose.tells_of(&team, &laptop) && !whose.tells_of(&team, &laptop));
+        }
     }
 
     #[test]

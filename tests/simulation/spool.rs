@@ -309,6 +309,7 @@ impl Spool for MemorySpool {
             role: Role::Takes,
             after: Seq(*after),
             waiting: tunnel.last - after,
+            only_here: 0,
             gap: None,
             joined: *joined,
             key: None,

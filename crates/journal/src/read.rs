@@ -1,6 +1,6 @@
 //! Reading a journal back, oldest line first.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Take};
 use std::path::PathBuf;
 
@@ -43,6 +43,12 @@ impl Journal {
         }
         let mut parts = Vec::new();
         for path in (0..self.files).rev().map(|number| self.numbered(number)) {
+            // Neither what a link leads to nor a pipe that nobody writes to: who copies the files may be root, and the folder somebody else's.
+            let Some(kind) = present(fs::symlink_metadata(&path))? else { continue };
+            if !kind.is_file() {
+                let what = format!("{} is not a file of its own; move it away", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+            }
             if let Some(file) = present(File::open(&path))? {
                 let len = file.metadata()?.len();
                 parts.push(Part { path, content: file.take(len) });
@@ -85,7 +91,7 @@ fn at(line: &Value) -> Option<Timestamp> {
     line["at"].as_str()?.parse().ok()
 }
 
-fn present(file: io::Result<File>) -> io::Result<Option<File>> {
+fn present<T>(file: io::Result<T>) -> io::Result<Option<T>> {
     match file {
         Ok(file) => Ok(Some(file)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -96,6 +102,17 @@ fn present(file: io::Result<File>) -> io::Result<Option<File>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_no_part_of_it() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        let journal = Journal::new(dir.path(), "audit", 50, 3);
+        journal.append("{}\n").unwrap();
+        assert_eq!(journal.parts().unwrap().len(), 1);
+        std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("audit.2.jsonl")).unwrap();
+        assert!(journal.parts().unwrap_err().to_string().contains("audit.2.jsonl"));
+    }
 
     #[test]
     fn lines_are_chosen_by_time_and_by_what_they_say() {
@@ -131,7 +148,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::new(dir.path(), "audit", 50, 9);
         assert_eq!(journal.read(None, |_| true).unwrap(), Found::default());
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         assert!(Journal::new(&dir.path().join("none"), "audit", 50, 9).parts().unwrap().is_empty());
     }
 

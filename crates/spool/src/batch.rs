@@ -182,7 +182,7 @@ impl Batch {
         let Append { delivery, encoded, answer } = append;
         let draft = touch(&mut self.drafts, &delivery.tunnel, next_id);
         let len = encoded.len();
-        let limit = bounds.bytes_of(&delivery.tunnel);
+        let limit = bounds.in_exchange(&delivery.tunnel, draft.record.bytes);
         if draft.record.bytes + len as u64 > limit {
             self.dropped.extend(make_room(to, draft, &delivery.tunnel, len as u64, limit)?);
             if draft.record.bytes + len as u64 > limit {

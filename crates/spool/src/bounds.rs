@@ -52,6 +52,12 @@ impl Bounds {
         self.share_of(tunnel).min(self.room.map_or(u64::MAX, |room| room.saturating_mul(OF_ROOM)))
     }
 
+    /// The most that a tunnel may hold with one more delivery where it makes room for that itself, by dropping what others have: want of room on the disk
+    /// must not take more from a device that is behind than the new delivery needs, and what the tunnel holds already is on the disk in any case.
+    pub(crate) fn in_exchange(&self, tunnel: &TunnelName, holds: u64) -> u64 {
+        self.bytes_of(tunnel).max(holds.min(self.share_of(tunnel)))
+    }
+
     /// What it may hold without anything being dropped that nobody has: a share that is lower than that of all drops nothing, and neither does want of room.
     pub(crate) fn dropped_beyond(&self, tunnel: &TunnelName) -> u64 {
         self.share_of(tunnel).max(self.all.max_bytes_per_tunnel)
@@ -101,6 +107,7 @@ mod tests {
         assert_eq!(of(&bounds), [400, 300, 400]);
         assert!(matches!(bounds.refusal(&name(0), 400), SpoolError::DiskLow { part: 400, .. }));
         assert!(matches!(bounds.refusal(&name(1), 300), SpoolError::TunnelFull { limit: 300, .. }));
+        assert_eq!([0, 300, 900, 1100].map(|holds| bounds.in_exchange(&name(0), holds)), [400, 400, 900, 1000]);
         // The disk is as full, and the file has free pages.
         bounds.looked_at_disk(Some(50 + 200), 900, || 100);
         assert_eq!(of(&bounds), [1000, 300, 1800]);

@@ -121,6 +121,9 @@ pub struct DevicePlace {
     pub after: Seq,
     /// How many spooled deliveries it has not taken.
     pub waiting: u64,
+    /// How many of those no other device was given or ever will be: with this one forgotten they would be with nobody. 0 where it is the only one, since what
+    /// waits then stays for the first to come.
+    pub only_here: u64,
     /// What was dropped before it could take it.
     pub gap: Option<Gap>,
     /// When it last joined.

@@ -194,7 +194,14 @@ impl Record {
     }
 
     pub(crate) fn device_places(&self) -> Vec<DevicePlace> {
+        // Others were given what comes after the place that they began at.
+        let begun = |d: &Device| self.takers().filter(|other| other.name != d.name).map(|other| other.began).min();
+        let only_here = |d: &Device| match begun(d) {
+            Some(begun) if d.role == Role::Takes => (begun.0 + 1).saturating_sub(d.after.next().max(self.first).0),
+            _ => 0,
+        };
         let place = |d: &Device| DevicePlace {
+            only_here: only_here(d),
             device: d.name.clone(),
             role: d.role,
             after: d.after,
@@ -232,6 +239,24 @@ mod tests {
         assert_eq!((record.needed_from(), record.waiting()), (Seq(3), 3));
         record.forget(&name("a"));
         assert_eq!((record.needed_from(), record.waiting()), (Seq(4), 2));
+    }
+
+    #[test]
+    fn what_only_one_device_was_given_is_known() {
+        let mut record = with(10);
+        record.register(name("early"), Role::Takes, Seq(2), NOW);
+        let only = |record: &Record| -> Vec<u64> { record.device_places().iter().map(|d| d.only_here).collect() };
+        assert_eq!(only(&record), [0], "with nobody there, it stays for the first to come");
+        record.register(name("looks"), Role::Watches, Seq(0), NOW);
+        assert_eq!(only(&record), [0, 0], "who only looks has it for nobody");
+        record.register(name("late"), Role::Takes, Seq(6), NOW);
+        assert_eq!(only(&record), [4, 0, 0], "3 to 6");
+        record.taken(&name("early"), Seq(4));
+        assert_eq!(only(&record), [2, 0, 0]);
+        record.trimmed(Seq(6), 50);
+        assert_eq!(only(&record), [1, 0, 0], "what is gone is with nobody anyway");
+        record.register(name("all"), Role::Takes, Seq(5), NOW);
+        assert_eq!(only(&record), [0, 0, 0, 0]);
     }
 
     #[test]

@@ -126,6 +126,38 @@ async fn one_tunnel_leaves_the_others_room() {
     check(&spool, greedy);
 }
 
+/// A disk that somebody else fills is no reason to take from a laptop that was put away all that waits for it.
+#[tokio::test]
+async fn want_of_room_takes_no_more_from_who_is_behind_than_it_needs() {
+    let Some(disk) = Tmpfs::new(96 * MIB) else { return };
+    let limits = Limits { min_free_bytes: 16 * MIB, ..Limits::default() };
+    let spool = RedbSpool::open(disk.0.path(), limits).unwrap();
+    let (desk, laptop) = ("desk".parse().unwrap(), "laptop".parse().unwrap());
+    for device in [&desk, &laptop] {
+        spool.join(&team(), device, Start::Now, Timestamp::default()).await.unwrap();
+    }
+    for n in 1..=200 {
+        let seq = spool.append(sample::delivery(&team(), n, n as i64, 60_000)).await.unwrap();
+        spool.taken(&team(), &desk, seq);
+    }
+    let free = || {
+        let disk = rustix::fs::statvfs(disk.0.path()).unwrap();
+        disk.f_bavail * disk.f_frsize
+    };
+    let mut foreign = std::fs::File::create(disk.0.path().join("foreign")).unwrap();
+    while free() > 18 * MIB {
+        foreign.write_all(&vec![1; MIB as usize / 2]).unwrap();
+    }
+    // The look at the disk belongs to a commit.
+    spool.append(sample::delivery(&"other".parse().unwrap(), 1, 1, 1)).await.unwrap();
+    for n in 201..=205 {
+        spool.append(sample::delivery(&team(), n, n as i64, 60_000)).await.expect("it goes in exchange for others");
+    }
+    let places = spool.devices(&team()).unwrap();
+    let waiting = places.iter().find(|place| place.device == laptop).unwrap().waiting;
+    assert!((180..205).contains(&waiting), "{waiting} of 205 are left to the laptop");
+}
+
 #[tokio::test]
 async fn a_write_that_fails_stops_the_spool_and_it_opens_again_with_everything() {
     let Some(disk) = Tmpfs::new(24 * MIB) else { return };

@@ -138,8 +138,13 @@ impl Found<'_> {
 
     /// Whether the key can be had, and is the spool's.
     pub(super) fn data_key(&mut self, config: &Config, look: Look) {
-        let command = matches!(config.data_key, Some(KeySource::Command(_)));
-        if command && look == Look::BeforeStart {
+        let once = match &config.data_key {
+            Some(KeySource::Command(_)) => true,
+            // What comes through a pipe (`<(…)`, /dev/stdin) is gone when it was read, and one that nobody writes to is waited for.
+            Some(KeySource::File(path)) => fs::metadata(path).is_ok_and(|file| !file.is_file()),
+            _ => false,
+        };
+        if once && look == Look::BeforeStart {
             return;
         }
         let spool = config.data.join("spool");

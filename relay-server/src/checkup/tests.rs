@@ -24,6 +24,21 @@ fn a_sound_configuration_has_no_findings_and_nothing_is_made() {
     assert!(!data.exists() && fs::read_dir(dir.path()).unwrap().next().is_none());
 }
 
+/// What comes through a pipe can be read once, and that is the start's to do.
+#[test]
+fn a_key_that_can_be_read_once_is_left_to_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    chmod(dir.path(), 0o700);
+    let pipe = dir.path().join("key");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let config =
+        Config { data_key: Some(tunnel_vault::KeySource::File(pipe)), ..Config::loopback(dir.path().join("data")) };
+    let (told, found) = std::sync::mpsc::channel();
+    std::thread::spawn(move || told.send(checkup(&config, None, None, Look::BeforeStart)));
+    let found = found.recv_timeout(Duration::from_secs(20)).expect("it waits for somebody who writes the key");
+    assert_eq!(found, []);
+}
+
 #[test]
 fn each_thing_that_is_wrong_is_told() {
     let dir = tempfile::tempdir().unwrap();

@@ -11,7 +11,6 @@ mod snapshot;
 mod tests;
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -250,6 +249,15 @@ pub(crate) struct Seen {
     len: u64,
 }
 
+impl Seen {
+    /// As before the first look.
+    const NOT_YET: Seen = Seen { inode: u64::MAX, modified: (0, 0), len: 0 };
+
+    fn is_a_file(self) -> bool {
+        self != Seen::NOT_YET && self != Seen::default()
+    }
+}
+
 /// The registry of a data folder. A change takes effect in a running relay with its next look at the file, half a second later at most; for a name
 /// or token that it does not know it looks at once.
 pub struct Registry {
@@ -270,11 +278,7 @@ impl Registry {
         if open {
             tracing::warn!(data = %dir.display(), "others could look into the data folder; it is its owner's alone now");
         }
-        let registry = Registry {
-            dir: dir.to_owned(),
-            current: RwLock::default(),
-            seen: Mutex::new(Seen { inode: u64::MAX, ..Seen::default() }),
-        };
+        let registry = Registry { dir: dir.to_owned(), current: RwLock::default(), seen: Mutex::new(Seen::NOT_YET) };
         registry.reload()?;
         Ok(registry)
     }
@@ -289,6 +293,11 @@ impl Registry {
 
     fn path(&self) -> PathBuf {
         path(&self.dir)
+    }
+
+    /// Whether there is a file at all, be there tunnels in it or not.
+    pub(crate) fn is_there(&self) -> bool {
+        self.path().exists()
     }
 
     /// What is in force: what was last read, not what this process may just have written.
@@ -311,13 +320,24 @@ impl Registry {
         let path = self.path();
         let now = match fs::metadata(&path) {
             Ok(m) => Seen { inode: m.ino(), modified: (m.mtime(), m.mtime_nsec()), len: m.len() },
+            // It was there, and commands only ever replace it: somebody has moved it away, for a moment or by mistake. Taken for a registry without tunnels it
+            // would have all that waits dropped.
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound && self.last_seen().is_a_file() => {
+                return Err(RegistryError::Io { doing: "look at", path, source });
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Seen::default(),
             Err(source) => return Err(RegistryError::Io { doing: "look at", path, source }),
         };
         if *self.seen.lock().unwrap_or_else(PoisonError::into_inner) == now {
             return Ok(None);
         }
-        Ok(Some((read(&path)?, now)))
+        match read(&path)? {
+            // Gone between the two looks.
+            all if all.tunnels.is_empty() && now.is_a_file() && !path.exists() => {
+                Err(RegistryError::Io { doing: "read", path, source: std::io::ErrorKind::NotFound.into() })
+            }
+            all => Ok(Some((all, now))),
+        }
     }
 
     /// Which file is in force.
@@ -354,15 +374,10 @@ impl Registry {
         let text = serde_json::to_vec_pretty(&all)
             .map_err(|e| RegistryError::Damaged { path: path.clone(), problem: e.to_string() })?;
         let new_path = self.dir.join("registry.json.new");
-        let mut file = File::options()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&new_path)
-            .map_err(io("write", &new_path))?;
+        // Made anew: what lies there may be for others to read, or a link.
+        let file = tunnel_vault::write_private(&new_path, &text).map_err(io("write", &new_path))?;
         hand_over(&file, &self.dir).map_err(io("give to the folder's owner", &new_path))?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io("write", &new_path))?;
+        file.sync_all().map_err(io("write", &new_path))?;
         fs::rename(&new_path, &path).map_err(io("replace", &path))?;
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(io("sync", &self.dir))?;
         drop(lock);

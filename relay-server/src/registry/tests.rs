@@ -227,3 +227,34 @@ fn every_refusal_takes_the_same_time() {
     let (fastest, slowest) = least.iter().fold((f64::MAX, 0_f64), |(a, b), ns| (a.min(*ns), b.max(*ns)));
     assert!(slowest < fastest * 1.6, "{shown:?}");
 }
+
+/// Whoever has the folder may have put a link where the next file is written; a command of root's must not follow it.
+#[test]
+fn what_is_written_goes_into_the_folder() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let other = elsewhere.path().join("other");
+    fs::write(&other, "stays").unwrap();
+    std::os::unix::fs::symlink(&other, dir.path().join("registry.json.new")).unwrap();
+    let registry = Registry::open(dir.path()).unwrap();
+    registry.add_tunnel("team".parse().unwrap(), TunnelSettings::new(AnswerMode::Ack, at(1))).unwrap();
+    assert_eq!(fs::read_to_string(other).unwrap(), "stays");
+    assert!(Registry::open(dir.path()).unwrap().snapshot().tunnels.len() == 1);
+}
+
+/// Moved away for a moment, as an editor or a copy back does: what was read before stays in force.
+#[test]
+fn a_registry_that_is_gone_is_none_without_tunnels() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::open(dir.path()).unwrap();
+    assert!(!registry.reload().unwrap() && !registry.is_there(), "a new folder has none");
+    registry.add_tunnel("team".parse().unwrap(), TunnelSettings::new(AnswerMode::Ack, at(1))).unwrap();
+    assert!(registry.reload().unwrap() && registry.is_there());
+    let (file, aside) = (dir.path().join("registry.json"), dir.path().join("aside"));
+    fs::rename(&file, &aside).unwrap();
+    let gone = registry.reload().unwrap_err().to_string();
+    assert!(gone.contains("registry.json"), "{gone}");
+    assert_eq!(registry.snapshot().tunnels.len(), 1);
+    fs::rename(&aside, &file).unwrap();
+    registry.reload().unwrap();
+    assert_eq!(registry.snapshot().tunnels.len(), 1);
+}

@@ -13,6 +13,7 @@ use crate::acme::Keeper;
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::ground::{Clock, Offload};
+use crate::incarnations::Incarnations;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::tls::Tls;
@@ -57,6 +58,15 @@ pub(super) fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<O
     }
     let tls = config.https.as_ref().map(Tls::open).transpose()?.map(Arc::new);
     let registry = Registry::open(&config.data)?;
+    if !registry.is_there() && Incarnations::any(&of_spool(config)) {
+        let what = format!(
+            "{} is not there, and the spool holds what was sent to tunnels that were in it",
+            config.data.join("registry.json").display()
+        );
+        return Err(StartError::Config(format!(
+            "{what}: put it back (a backup has it), or begin anew with `healthie-relay tunnel add`, which drops what waited"
+        )));
+    }
     let audit = Audit::open(&config.data, clock.clone())
         .map_err(|e| StartError::Config(format!("there can be no thread for the audit log: {e}")))?;
     let dir = of_spool(config);

@@ -15,6 +15,9 @@ async fn what_a_relay_of_root_s_makes_belongs_to_the_folder_s_owner() {
     let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, relay.shared.now());
     relay.registry().add_tunnel("late".parse().unwrap(), settings).unwrap();
     assert_eq!(relay.reload().await, [] as [&str; 0]);
+    // Made when the first device comes.
+    let (late, token) = ("late".parse().unwrap(), crate::tokens::TokenId::parse("0123456789ab").unwrap());
+    relay.shared.device_came(&late, &"laptop".parse().unwrap(), &token).await;
     let mut names = vec![dir.path().to_owned()];
     for folder in [dir.path().to_owned(), dir.path().join("spool")] {
         names.extend(std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
@@ -87,4 +90,24 @@ async fn a_stop_waits_for_who_still_holds_the_spool() {
     stopping.await.unwrap();
     Relay::start(config).await.expect("the spool is free again").stop().await;
     holding.await.unwrap();
+}
+
+/// A folder that somebody put together by hand, and forgot the registry.
+#[tokio::test]
+async fn without_its_registry_a_spool_is_not_emptied() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::loopback(dir.path().to_owned());
+    let relay = Relay::start(config.clone()).await.expect("a new folder has none of both");
+    let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, relay.shared.now());
+    relay.registry().add_tunnel("team".parse().unwrap(), settings).unwrap();
+    assert_eq!(relay.reload().await, [] as [&str; 0]);
+    relay.stop().await;
+    let (file, aside) = (dir.path().join("registry.json"), dir.path().join("aside"));
+    std::fs::rename(&file, &aside).unwrap();
+    match Relay::start(config.clone()).await {
+        Err(StartError::Config(why)) => assert!(why.contains("registry.json is not there"), "{why}"),
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+    std::fs::rename(&aside, &file).unwrap();
+    Relay::start(config).await.expect("it is back").stop().await;
 }

@@ -79,7 +79,8 @@ async fn expire_old(shared: &Shared) {
 async fn forget_gone(shared: &Shared) {
     let now = shared.now();
     for (tunnel, settings) in &shared.registry.snapshot().tunnels {
-        let kept = shared.config.spool.age_of(settings.share().as_ref());
+        // A tunnel that keeps things for minutes only has the same devices after lunch, and is sealed to the same keys.
+        let kept = shared.config.spool.age_of(settings.share().as_ref()).max(shared.config.spool.max_age);
         for device in shared.spool.devices(tunnel).unwrap_or_default() {
             // Of what was before this process began only what was noted is known: at worst a device is kept for longer. None is forgotten before those
             // that were there have had the time to come again.
@@ -87,7 +88,8 @@ async fn forget_gone(shared: &Shared) {
             let noted = noted().filter(|_| now.since(shared.started) > COMES_AGAIN);
             let seen = shared.hub.last_seen(tunnel, &device.device, now).or(noted).unwrap_or(shared.started);
             let seen = seen.max(device.joined);
-            if now.since(seen) <= kept {
+            // What no other device was given is younger than that, and goes when it is too old.
+            if now.since(seen) <= kept || device.only_here > 0 {
                 continue;
             }
             match shared.spool.forget(tunnel, &device.device).await {

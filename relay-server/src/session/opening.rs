@@ -19,6 +19,7 @@ use super::feed::gap;
 use super::ledger::Ledger;
 use super::pump::Pump;
 use super::{Caller, Session, for_agents, holds_place, key, mode, note};
+use crate::admission::neighbourhood;
 use crate::audit::What;
 use crate::lines::Line;
 use crate::metrics::Limit;
@@ -128,6 +129,10 @@ impl Session {
             // Before the place is this one's: what an onlooker has taken must not move it.
             shared.hub.dismiss_onlooker(&caller.tunnel, &hello.device);
         }
+        if known {
+            // Before it joins: its place is not to be forgotten, with the token that it came with before, after it was given this one.
+            shared.device_came(&caller.tunnel, &hello.device, &caller.pass.token).await;
+        }
         let joined = match caller.pass.access {
             Access::Full => shared.spool.join(&caller.tunnel, &hello.device, start, shared.now()).await,
             Access::ReadOnly => shared.spool.watch(&caller.tunnel, &hello.device, start, shared.now()).await,
@@ -169,6 +174,7 @@ impl Session {
             let taken = shared.hub.is_there(&caller.tunnel, &hello.device);
             if !known && !taken {
                 let _ = shared.spool.forget(&caller.tunnel, &hello.device).await;
+                shared.device_forgotten(&caller.tunnel, &hello.device).await;
             }
             match taken {
                 true => refuse(pump, Refusal::Unavailable, "another took the device's name just now".into()).await,
@@ -176,6 +182,8 @@ impl Session {
             }
             return None;
         };
+        // A session of the same device that ended meanwhile may have noted that it left.
+        shared.device_came(&caller.tunnel, &hello.device, &caller.pass.token).await;
         // Seated, it is told of every later change; a change between the upgrade and now has passed it by.
         let all = shared.registry.snapshot();
         let ended = all.ends(&caller.pass, &caller.tunnel, shared.now());
@@ -236,6 +244,7 @@ impl Session {
             ledger.outbox.whole(gap(missing.from, missing.upto, Some(missing.why)));
         }
         shared.note_use(&caller.pass.token);
+        shared.handshakes.agent_came_from(neighbourhood(caller.from));
         shared.metrics.session_opened(known);
         Some(Session {
             tunnel: caller.tunnel.clone(),

@@ -182,6 +182,39 @@ async fn a_device_goes_with_its_token() {
     assert_eq!(shared.spool.stats(&team).unwrap().waiting, 1);
 }
 
+/// A token's end must not take what was accepted and was given to nobody else.
+#[tokio::test]
+async fn what_no_other_device_was_given_stays_when_a_token_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    let team: TunnelName = "team".parse().unwrap();
+    shared.registry.add_tunnel(team.clone(), crate::registry::TunnelSettings::new(AnswerMode::Ack, NOW)).unwrap();
+    let [old, new] = [0, 1].map(|_| shared.registry.create_token(&team, NOW).unwrap().id());
+    let [early, late] = ["early", "late"].map(|name| name.parse::<DeviceName>().unwrap());
+    shared.spool.join(&team, &early, tunnel_spool::Start::Now, NOW).await.unwrap();
+    shared.device_came(&team, &early, &old).await;
+    shared.spool.append(delivery(1)).await.unwrap();
+    shared.spool.join(&team, &late, tunnel_spool::Start::Now, NOW).await.unwrap();
+    shared.device_came(&team, &late, &new).await;
+    shared.registry.revoke_token(&old).unwrap();
+    shared.registry.reload().unwrap();
+    for _ in 0..2 {
+        shared.forget_lost().await;
+        shared.spool.flush().await.unwrap();
+        let places = shared.spool.devices(&team).unwrap();
+        assert_eq!(places.iter().map(|place| place.waiting).collect::<Vec<_>>(), [1, 0], "{places:?}");
+    }
+    // It comes with a token that is good, and takes it; then the end of that token is the end of its place.
+    shared.device_came(&team, &early, &new).await;
+    shared.forget_lost().await;
+    assert_eq!(shared.spool.devices(&team).unwrap().len(), 2);
+    shared.spool.taken(&team, &early, Seq(1));
+    shared.registry.revoke_token(&new).unwrap();
+    shared.registry.reload().unwrap();
+    shared.forget_lost().await;
+    assert_eq!(shared.spool.devices(&team).unwrap(), []);
+}
+
 type Answered = oneshot::Receiver<Result<AnswerBody, AnswerFailure>>;
 
 fn offered(shared: &Shared, delivery: &Arc<Delivery>) -> Answered {
