@@ -49,9 +49,9 @@ impl Session {
     fn start(keyring: bool) -> Option<Session> {
         for program in ["dbus-daemon", "gnome-keyring-daemon"] {
             if !installed(program) {
-                eprintln!(
-                    "SKIPPED: there is no {program} here (Debian: apt-get install dbus gnome-keyring), so THE SYSTEM'S KEYRING IS NOT TRIED WITH A REAL ONE"
-                );
+                tunnel_testkit::skipped(&format!(
+                    "there is no {program} here (Debian: apt-get install dbus gnome-keyring), so the system's keyring is not tried with a real one"
+                ));
                 return None;
             }
         }
