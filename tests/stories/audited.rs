@@ -31,6 +31,7 @@ fn commands_beside_an_agent_and_without_one_are_noted() {
         ("replayed", "api"),
         ("exported", "api"),
         ("saved-unscrubbed", "command"),
+        ("removal-began", "command"),
         ("removed", "command"),
         ("keys-exported", "command"),
     ];
