@@ -169,6 +169,10 @@ fn what_does_not_go_together_is_refused_by_both_and_told_where_it_stands() {
         ("[limits]\nheartbeat = '9s'", "raise --dead-after (r.toml:4: limits.heartbeat)"),
         ("[log]\notlp-endpoint = 'http://me:hunter2@collector.test'", "(r.toml:4: log.otlp-endpoint)"),
         ("[log]\nlevel = 'a=b=c'", "r.toml:4:9: "),
+        (
+            "[log]\nlevel = 'nosuchlevel'",
+            "r.toml:4:9: \"nosuchlevel\" is no value for log.level: \"nosuchlevel\" is no level",
+        ),
         ("[spool]\ndata-key-file = '/no/key'", "the spool's key: cannot open /no/key"),
     ] {
         let wrong = house.wrong(&text.replace("PORT", &free));
