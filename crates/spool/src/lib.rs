@@ -60,6 +60,15 @@ pub trait Spool: Send + Sync + 'static {
     /// `Failed`, for good.
     fn usable(&self) -> Result<(), SpoolError>;
 
+    /// Whether it takes deliveries at all now. Does not touch the disk: want of room is known from the last look, which a delivery is the reason for, and
+    /// which is repeated until there is room.
+    ///
+    /// # Errors
+    /// `DiskFull` while every delivery is refused for want of room, which passes by itself; `Failed`, for good.
+    fn accepts(&self) -> Result<(), SpoolError> {
+        self.usable()
+    }
+
     /// From now on these tunnels have shares of their own, and all others what [`Limits`] say. They are not stored: whoever opens a spool says them anew.
     fn set_shares(&self, shares: Shares);
 
