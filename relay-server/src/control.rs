@@ -37,7 +37,7 @@ const LINE_MAX: u64 = 8 << 20;
 
 /// How long a question and its answer may take.
 const WITHIN: Duration = Duration::from_secs(10);
-/// The same for a purge, which compacts the spool's file.
+/// The same for what compacts the spool's file.
 const PURGE_WITHIN: Duration = Duration::from_secs(600);
 
 /// What can be asked.
@@ -52,6 +52,8 @@ pub(crate) enum Question {
     Forget { tunnel: TunnelName, device: DeviceName },
     /// Drop all that waits for this tunnel's agents.
     Purge { tunnel: TunnelName },
+    /// Drop all that is spooled for a tunnel that was removed.
+    Drop { tunnel: TunnelName },
     /// How the certificates stand.
     Certificates,
     /// Look at the certificate files now.
@@ -86,6 +88,8 @@ pub(crate) enum Told {
     Purged {
         deliveries: u64,
     },
+    /// Nothing is left of it.
+    Dropped,
     Certificates {
         certificates: Vec<Standing>,
     },
@@ -369,6 +373,13 @@ async fn tell(question: Question, spool: &dyn Spool, registry: &Registry, hub: O
             }
             Err(e) => Told::No { why: e.to_string() },
         },
+        Question::Drop { tunnel } if all.tunnels.contains_key(&tunnel) => Told::No {
+            why: format!("there is a tunnel {tunnel}; `healthie-relay tunnel purge {tunnel}` drops what waits for it"),
+        },
+        Question::Drop { tunnel } => match spool.drop_tunnel(&tunnel).await {
+            Ok(()) => Told::Dropped,
+            Err(e) => Told::No { why: e.to_string() },
+        },
         Question::Certificates
         | Question::Reload
         | Question::LookAgain
@@ -417,7 +428,8 @@ pub(crate) fn ask_running(data: &Path, question: &Question) -> Result<Option<Tol
 }
 
 fn exchange(mut stream: Blocking, question: &Question) -> std::io::Result<Told> {
-    let within = if matches!(question, Question::Purge { .. }) { PURGE_WITHIN } else { WITHIN };
+    let long = matches!(question, Question::Purge { .. } | Question::Drop { .. });
+    let within = if long { PURGE_WITHIN } else { WITHIN };
     stream.set_read_timeout(Some(within))?;
     stream.set_write_timeout(Some(WITHIN))?;
     let mut text = serde_json::to_vec(question)?;
@@ -487,5 +499,10 @@ mod tests {
         assert_eq!(told, Told::Purged { deliveries: 0 });
         let lines = crate::audit::read(dir.path(), Some(&team), None).unwrap().lines;
         assert!(lines.len() == 1 && lines[0]["what"] == "purged", "{lines:?}");
+        // Only what was removed is dropped.
+        let drop = || ask(dir.path(), None, &Question::Drop { tunnel: team.clone() }).unwrap();
+        assert!(why(drop()).contains("there is a tunnel team"));
+        registry.retire_tunnel(&team, NOW, false, NOW).unwrap();
+        assert_eq!(drop(), Told::Dropped);
     }
 }

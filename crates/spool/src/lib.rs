@@ -132,7 +132,8 @@ pub trait Spool: Send + Sync + 'static {
     /// `Busy`, `Failed`.
     fn forget<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName) -> Later<'a, bool>;
 
-    /// Removes everything of a tunnel but the memory of its last place: a later tunnel of that name goes on counting.
+    /// Removes everything of a tunnel but the memory of its last place: a later tunnel of that name goes on counting. Its bytes leave the disk as with
+    /// [`Spool::purge`].
     ///
     /// # Errors
     /// `Busy`, `Failed`.

@@ -4,6 +4,7 @@
 
 mod audit;
 mod backup;
+mod bereft;
 mod certificates;
 mod changed;
 mod check_config;
