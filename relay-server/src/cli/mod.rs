@@ -144,6 +144,9 @@ impl From<SettingsError> for Failure {
                 }
                 Failure { code: u8::try_from(error.exit_code()).unwrap_or(2), message: String::new() }
             }
+            SettingsError::Wrong(_) => {
+                Failure::usage(format!("the settings cannot be used\n{e}\n{}", check_config::LATER))
+            }
             other => Failure::usage(format!("the settings cannot be used\n{other}")),
         }
     }

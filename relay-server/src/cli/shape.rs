@@ -6,7 +6,7 @@ use tunnel_protocol::MAX_BODY;
 
 use super::Failure;
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
-use crate::settings::units::{show_size, size, some_span};
+use crate::settings::units::{show_size, size, some_span, span};
 use crate::sources::Source;
 
 /// Settings of a tunnel; what is not given stays as it is.
@@ -180,7 +180,7 @@ fn share(text: &str) -> Result<u64, String> {
 
 /// What is too old is looked for once a minute.
 fn age(text: &str) -> Result<u64, String> {
-    let millis = u64::try_from(some_span(text)?.as_millis()).unwrap_or(u64::MAX);
+    let millis = u64::try_from(span(text)?.as_millis()).unwrap_or(u64::MAX);
     if millis >= 60_000 { Ok(millis) } else { Err("it must be 1m or more".to_owned()) }
 }
 
@@ -294,7 +294,7 @@ mod tests {
             ("--spool-bytes 0", "64KiB or more"),
             ("--spool-bytes 1G", "GiB"),
             ("--spool-age 59s", "1m or more"),
-            ("--spool-age 0s", "longer than nothing"),
+            ("--spool-age 0s", "1m or more"),
             ("--seal=perhaps", "--seal=no"),
             ("--seal=1", "--seal=yes"),
         ] {

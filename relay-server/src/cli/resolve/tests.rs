@@ -146,6 +146,14 @@ fn what_does_not_go_together_is_refused_by_both_and_told_where_it_stands() {
             "http = ['127.0.0.1:PORT']\nadmin = '127.0.0.1:PORT'",
             "are one address; each listener has its own (r.toml:2: http, r.toml:3: admin)",
         ),
+        (
+            "http = ['127.0.0.1:PORT']\nadmin = '127.0.0.1:PORT'\n[tls]\nhttps = '127.0.0.1:0'",
+            "are one address; each listener has its own (r.toml:2: http, r.toml:3: admin)",
+        ),
+        (
+            "[spool]\ndata-key = 'hunter2'\ndata-key-file = '/no/key'\ndata-key-command = 'false'",
+            "r.toml:5:1: spool.data-key (line 4) and spool.data-key-file exclude each other; keep one",
+        ),
         ("http = ['127.0.0.1:PORT', '0.0.0.0:PORT']", "are one address"),
         (
             "public-url = 'https://relay.test/hooks'",
