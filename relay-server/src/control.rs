@@ -64,6 +64,8 @@ pub(crate) enum Question {
     Renew,
     /// The registry was changed: take it over now.
     Changed,
+    /// What holds for tunnels that say nothing else.
+    Limits,
     /// When each token last opened a session, as far as this process saw.
     Used,
     /// Write a backup behind the answer ([`crate::backup`], uncompressed).
@@ -90,6 +92,12 @@ pub(crate) enum Told {
     },
     /// Nothing is left of it.
     Dropped,
+    Limits {
+        /// The longest body, in bytes.
+        max_body: u64,
+        /// The most that a tunnel may hold, in bytes.
+        spool_bytes: u64,
+    },
     Certificates {
         certificates: Vec<Standing>,
     },
@@ -219,6 +227,9 @@ async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()>
             Err(why) => Told::No { why },
         },
         Ok(Question::LookAgain) => Told::LookedAgain { reloaded: reload(shared).await },
+        Ok(Question::Limits) => {
+            Told::Limits { max_body: shared.config.limits.body, spool_bytes: shared.config.spool.max_bytes_per_tunnel }
+        }
         Ok(Question::Used) => Told::Used { used: shared.used.lock().unwrap_or_else(PoisonError::into_inner).clone() },
         Ok(question @ (Question::Certificates | Question::Reload | Question::Renew)) => {
             let told = tell_of_certificates(&question, shared).await;
@@ -386,6 +397,7 @@ async fn tell(question: Question, spool: &dyn Spool, registry: &Registry, hub: O
         | Question::Renew
         | Question::Changed
         | Question::Used
+        | Question::Limits
         | Question::Backup => Told::No { why: "no relay runs on this data folder".into() },
     }
 }
