@@ -59,10 +59,10 @@ impl Bereft {
             let fate = match after.map(|after| waiting(after, tunnel, device)) {
                 Some(None) => {
                     let kept = if before.is_none_or(|n| n == 1) { "is" } else { "are" };
-                    format!("is forgotten; {} that waited for it {kept} not kept for it any more", deliveries(before))
+                    format!("is forgotten; {} {kept} not kept for it any more", deliveries(before))
                 }
                 Some(still) => format!(
-                    "keeps {} that waited for it under its name, since no other device was given all of that; `healthie-relay tunnel forget {tunnel} {device}` drops it",
+                    "keeps {} under its name, since no other device was given all of that; `healthie-relay tunnel forget {tunnel} {device}` drops it",
                     deliveries(still)
                 ),
                 None => {
@@ -87,9 +87,9 @@ impl Bereft {
 
 fn deliveries(count: Option<u64>) -> String {
     match count {
-        None => "what".to_owned(),
-        Some(1) => "1 delivery".to_owned(),
-        Some(n) => format!("{n} deliveries"),
+        None => "what waited for it".to_owned(),
+        Some(1) => "1 delivery that waited for it".to_owned(),
+        Some(n) => format!("{n} deliveries that waited for it"),
     }
 }
 
@@ -124,6 +124,12 @@ mod tests {
         assert!(
             sealed.iter().all(|line| line.contains("when the relay runs") && line.contains("nobody else can open")),
             "{sealed:?}"
+        );
+        let unknown =
+            Bereft { devices: vec![(team.clone(), desk.clone())], before: Vec::new() }.lines(Some(&[]), |_| false);
+        assert_eq!(
+            unknown,
+            ["device desk of tunnel team is forgotten; what waited for it is not kept for it any more"]
         );
         let none = Bereft { devices: Vec::new(), before: Vec::new() };
         assert!(none.lines(None, |_| true)[0].contains("no device is known"));
