@@ -37,7 +37,7 @@ const LINE_MAX: u64 = 8 << 20;
 
 /// How long a question and its answer may take.
 const WITHIN: Duration = Duration::from_secs(10);
-/// The same for a purge, which compacts the spool's file.
+/// The same for what compacts the spool's file.
 const PURGE_WITHIN: Duration = Duration::from_secs(600);
 
 /// What can be asked.
@@ -52,6 +52,8 @@ pub(crate) enum Question {
     Forget { tunnel: TunnelName, device: DeviceName },
     /// Drop all that waits for this tunnel's agents.
     Purge { tunnel: TunnelName },
+    /// Drop all that is spooled for a tunnel that was removed.
+    Drop { tunnel: TunnelName },
     /// How the certificates stand.
     Certificates,
     /// Look at the certificate files now.
@@ -62,6 +64,8 @@ pub(crate) enum Question {
     Renew,
     /// The registry was changed: take it over now.
     Changed,
+    /// What holds for tunnels that say nothing else.
+    Limits,
     /// When each token last opened a session, as far as this process saw.
     Used,
     /// Write a backup behind the answer ([`crate::backup`], uncompressed).
@@ -85,6 +89,14 @@ pub(crate) enum Told {
     /// How many deliveries, that somebody had not taken.
     Purged {
         deliveries: u64,
+    },
+    /// Nothing is left of it.
+    Dropped,
+    Limits {
+        /// The longest body, in bytes.
+        max_body: u64,
+        /// The most that a tunnel may hold, in bytes.
+        spool_bytes: u64,
     },
     Certificates {
         certificates: Vec<Standing>,
@@ -215,6 +227,9 @@ async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()>
             Err(why) => Told::No { why },
         },
         Ok(Question::LookAgain) => Told::LookedAgain { reloaded: reload(shared).await },
+        Ok(Question::Limits) => {
+            Told::Limits { max_body: shared.config.limits.body, spool_bytes: shared.config.spool.max_bytes_per_tunnel }
+        }
         Ok(Question::Used) => Told::Used { used: shared.used.lock().unwrap_or_else(PoisonError::into_inner).clone() },
         Ok(question @ (Question::Certificates | Question::Reload | Question::Renew)) => {
             let told = tell_of_certificates(&question, shared).await;
@@ -369,12 +384,20 @@ async fn tell(question: Question, spool: &dyn Spool, registry: &Registry, hub: O
             }
             Err(e) => Told::No { why: e.to_string() },
         },
+        Question::Drop { tunnel } if all.tunnels.contains_key(&tunnel) => Told::No {
+            why: format!("there is a tunnel {tunnel}; `healthie-relay tunnel purge {tunnel}` drops what waits for it"),
+        },
+        Question::Drop { tunnel } => match spool.drop_tunnel(&tunnel).await {
+            Ok(()) => Told::Dropped,
+            Err(e) => Told::No { why: e.to_string() },
+        },
         Question::Certificates
         | Question::Reload
         | Question::LookAgain
         | Question::Renew
         | Question::Changed
         | Question::Used
+        | Question::Limits
         | Question::Backup => Told::No { why: "no relay runs on this data folder".into() },
     }
 }
@@ -417,7 +440,8 @@ pub(crate) fn ask_running(data: &Path, question: &Question) -> Result<Option<Tol
 }
 
 fn exchange(mut stream: Blocking, question: &Question) -> std::io::Result<Told> {
-    let within = if matches!(question, Question::Purge { .. }) { PURGE_WITHIN } else { WITHIN };
+    let long = matches!(question, Question::Purge { .. } | Question::Drop { .. });
+    let within = if long { PURGE_WITHIN } else { WITHIN };
     stream.set_read_timeout(Some(within))?;
     stream.set_write_timeout(Some(WITHIN))?;
     let mut text = serde_json::to_vec(question)?;
@@ -487,5 +511,10 @@ mod tests {
         assert_eq!(told, Told::Purged { deliveries: 0 });
         let lines = crate::audit::read(dir.path(), Some(&team), None).unwrap().lines;
         assert!(lines.len() == 1 && lines[0]["what"] == "purged", "{lines:?}");
+        // Only what was removed is dropped.
+        let drop = || ask(dir.path(), None, &Question::Drop { tunnel: team.clone() }).unwrap();
+        assert!(why(drop()).contains("there is a tunnel team"));
+        registry.retire_tunnel(&team, NOW, false, NOW).unwrap();
+        assert_eq!(drop(), Told::Dropped);
     }
 }

@@ -231,6 +231,14 @@ impl Whose {
             .collect()
     }
 
+    /// The devices that came with that token last.
+    pub(crate) fn came_with(&self, token: &TokenId) -> Vec<(TunnelName, DeviceName)> {
+        let known = self.known();
+        let each = known.devices.iter().flat_map(|(tunnel, of)| of.iter().map(move |one| (tunnel, one)));
+        let its = each.filter(|(_, (_, came))| came.token == *token);
+        its.map(|(tunnel, (device, _))| (tunnel.clone(), device.clone())).collect()
+    }
+
     /// When a device left that is not there, as far as that is known.
     pub(crate) fn last_seen(&self, tunnel: &TunnelName, device: &DeviceName) -> Option<Timestamp> {
         self.known().get(tunnel, device)?.left
@@ -295,6 +303,8 @@ mod tests {
         // As another process sees it.
         let later = Whose::load(dir.path());
         assert!(why(&later, 10).unwrap().contains("revoked"));
+        assert_eq!(later.came_with(&stays), [(team.clone(), laptop.clone())]);
+        assert_eq!(later.came_with(&ends), []);
         later.forgotten(&team, &laptop);
         assert_eq!(why(&later, 10), None);
         assert_eq!(why(&Whose::load(dir.path()), 10), None);

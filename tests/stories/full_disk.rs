@@ -50,12 +50,18 @@ fn the_relay_s_disk_is_nearly_full() {
     assert_eq!(send(relay.http(), b"GET /healthz HTTP/1.1\r\nHost: relay.test\r\n\r\n").status(), Some(200));
     let answer = send(relay.http(), &post("other.relay.test", "/hook", b"{}"));
     assert_eq!((answer.status(), answer.text().as_str()), (Some(200), "ok\n"));
+    // It says so itself, and strangers are not told of the disk.
+    let ready = || send(relay.http(), b"GET /readyz HTTP/1.1\r\nHost: relay.test\r\n\r\n");
+    let said = ready();
+    assert_eq!(said.status(), Some(503), "{}", said.text());
+    assert!(said.text().contains("cannot be stored") && !said.text().contains("free"), "{}", said.text());
     // Agents come and go.
     ours.kill();
     ours.start();
 
     disk.make_room();
     load.goes_on(20);
+    assert_eq!(ready().status(), Some(200));
     let plan = load.plan().clone();
     audit("ours", &ours, &plan, &load.stop(), SETTLED);
 }

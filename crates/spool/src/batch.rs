@@ -263,7 +263,12 @@ impl Batch {
             }
             Order::DropTunnel { tunnel, answer } => {
                 let more = match self.drafts.get_mut(&tunnel).filter(|draft| draft.record.id != 0) {
-                    Some(draft) => clear(deliveries, draft)?,
+                    Some(draft) => {
+                        let more = clear(deliveries, draft)?;
+                        // As with a purge: who removes a tunnel must not find its deliveries in the file afterwards.
+                        self.compact |= !more;
+                        more
+                    }
                     None => false,
                 };
                 Owed::Flag(answer, more)

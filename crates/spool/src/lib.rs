@@ -60,6 +60,15 @@ pub trait Spool: Send + Sync + 'static {
     /// `Failed`, for good.
     fn usable(&self) -> Result<(), SpoolError>;
 
+    /// Whether it takes deliveries at all now. Does not touch the disk: want of room is known from the last look, which a delivery is the reason for, and
+    /// which is repeated until there is room.
+    ///
+    /// # Errors
+    /// `DiskFull` while every delivery is refused for want of room, which passes by itself; `Failed`, for good.
+    fn accepts(&self) -> Result<(), SpoolError> {
+        self.usable()
+    }
+
     /// From now on these tunnels have shares of their own, and all others what [`Limits`] say. They are not stored: whoever opens a spool says them anew.
     fn set_shares(&self, shares: Shares);
 
@@ -123,7 +132,8 @@ pub trait Spool: Send + Sync + 'static {
     /// `Busy`, `Failed`.
     fn forget<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName) -> Later<'a, bool>;
 
-    /// Removes everything of a tunnel but the memory of its last place: a later tunnel of that name goes on counting.
+    /// Removes everything of a tunnel but the memory of its last place: a later tunnel of that name goes on counting. Its bytes leave the disk as with
+    /// [`Spool::purge`].
     ///
     /// # Errors
     /// `Busy`, `Failed`.

@@ -154,6 +154,10 @@ impl Spool for RedbSpool {
         self.0.shared.lock().usable()
     }
 
+    fn accepts(&self) -> Result<(), SpoolError> {
+        self.0.shared.accepts(&self.0.shared.lock())
+    }
+
     fn set_shares(&self, shares: Shares) {
         self.0.shared.lock().bounds.set_shares(shares);
     }

@@ -204,6 +204,15 @@ impl Shared {
         }
     }
 
+    /// Whether any delivery is taken now, as far as that is known without looking at the disk.
+    pub(crate) fn accepts(&self, state: &State) -> Result<(), SpoolError> {
+        state.usable()?;
+        match state.disk_full {
+            Some(free) => Err(SpoolError::DiskFull { free, reserve: self.limits.min_free_bytes }),
+            None => Ok(()),
+        }
+    }
+
     /// Queues a delivery, or says why not.
     pub(crate) fn queue_append(&self, append: Append) -> Result<(), SpoolError> {
         let len = append.encoded.len();
@@ -214,9 +223,7 @@ impl Shared {
         if bytes > largest {
             return Err(SpoolError::TooLarge { bytes, limit: largest });
         }
-        if let Some(free) = state.disk_full {
-            return Err(SpoolError::DiskFull { free, reserve: self.limits.min_free_bytes });
-        }
+        self.accepts(&state)?;
         // One delivery is always let in, however large: it waits for nothing but its own commit.
         let full = state.append_bytes + len > MAX_QUEUED_BYTES && !state.appends.is_empty();
         if full || state.appends.len() >= MAX_QUEUED {

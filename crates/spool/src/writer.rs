@@ -20,6 +20,9 @@ const LAZY: Duration = Duration::from_millis(200);
 /// How often the disk's free space is looked at while the disk is full, and whether a copy has ended that something waits for.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Which part of the reserve must be free beyond it before a disk that was full counts as having room.
+const MARGIN: u64 = 32;
+
 /// The most runs of dropped deliveries that are kept for who asks for them; the tunnels' own figures count all.
 const RUNS: usize = 4096;
 
@@ -175,7 +178,9 @@ impl Writer {
             *short_of_room = false;
             let live = || tunnels.values().fold(0, |sum: u64, tunnel| sum.saturating_add(tunnel.record.bytes));
             bounds.looked_at_disk(free, file, live);
-            let full = free.filter(|free| *free < reserve);
+            // A disk that was full has room again with a little more than that: what comes and goes around the reserve must not turn the spool off and on.
+            let wanted = if disk_full.is_some() { reserve.saturating_add(reserve / MARGIN) } else { reserve };
+            let full = free.filter(|free| *free < wanted);
             (std::mem::replace(disk_full, full), full)
         };
         match (before, full) {

@@ -94,6 +94,7 @@ async fn the_reserve_refuses_in_time_and_work_goes_on_when_there_is_room() {
         refused = spool.append(tiny).await.err().unwrap_or(refused);
     }
     check(&spool, acknowledged);
+    assert!(spool.usable().is_ok() && matches!(spool.accepts(), Err(SpoolError::DiskFull { .. })));
     // The agents take what waits: that alone must make room, although the file system is as full as before.
     spool.taken(&team(), &device, Seq(acknowledged));
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -107,6 +108,7 @@ async fn the_reserve_refuses_in_time_and_work_goes_on_when_there_is_room() {
         }
     };
     assert_eq!(next, Seq(acknowledged + 1));
+    spool.accepts().unwrap();
 }
 
 /// Whoever fills its own tunnel must not keep the others' deliveries out.

@@ -131,6 +131,9 @@ async fn what_is_purged_is_gone_from_the_disk_and_missed_by_name() {
     assert_eq!(spool.read(&team(), Seq(200), ALL).unwrap()[0].0, Seq(201), "numbers go on");
     assert_eq!(spool.read(&other, Seq(0), ALL).unwrap()[0].0, kept, "others have what they had");
     assert_eq!(spool.purge(&"nobody".parse().unwrap()).await.unwrap(), []);
+    spool.drop_tunnel(&team()).await.unwrap();
+    spool.drop_tunnel(&other).await.unwrap();
+    assert_eq!(marks(dir.path()), 0, "as with a purge");
 }
 
 /// Age is a promise too: what is too old is gone from what can be read at once, and from the file when it is compacted.

@@ -15,6 +15,10 @@ const HEAD: &str = "Settings of healthie-relay. Every flag of `healthie-relay se
 the file. Lengths of time are written with their unit, like 30s, 2m, 72h, 3d, sizes like 64KiB, 1GiB. `healthie-relay check-config --config FILE` says what is wrong with \
 it and what is in force. What is a comment here is at its default, or not set.";
 
+/// Said after mistakes in the file: what goes together can only be looked at where there are values.
+pub(super) const LATER: &str =
+    "look: whether these settings go together with the others is looked at once their values can be read";
+
 #[derive(Args)]
 pub(super) struct CheckConfig {
     #[command(flatten)]
@@ -53,6 +57,9 @@ impl CheckConfig {
         for finding in &found {
             let word = if finding.weight == Weight::Wrong { "wrong" } else { "look" };
             tell(&format!("{word}: {}", told(finding)));
+        }
+        if !settled.mistakes.is_empty() {
+            tell(LATER);
         }
         if wrong > 0 {
             let code = if settled.mistakes.is_empty() { 1 } else { 2 };

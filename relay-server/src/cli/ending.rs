@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tunnel_delivery::{DeviceName, TunnelName};
 use tunnel_spool::RedbSpool;
+use tunnel_vault::KeySource;
 
 use super::changed::{changed, done, later};
 use super::consent::Consent;
@@ -79,14 +80,18 @@ pub(super) fn remove(
     if !registry.snapshot().tunnels.contains_key(tunnel) {
         return Err(RegistryError::NoTunnel(tunnel.clone()).into());
     }
-    let waiting = waiting(tunnel, key, data);
+    let key = key.source();
+    let waiting = waiting(tunnel, key.clone(), data);
     consent.get(&format!("Remove tunnel {tunnel}? Its address answers no more. {waiting}"))?;
     let now = wall_clock();
     let until = later(now, reserve_name);
     let idle = registry.retire_tunnel(tunnel, until, with_tokens, now)?;
     let kept = if until > now { format!("its name is kept until {until}") } else { String::new() };
     changed(&data.data, done(What::TunnelRemoved).tunnel(tunnel).note(kept));
-    tell(&format!("tunnel {tunnel} is removed. {waiting}"));
+    tell(&match left(tunnel, key, data) {
+        Ok(gone) => format!("tunnel {tunnel} is removed. {waiting}{gone}"),
+        Err(still) => format!("tunnel {tunnel} is removed. {still}"),
+    });
     if with_tokens {
         for id in &idle {
             changed(&data.data, done(What::TokenRevoked).token(id).note(format!("with tunnel {tunnel}")));
@@ -105,15 +110,15 @@ pub(super) fn remove(
     Ok(())
 }
 
-const UNKNOWN: &str = "How many deliveries wait there could not be found out; they are dropped.";
+const UNKNOWN: &str = "How many deliveries wait there, to be dropped with it, could not be found out.";
 
 /// What goes with a tunnel. That it cannot be found out, for want of the spool's key as it may be, keeps no tunnel from being removed.
-fn waiting(tunnel: &TunnelName, key: DataKey, data: &Data) -> String {
+fn waiting(tunnel: &TunnelName, key: Option<KeySource>, data: &Data) -> String {
     let question = Question::Waiting { tunnel: tunnel.clone() };
     let told = match ask_running(&data.data, &question) {
         // A folder without a spool gets none by this.
         Ok(None) if !RedbSpool::is_in(&data.data.join("spool")) => return waits(0, 0),
-        Ok(None) => ask(&data.data, key.source(), &question).ok(),
+        Ok(None) => ask(&data.data, key, &question).ok(),
         Ok(told) => told,
         Err(_) => None,
     };
@@ -121,6 +126,37 @@ fn waiting(tunnel: &TunnelName, key: DataKey, data: &Data) -> String {
         Some(Told::Waiting { deliveries, bytes }) => waits(deliveries, bytes),
         _ => UNKNOWN.to_owned(),
     }
+}
+
+/// Sees to it that nothing of a tunnel that was removed is left in the spool's file, and says so; or what is left there and what drops it.
+fn left(tunnel: &TunnelName, key: Option<KeySource>, data: &Data) -> Result<String, String> {
+    let spool = data.data.join("spool");
+    if !RedbSpool::is_in(&spool) {
+        return Ok(String::new());
+    }
+    let gone = " Nothing of it is left in the spool's file; copies made before, such as backups, still hold it.";
+    let why = match ask_running(&data.data, &Question::Changed) {
+        // It drops before it says so. While a backup is being made the file cannot get shorter.
+        Ok(Some(Told::Taken)) => {
+            return Ok(format!("{gone} (If a backup is being made just now: once that has ended.)"));
+        }
+        Ok(Some(_)) | Err(_) => {
+            return Err(
+                "What waited for it IS STILL IN THE SPOOL'S FILE: the running relay has not dropped it yet. It tries again by itself; its log says when it has"
+                    .to_owned(),
+            );
+        }
+        Ok(None) => match ask(&data.data, key, &Question::Drop { tunnel: tunnel.clone() }) {
+            Ok(Told::Dropped) => return Ok(gone.to_owned()),
+            Ok(Told::No { why }) => why,
+            Ok(_) => "the spool answered something else".to_owned(),
+            Err(e) => e.to_string(),
+        },
+    };
+    Err(format!(
+        "What waited for it IS STILL IN {} ({why}), and in backups made from it. `healthie-relay serve` drops it at its next start, with the spool's key",
+        spool.display()
+    ))
 }
 
 fn waits(count: u64, bytes: u64) -> String {

@@ -4,6 +4,7 @@
 
 mod audit;
 mod backup;
+mod bereft;
 mod certificates;
 mod changed;
 mod check_config;
@@ -142,6 +143,9 @@ impl From<SettingsError> for Failure {
                     tell(&format!("\n{}", whence(&lines)));
                 }
                 Failure { code: u8::try_from(error.exit_code()).unwrap_or(2), message: String::new() }
+            }
+            SettingsError::Wrong(_) => {
+                Failure::usage(format!("the settings cannot be used\n{e}\n{}", check_config::LATER))
             }
             other => Failure::usage(format!("the settings cannot be used\n{other}")),
         }

@@ -6,7 +6,7 @@ use tunnel_protocol::MAX_BODY;
 
 use super::Failure;
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
-use crate::settings::units::{show_size, size, some_span};
+use crate::settings::units::{show_size, size, some_span, span};
 use crate::sources::Source;
 
 /// Settings of a tunnel; what is not given stays as it is.
@@ -112,6 +112,11 @@ impl Shape {
         Ok(())
     }
 
+    /// Whether it says how large something may be.
+    pub(super) fn is_sized(&self) -> bool {
+        self.max_body.is_some() || self.spool_bytes.is_some()
+    }
+
     /// Whether nothing was given.
     pub(super) fn is_empty(&self) -> bool {
         *self == Shape::default()
@@ -138,6 +143,28 @@ pub(super) fn apart(settings: &TunnelSettings) -> String {
         words.push("sealed".to_owned());
     }
     words.join(" ")
+}
+
+/// What does not come to what was meant with a tunnel's own longest body and share of the spool, beside the relay's.
+pub(super) fn not_in_force(own: (Option<u64>, Option<u64>), relay: (u64, u64)) -> Vec<String> {
+    let mut told = Vec::new();
+    let ((body, share), (relay_body, relay_share)) = (own, relay);
+    if let Some(body) = body.filter(|body| *body > relay_body) {
+        told.push(format!(
+            "a body of {} is more than the relay takes: {} stays the most (--max-body of `serve`)",
+            show_size(body),
+            show_size(relay_body)
+        ));
+    }
+    let (longest, share) = (body.unwrap_or(relay_body).min(relay_body), share.unwrap_or(relay_share));
+    if share < longest {
+        told.push(format!(
+            "its share of the spool is {} and its longest body {}: a delivery that does not fit in there is refused",
+            show_size(share),
+            show_size(longest)
+        ));
+    }
+    told
 }
 
 fn answer_within(text: &str) -> Result<u64, String> {
@@ -180,7 +207,7 @@ fn share(text: &str) -> Result<u64, String> {
 
 /// What is too old is looked for once a minute.
 fn age(text: &str) -> Result<u64, String> {
-    let millis = u64::try_from(some_span(text)?.as_millis()).unwrap_or(u64::MAX);
+    let millis = u64::try_from(span(text)?.as_millis()).unwrap_or(u64::MAX);
     if millis >= 60_000 { Ok(millis) } else { Err("it must be 1m or more".to_owned()) }
 }
 
@@ -259,6 +286,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_in_force_is_told() {
+        const RELAY: (u64, u64) = (1 << 20, 1 << 30);
+        for fine in [(None, None), (Some(1 << 20), Some(1 << 20)), (Some(64 << 10), Some(64 << 10))] {
+            assert_eq!(not_in_force(fine, RELAY), [] as [&str; 0]);
+        }
+        assert!(
+            not_in_force((Some(2 << 20), None), RELAY)[0].contains("2MiB is more than the relay takes: 1MiB stays")
+        );
+        assert!(not_in_force((None, Some(64 << 10)), RELAY)[0].contains("64KiB and its longest body 1MiB"));
+        assert_eq!(not_in_force((Some(2 << 20), Some(64 << 10)), RELAY).len(), 2);
+    }
+
+    #[test]
     fn help_shows_the_values_that_are_taken() {
         let help = <Line as clap::CommandFactory>::command().render_long_help().to_string();
         assert!(help.contains("--seal[=<yes|no>]") && !help.contains("true"), "{help}");
@@ -294,7 +334,7 @@ mod tests {
             ("--spool-bytes 0", "64KiB or more"),
             ("--spool-bytes 1G", "GiB"),
             ("--spool-age 59s", "1m or more"),
-            ("--spool-age 0s", "longer than nothing"),
+            ("--spool-age 0s", "1m or more"),
             ("--seal=perhaps", "--seal=no"),
             ("--seal=1", "--seal=yes"),
         ] {

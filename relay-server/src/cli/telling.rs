@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tunnel_telemetry::SafeLines;
 
 use crate::config::TraceTo;
@@ -63,9 +64,29 @@ pub(super) fn common_collector() -> Option<String> {
     set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"))
 }
 
-/// A filter as it was written, if it is one.
+/// How our own crates' events are named, by which filters are told apart.
+const OWN: [&str; 2] = ["healthie_relay", "tunnel_"];
+
+/// A filter as it was written, if it is one and something of the relay's own comes through: a word that is no level names a part of a program, mostly one
+/// that there is not, and the relay would tell nothing at all.
 fn filter(text: &str) -> Result<String, String> {
-    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
+    EnvFilter::try_new(text).map_err(|e| e.to_string())?;
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let own = |part: &&str| OWN.iter().any(|own| part.starts_with(own));
+    // Spans have a grammar of their own, with commas in it; who writes them knows.
+    if text.contains('[') || parts.is_empty() {
+        return Ok(text.to_owned());
+    }
+    let level = |part: &&str| part.parse::<LevelFilter>().is_ok();
+    let taken =
+        "write off, error, warn, info, debug or trace, and for a part of the relay such as healthie_relay=debug";
+    if let Some(word) = parts.iter().find(|part| !part.contains('=') && !level(part) && !own(part)) {
+        return Err(format!("{word:?} is no level; {taken}"));
+    }
+    if !parts.iter().any(|part| level(part) || own(part)) {
+        return Err(format!("with that alone nothing of the relay would be logged; {taken}"));
+    }
+    Ok(text.to_owned())
 }
 
 fn ratio(text: &str) -> Result<f64, String> {
@@ -75,7 +96,24 @@ fn ratio(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::ratio;
+    use super::{filter, ratio};
+
+    #[test]
+    fn a_filter_lets_something_of_the_relay_through() {
+        for ok in
+            ["info", "OFF", "debug,hyper=warn", "healthie_relay=debug", "healthie_relay", "warn,[session]=trace", ""]
+        {
+            assert_eq!(filter(ok), Ok(ok.to_owned()));
+        }
+        for (bad, told) in
+            [("nosuchlevel", "\"nosuchlevel\" is no level"), ("info,verbose", "\"verbose\" is"), ("a=b=c", "")]
+        {
+            assert!(filter(bad).is_err_and(|e| e.contains(told)), "{bad}");
+        }
+        for bad in ["nosuchpart=debug", "hyper=trace,h2=info"] {
+            assert!(filter(bad).is_err_and(|e| e.contains("nothing of the relay")), "{bad}");
+        }
+    }
 
     #[test]
     fn a_part_is_at_most_all() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use tunnel_delivery::{Timestamp, TunnelName};
 
+use super::bereft::Bereft;
 use super::changed::{When, changed, done, in_or_at, later, token_id};
 use super::{Data, Failure, print};
 use crate::audit::What;
@@ -109,8 +110,11 @@ impl TokenCommand {
                 }
             }
             TokenCommand::Withdraw { id, tunnel, data } => {
-                data.registry()?.withdraw(&id, &tunnel)?;
+                let registry = data.registry()?;
+                let bereft = Bereft::of(&data.data, &id, Some(&tunnel));
+                registry.withdraw(&id, &tunnel)?;
                 changed(&data.data, done(What::TokenWithdrawn).tunnel(&tunnel).token(&id));
+                bereft.tell(&data.data, &registry.snapshot());
             }
             TokenCommand::Rotate { id, keep_old, data } => {
                 let old_until = later(now, keep_old);
@@ -121,8 +125,11 @@ impl TokenCommand {
                 print(&format!("{}\n", token.expose()));
             }
             TokenCommand::Revoke { id, data } => {
-                data.registry()?.revoke_token(&id)?;
+                let registry = data.registry()?;
+                let bereft = Bereft::of(&data.data, &id, None);
+                registry.revoke_token(&id)?;
                 changed(&data.data, done(What::TokenRevoked).token(&id));
+                bereft.tell(&data.data, &registry.snapshot());
             }
         }
         Ok(())

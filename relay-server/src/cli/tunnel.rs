@@ -9,7 +9,7 @@ use super::changed::{changed, done, token_id};
 use super::consent::Consent;
 use super::data_key::DataKey;
 use super::ending::{self, Removal};
-use super::shape::{Shape, apart};
+use super::shape::{Shape, apart, not_in_force};
 use super::{Data, Failure, print, tell};
 use crate::audit::What;
 use crate::control::{Question, Told, ask, ask_running};
@@ -130,19 +130,27 @@ impl Tunnel {
                 ));
             }
             Tunnel::Set { name, shape, data } => {
+                let sized = shape.is_sized();
                 let mut wrong = None;
+                let mut sizes = (None, None);
                 let mut now = String::new();
                 let (mut was, mut is) = (false, false);
                 data.registry()?.change_tunnel(&name, |settings| {
                     was = settings.seal;
                     wrong = shape.apply(settings).err();
                     is = settings.seal;
+                    sizes = (settings.max_body, settings.spool_bytes);
                     now = format!("{} {}", settings.answer.as_str(), apart(settings));
                 })?;
                 if let Some(wrong) = wrong {
                     return Err(wrong);
                 }
                 changed(&data.data, done(What::TunnelChanged).tunnel(&name).note(now.trim_end().to_owned()));
+                if sized
+                    && let Ok(Some(Told::Limits { max_body, spool_bytes })) = ask_running(&data.data, &Question::Limits)
+                {
+                    not_in_force(sizes, (max_body, spool_bytes)).iter().for_each(|line| tell(line));
+                }
                 if was != is {
                     tell(&sealing_changed(&data, &name, is));
                 }

@@ -120,6 +120,17 @@ pub(crate) fn collide(one: &SocketAddr, other: &SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && same_family && (all || one.ip() == other.ip())
 }
 
+/// The settings of two listeners, by their names.
+fn both(one: &str, other: &str) -> &'static [&'static str] {
+    match (one, other) {
+        ("http", "http") => &["http"],
+        ("http" | "https", "http" | "https") => &["http", "https"],
+        ("http" | "admin", "http" | "admin") => &["http", "admin"],
+        ("https" | "admin", "https" | "admin") => &["https", "admin"],
+        _ => &["http", "https", "admin"],
+    }
+}
+
 impl Config {
     /// Everything that is wrong with it, before anything is opened.
     pub(crate) fn problems(&self) -> Vec<Problem> {
@@ -131,7 +142,7 @@ impl Config {
         for (at, (name, addr)) in all.iter().enumerate() {
             if let Some((other, same)) = all[..at].iter().find(|(_, before)| collide(before, addr)) {
                 let what = format!("--{other} {same} and --{name} {addr} are one address; each listener has its own");
-                found.push(Problem::of(&["http", "https", "admin"], what));
+                found.push(Problem::of(both(other, name), what));
             }
         }
         if let Some(https) = &self.https {

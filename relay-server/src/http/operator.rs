@@ -31,7 +31,7 @@ pub(crate) async fn answer(head: &Head, shared: &Arc<Shared>, door: Listener) ->
 fn ready(shared: &Shared, door: Listener) -> Answer {
     let certificates = shared.tls.as_ref().map(|tls| tls.standing(&shared.clock)).unwrap_or_default();
     let usable = certificates.is_empty() || certificates.iter().any(Standing::is_usable);
-    let problem = problem(shared.is_stopping(), shared.spool.usable(), usable, door);
+    let problem = problem(shared.is_stopping(), shared.spool.accepts(), usable, door);
     let (status, mut said) = match problem {
         None => (StatusCode::OK, serde_json::json!({ "status": "ready" })),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({ "status": "not ready", "message": why })),
@@ -61,9 +61,12 @@ mod tests {
     fn why_the_spool_has_stopped_is_the_operator_s_business() {
         let failed = || Err(SpoolError::Failed { reason: "/var/lib/secret/spool.redb: I/O error".into() });
         let told = |door| problem(false, failed(), true, door).unwrap();
+        let full = || Err(SpoolError::DiskFull { free: 7, reserve: 128 });
+        assert!(problem(false, full(), true, Listener::Admin).unwrap().contains("only 7 bytes are free"));
         assert!(told(Listener::Admin).contains("/var/lib/secret"));
         for door in [Listener::Http, Listener::Https] {
             assert_eq!(told(door), "deliveries cannot be stored; the relay's log says why");
+            assert_eq!(problem(false, full(), true, door).unwrap(), told(door));
             assert_eq!(problem(false, Ok(()), true, door), None);
             assert!(problem(true, Ok(()), true, door).is_some() && problem(false, Ok(()), false, door).is_some());
         }

@@ -104,8 +104,13 @@ fn deliveries(page: &mut Page, shared: &Shared) {
 }
 
 fn spool(page: &mut Page, shared: &Shared) {
-    let usable = shared.spool.usable().is_ok();
-    page.gauge("spool_usable", "Whether the spool is at work", None, Some(f64::from(u8::from(usable))));
+    let usable = shared.spool.accepts().is_ok();
+    page.gauge(
+        "spool_usable",
+        "Whether the spool takes deliveries: it has not failed, and its disk has room",
+        None,
+        Some(f64::from(u8::from(usable))),
+    );
     let waiting = page.gauges("spool_waiting", "Deliveries that some device has not taken", None);
     let bytes = page.gauges("spool", "Bytes of the deliveries that are spooled", Some(Unit::Bytes));
     let share = page.gauges("spool_share", "Bytes that a tunnel may hold in the spool", Some(Unit::Bytes));

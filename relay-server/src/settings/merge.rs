@@ -117,7 +117,7 @@ pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> R
         SettingsError::Wrong(vec![if keys.is_secret_line(&text, mistake.line) { mistake.unseen() } else { mistake }])
     })?;
     let mut reader = Reader { command, of, file: &shown, text: &text, mistakes, mistaken: Vec::new() };
-    let mut set: Vec<(&Key<'_>, &Entry, Vec<OsString>)> = Vec::new();
+    let mut set: Vec<Set<'_, '_>> = Vec::new();
     for entry in &entries {
         let Some(key) = reader.key(&keys, entry) else { continue };
         if let Some((_, before, _)) = set.iter().find(|(other, ..)| other.id() == key.id()) {
@@ -130,11 +130,12 @@ pub(crate) fn settle(command: &Command, arguments: Vec<OsString>, of: &str) -> R
             set.push((key, entry, flags));
         }
     }
-    let Reader { mut mistakes, mistaken, .. } = reader;
-    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
     set.retain(|(key, ..)| {
         !matches!(matches.value_source(key.id()), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
     });
+    reader.keep_apart(&mut set);
+    let Reader { mut mistakes, mistaken, .. } = reader;
+    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
     let mut all = arguments.clone();
     // Right behind the command's name: what follows it may end with `--`.
     let at = all.iter().skip(1).position(|a| a == name).map_or(all.len(), |at| at + 2);
@@ -186,7 +187,32 @@ struct Reader<'a> {
     mistaken: Vec<String>,
 }
 
+/// A setting of the file, what it is set to, and that as flags.
+type Set<'a, 'k> = (&'k Key<'a>, &'k Entry, Vec<OsString>);
+
 impl Reader<'_> {
+    /// Leaves out of what the file sets whatever excludes something before it, and tells both places: clap knows of no lines.
+    fn keep_apart(&mut self, set: &mut Vec<Set<'_, '_>>) {
+        let Some(of) = self.command.find_subcommand(self.of) else { return };
+        let excludes =
+            |one: &Arg, other: &Arg| of.get_arg_conflicts_with(one).iter().any(|a| a.get_id() == other.get_id());
+        let mut at = 0;
+        while at < set.len() {
+            let (key, entry, _) = &set[at];
+            let before = set[..at].iter().find(|(b, ..)| excludes(b.arg, key.arg) || excludes(key.arg, b.arg));
+            let Some((other, first, _)) = before else {
+                at += 1;
+                continue;
+            };
+            let line = position(self.text, first.key_at.start).0;
+            let message = format!("{} (line {line}) and {} exclude each other; keep one", other.name(), key.name());
+            let mistake = Mistake::at(self.file, self.text, &entry.key_at, message);
+            self.mistakes.push(mistake.only_what_is_meant());
+            self.mistaken.extend([key.long().to_owned(), other.long().to_owned()]);
+            set.remove(at);
+        }
+    }
+
     fn wrong(&mut self, at: std::ops::Range<usize>, message: impl Into<String>) {
         self.mistakes.push(Mistake::at(self.file, self.text, &at, message));
     }

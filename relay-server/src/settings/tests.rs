@@ -100,7 +100,10 @@ fn each_mistake_is_told_with_its_place() {
         ("[acme]\nagree = 'yes'", "r.toml:2:9: acme.agree is true or false, without quotes"),
         ("data='/d'\nmax-body=1\n[limits]\nmax-body=2", "r.toml:4:1: limits.max-body is set twice: in line 2 and here"),
         ("data='/d'\n[acme]\nname='a'", "from the settings file:\n  r.toml:1: data\n  r.toml:3: acme.name"),
-        ("data='/d'\nhttp='[::]:1'\n[acme]\nname='a'\noff=true", "r.toml:4: acme.name\n  r.toml:5: acme.off"),
+        (
+            "data='/d'\nhttp='[::]:1'\n[acme]\nname='a'\noff=true",
+            "r.toml:5:1: acme.name (line 4) and acme.off exclude each other; keep one",
+        ),
         ("http = '[::]:80'", "--data <data>"),
         ("data = ", "r.toml:1:"),
     ] {

@@ -146,6 +146,14 @@ fn what_does_not_go_together_is_refused_by_both_and_told_where_it_stands() {
             "http = ['127.0.0.1:PORT']\nadmin = '127.0.0.1:PORT'",
             "are one address; each listener has its own (r.toml:2: http, r.toml:3: admin)",
         ),
+        (
+            "http = ['127.0.0.1:PORT']\nadmin = '127.0.0.1:PORT'\n[tls]\nhttps = '127.0.0.1:0'",
+            "are one address; each listener has its own (r.toml:2: http, r.toml:3: admin)",
+        ),
+        (
+            "[spool]\ndata-key = 'hunter2'\ndata-key-file = '/no/key'\ndata-key-command = 'false'",
+            "r.toml:5:1: spool.data-key (line 4) and spool.data-key-file exclude each other; keep one",
+        ),
         ("http = ['127.0.0.1:PORT', '0.0.0.0:PORT']", "are one address"),
         (
             "public-url = 'https://relay.test/hooks'",
@@ -169,6 +177,10 @@ fn what_does_not_go_together_is_refused_by_both_and_told_where_it_stands() {
         ("[limits]\nheartbeat = '9s'", "raise --dead-after (r.toml:4: limits.heartbeat)"),
         ("[log]\notlp-endpoint = 'http://me:hunter2@collector.test'", "(r.toml:4: log.otlp-endpoint)"),
         ("[log]\nlevel = 'a=b=c'", "r.toml:4:9: "),
+        (
+            "[log]\nlevel = 'nosuchlevel'",
+            "r.toml:4:9: \"nosuchlevel\" is no value for log.level: \"nosuchlevel\" is no level",
+        ),
         ("[spool]\ndata-key-file = '/no/key'", "the spool's key: cannot open /no/key"),
     ] {
         let wrong = house.wrong(&text.replace("PORT", &free));
