@@ -115,11 +115,19 @@ fn allow(args: &Allow, context: &mut Context) -> Result<(), Failure> {
 }
 
 fn deny(context: &mut Context) -> Result<(), Failure> {
-    let Some((consents, wishes)) = asked(context)? else { return Ok(()) };
+    let folder =
+        std::env::current_dir().map_err(|e| Failure::unreachable(format!("there is no current folder: {e}")))?;
+    // The file is not read: whatever is in it by now, and if it is gone, what was said about it is taken back.
+    let consents = context.environment.config_file().map(|file| Consents::beside(&file)).ok_or_else(no_home)?;
     let there = consents
-        .take_back(&wishes)
+        .take_back(&folder)
         .map_err(|e| Failure::unreachable(format!("your consent cannot be taken back: {e}")))?;
-    context.out.message(if there { "nothing of that is allowed any more" } else { "nothing was allowed" });
+    let file = folder.join(PROJECT_FILE);
+    let file = SafeText::new(&file.display().to_string()).to_string();
+    context.out.message(&match there {
+        true => format!("what you had allowed {file} to say is not allowed any more"),
+        false => format!("nothing was allowed to {file}"),
+    });
     Ok(())
 }
 
@@ -130,10 +138,11 @@ fn asked(context: &mut Context) -> Result<Option<(Consents, Wishes)>, Failure> {
         context.out.message(&format!("there is no {PROJECT_FILE} here, or nothing in it needs your consent"));
         return Ok(None);
     };
-    let consents = settings.consents().ok_or_else(|| {
-        Failure::usage("consent cannot be kept without a home folder").hint("set HOME or XDG_CONFIG_HOME")
-    })?;
-    Ok(Some((consents, wishes)))
+    Ok(Some((settings.consents().ok_or_else(no_home)?, wishes)))
+}
+
+fn no_home() -> Failure {
+    Failure::usage("consent cannot be kept without a home folder").hint("set HOME or XDG_CONFIG_HOME")
 }
 
 /// What a file wishes, as it may be seen: of a private setting no more than which file it would be read from.

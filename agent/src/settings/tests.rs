@@ -170,9 +170,21 @@ fn a_project_names_no_relay_until_the_user_says_yes_to_this_one() {
         assert!(matches!(place.relay(), Err(SettingsError::NotAllowed { .. })), "{other}");
     }
     place.says(EVIL);
-    let settings = place.load(&[], &[]);
-    assert!(settings.consents().unwrap().take_back(settings.wishes().unwrap()).unwrap());
+    let consents = place.load(&[], &[]).consents().unwrap();
+    assert!(consents.take_back(place.project.path()).unwrap());
     assert!(matches!(place.relay(), Err(SettingsError::NotAllowed { .. })));
+    assert!(!consents.take_back(place.project.path()).unwrap(), "it was taken back already");
+    // Whatever the file says by then, and where it is gone: it may say the same again later.
+    for now in [Some("exec = \"rm\"\n"), Some("relay = ["), Some("timeout = 5\n"), None] {
+        allow(place.home.path(), place.project.path());
+        match now {
+            Some(text) => place.says(text),
+            None => std::fs::remove_file(place.project.path().join(PROJECT_FILE)).unwrap(),
+        }
+        assert!(consents.take_back(place.project.path()).unwrap(), "{now:?}");
+        place.says(EVIL);
+        assert!(matches!(place.relay(), Err(SettingsError::NotAllowed { .. })), "{now:?}");
+    }
 }
 
 #[test]
