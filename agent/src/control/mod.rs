@@ -200,7 +200,14 @@ pub(crate) async fn open_archive(data: &Path, key: Option<UserKey>) -> Result<Ar
 /// The key for whoever must leave the store's form as it is: none for a store that is not encrypted. It would be encrypted from then on and need the key
 /// ever after, because of a command that only looks.
 pub(crate) async fn key_as_it_is(data: &Path, source: Option<&KeySource>) -> Result<Option<UserKey>, ArchiveError> {
-    if source.is_some() && has_store(data) && Vault::standing(&data.join("archive"))?.is_none() {
+    let standing = Vault::standing(&data.join("archive"))?;
+    if source.is_some() && has_store(data) && standing.as_ref().is_none_or(|store| !store.needs) {
+        // With the key that encrypting was turned off with, it stays off.
+        if let Some(off) = standing
+            && let Some(key) = user_key(source).await?.filter(|key| key.id() == off.key)
+        {
+            return Ok(Some(key));
+        }
         tracing::warn!(data = %data.display(), "a key is given and the store is not encrypted: it stays as it is; `healthie-tunnel listen` with the key encrypts what comes from then on");
         return Ok(None);
     }
