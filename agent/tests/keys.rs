@@ -168,6 +168,28 @@ async fn turned_off_and_written_anew_the_folder_has_no_key_and_takes_any() {
     done(&folder.run(&[&["events", "list"][..], &with_new].concat()));
 }
 
+/// The archive was moved away, and nobody said that the device's keys have to go too.
+#[tokio::test]
+async fn a_lost_key_is_told_with_what_has_to_go_and_no_store_is_made_beside_it() {
+    let folder = Folder::new();
+    let (old, new) = (folder.key("old.key"), folder.key("new.key"));
+    folder.store(Some(&old)).await;
+    done(&folder.run(&["key", "new", "--store-key-file", &old]));
+    let listen = ["listen", "--relay", "http://127.0.0.1:9", "--token", "t", "--no-forward", "--ui", "json"];
+    let told = |output: &Output, key: &str| {
+        refused(output, 2, "move `archive` and `device.keys` in data away");
+        refused(output, 2, key);
+    };
+    told(&folder.run(&listen), "data/archive");
+    std::fs::rename(folder.at("data/archive"), folder.at("away")).unwrap();
+    for key in [&[][..], &["--store-key-file", &new]] {
+        let output = folder.run(&[&listen[..], key].concat());
+        told(&output, "data/device.keys");
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("the archive"));
+        assert!(!folder.at("data/archive").exists(), "the failed start left a store");
+    }
+}
+
 /// As an earlier version left them: plain, beside a store with a key.
 #[tokio::test]
 async fn a_key_that_the_store_does_not_get_locks_nothing() {

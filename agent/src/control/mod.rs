@@ -109,16 +109,22 @@ impl From<ArchiveError> for ControlError {
         };
         let hint = match &e {
             ArchiveError::Damaged { dir, .. } => Some(damaged(dir)),
-            ArchiveError::Key(VaultError::Missing { .. } | VaultError::Wrong { .. }) => Some(KEY_HINT.to_owned()),
+            ArchiveError::Key(VaultError::Missing { dir, .. } | VaultError::Wrong { dir, .. }) => Some(key_hint(dir)),
             _ => None,
         };
         ControlError { kind, message: e.to_string(), hint }
     }
 }
 
-/// How a key is given.
-pub(crate) const KEY_HINT: &str =
-    "give the key with --store-key-file, HEALTHIE_TUNNEL_STORE_KEY, --store-key-keyring or --store-key-command";
+/// How a key is given, and what is left where there is none any more; `locked` is the archive or the device's keys, in the data folder both.
+fn key_hint(locked: &Path) -> String {
+    let data = locked.parent().unwrap_or(locked).display();
+    format!(
+        "give the key with --store-key-file, HEALTHIE_TUNNEL_STORE_KEY, --store-key-keyring or --store-key-command; nothing opens them without it: \
+         if it is lost, move `archive` and `device.keys` in {data} away and start anew, without what is stored there and what was sealed to this \
+         device and waits at the relay"
+    )
+}
 
 /// What can be done about a damaged archive in `dir`, with the data folder that the commands need; the error names the commands without it.
 pub(crate) fn damaged(dir: &Path) -> String {

@@ -26,7 +26,7 @@ use tunnel_telemetry::Traces;
 use tunnel_vault::KeySource;
 
 use crate::audit::{Audit, By};
-use crate::control::{AgentFile, Claim, Operations, Running, open_archive, user_key};
+use crate::control::{AgentFile, Claim, Operations, Running, has_store, open_archive, user_key};
 use crate::device_keys::{self, KeysError};
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
@@ -150,16 +150,18 @@ async fn start(
 ) -> Result<(), ListenError> {
     let data = config.data.clone();
     let key = user_key(config.store_key.as_ref()).await.map_err(ListenError::Archive)?;
+    if !has_store(&data) {
+        // Keys of this device that do not open are told before a store is made beside them.
+        let guard = Guard::of(&data, key.as_ref()).map_err(|e| ListenError::Archive(e.into()))?;
+        device_keys::load(&data, &guard).map_err(keys_failed)?;
+    }
     let archive = open_archive(&data, key.clone()).await.map_err(|e| held(e, &data))?;
     let device = match config.device.clone() {
         Some(device) => device,
         None => device_name(&data).map_err(io(format!("keep a device name in {}", data.display())))?,
     };
     let guard = Guard::of(&data, key.as_ref()).map_err(|e| ListenError::Archive(e.into()))?;
-    let keys = device_keys::load_or_make(&data, &guard).map_err(|e| match e {
-        KeysError::Guarded(e) => ListenError::Archive(e.into()),
-        other => ListenError::Keys(other.to_string()),
-    })?;
+    let keys = device_keys::load_or_make(&data, &guard).map_err(keys_failed)?;
     drop((guard, key));
     let (listener, addr, elsewhere) = interface(config.inspector_port).await?;
     let file = AgentFile { addr, token: random_token()?, pid: std::process::id() };
@@ -292,6 +294,13 @@ async fn tell_ready(announcer: Announcer, mut welcome: watch::Receiver<Option<We
             read_only: w.read_only,
             ..ready
         }));
+    }
+}
+
+fn keys_failed(e: KeysError) -> ListenError {
+    match e {
+        KeysError::Guarded(e) => ListenError::Archive(e.into()),
+        other => ListenError::Keys(other.to_string()),
     }
 }
 

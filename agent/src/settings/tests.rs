@@ -332,7 +332,10 @@ fn without_tls_no_token_leaves_this_machine_unless_the_user_takes_the_risk() {
         assert!(refused.hint().unwrap().contains("--allow-plain-http"));
     }
     assert!(place.load(&[plain[0], ("allow_plain_http", "true")], &[]).relay().is_ok());
-    assert!(place.load(&plain, &[("HEALTHIE_TUNNEL_ALLOW_PLAIN_HTTP", "true")]).relay().is_ok());
+    for yes in ["true", "YES", "On", "1"] {
+        assert!(place.load(&plain, &[("HEALTHIE_TUNNEL_ALLOW_PLAIN_HTTP", yes)]).relay().is_ok(), "{yes}");
+    }
+    assert!(place.load(&plain, &[("HEALTHIE_TUNNEL_ALLOW_PLAIN_HTTP", "OFF")]).relay().is_err());
     assert!(Place::new("allow_plain_http = true", "").load(&plain, &[]).relay().is_ok());
 }
 
