@@ -117,6 +117,9 @@ pub enum ListenError {
     /// The relay will not have this agent.
     #[error("{0}")]
     Refused(String),
+    /// The relay and this agent do not understand each other.
+    #[error("{0}")]
+    Unfit(String),
     /// There is no relay where one should be, or it cannot be trusted.
     #[error("{0}")]
     Unreached(String),
@@ -250,6 +253,7 @@ async fn start(
     match ended {
         Ok(()) => closed.map_err(ListenError::Archive),
         Err(DriveError::Refused(why)) => Err(ListenError::Refused(why)),
+        Err(DriveError::Unfit(why)) => Err(ListenError::Unfit(why)),
         Err(DriveError::Unreached(why)) => Err(ListenError::Unreached(why)),
         Err(DriveError::Archive(e)) => Err(ListenError::Archive(e)),
     }
