@@ -2,13 +2,22 @@
 
 use std::io::IsTerminal as _;
 
-use super::arguments::{Data, Gather};
+use tunnel_delivery::{DeviceName, TunnelName};
+
+use super::arguments::{self, Data, Gather};
+use super::listen;
 use super::style::Tone;
+use super::ui::Form;
 use super::{Context, Failure};
 use crate::dial::{split_url, without_user};
-use crate::forward::{Route, TargetUrl};
+use crate::forward::{HostHeader, Route, TargetUrl};
+use crate::retry::{Backoff, Conditions};
 use crate::safe_text::SafeText;
-use crate::settings::{Consents, KEYS, Key, PROJECT_FILE, Settings, Wish, Wishes};
+use crate::settings::{
+    Consents, KEYS, Key, Moment, PROJECT_FILE, Settings, SettingsError, Wish, Wishes, parse_age, parse_bytes,
+    parse_count, parse_span,
+};
+use crate::signing::ForwardAs;
 
 /// Show the settings and where each comes from
 ///
@@ -85,7 +94,47 @@ pub(crate) fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             "what {PROJECT_FILE} says and you have not allowed does not hold; `healthie-tunnel config allow` allows it"
         ));
     }
-    if args.json { context.out.json(&all) } else { Ok(()) }
+    if args.json {
+        context.out.json(&all)?;
+    }
+    context.out.flush()?;
+    let wrong = wrong(&settings);
+    let Some((first, others)) = wrong.split_first() else { return Ok(()) };
+    for other in others {
+        context.out.message(&SafeText::new(&other.to_string()).to_string());
+    }
+    Err(first.clone().into())
+}
+
+/// What the commands that use these settings would refuse of them. What is held back is nobody's yet.
+fn wrong(settings: &Settings) -> Vec<SettingsError> {
+    let all = [
+        settings.relay().map(drop),
+        settings.is_set("allow_plain_http").map(drop),
+        settings.token().map(drop),
+        settings.value::<TunnelName>("tunnel").map(drop),
+        settings.secrets().map(drop),
+        settings.value::<DeviceName>("device").map(drop),
+        settings.value::<Moment>("since").map(drop),
+        settings.value::<TargetUrl>("target").map(drop),
+        settings.read_all("forward", |text| text.parse::<Route>().map_err(|e| e.to_string())).map(drop),
+        settings.value::<ForwardAs>("forward_as").map(drop),
+        settings.value::<HostHeader>("host_header").map(drop),
+        settings.is_set("skip_invalid").map(drop),
+        settings.is_set("no_forward").map(drop),
+        settings.read("timeout", parse_span).map(drop),
+        settings.read("concurrency", listen::concurrency).map(drop),
+        settings.is_set_or("tunnel_headers", true).map(drop),
+        settings.read("retry", arguments::times).map(drop),
+        settings.value::<Backoff>("retry_backoff").map(drop),
+        settings.value::<Conditions>("retry_on").map(drop),
+        settings.read("keep", parse_age).map(drop),
+        settings.read("keep_count", parse_count).map(drop),
+        settings.read("keep_size", parse_bytes).map(drop),
+        settings.value::<Form>("ui").map(drop),
+        settings.value::<u16>("inspector_port").map(drop),
+    ];
+    all.into_iter().filter_map(Result::err).filter(|e| !matches!(e, SettingsError::NotAllowed { .. })).collect()
 }
 
 fn allow(args: &Allow, context: &mut Context) -> Result<(), Failure> {
