@@ -102,12 +102,92 @@ async fn the_device_s_keys_go_where_the_store_s_key_goes() {
     done(&folder.run(&[&["key", "export", "copy.keys"][..], &with_new].concat()));
     assert!(std::fs::read_to_string(folder.at("copy.keys")).unwrap().contains(PLAIN));
 
-    done(&folder.run(&[&["store", "rekey", "--off"][..], &with_new].concat()));
+    let off = done(&folder.run(&[&["store", "rekey", "--off"][..], &with_new].concat()));
+    assert!(off.contains(&format!("`healthie-tunnel store compact --data data --store-key-file {new}`")), "{off}");
     assert!(folder.device_keys().contains(PLAIN));
     assert_eq!(folder.shown(&[]), second);
+    // With another key nothing would be encrypted either.
+    refused(&folder.run(&[&["store", "rekey", "--new-key-file", &old][..], &with_new].concat()), 2, "rekey --on");
     done(&folder.run(&[&["store", "rekey", "--on"][..], &with_new].concat()));
     assert!(!folder.device_keys().contains(PLAIN));
     assert_eq!(folder.shown(&with_new), second);
+}
+
+/// What is said to have been done was: a line is written once what can be seen to fail was refused.
+#[tokio::test]
+async fn the_audit_log_notes_no_change_of_keys_that_was_refused() {
+    let folder = Folder::new();
+    let (old, other) = (folder.key("old.key"), folder.key("other.key"));
+    let changes = [&["--new-key-file", &other][..], &["--new-key-command", "cat other.key"], &["--off"], &["--on"]];
+    let rekey = |change: &[&str], key: &[&str]| folder.run(&[&["store", "rekey"], change, key].concat());
+    folder.store(None).await;
+    done(&folder.run(&["key", "new"]));
+    let before = std::fs::read_to_string(folder.at("data/audit.jsonl")).unwrap();
+    for change in changes {
+        refused(&rekey(change, &[]), 2, "is not encrypted");
+        refused(&rekey(change, &["--store-key-file", &old]), 2, "is not encrypted");
+    }
+    folder.store(Some(&old)).await;
+    for change in changes {
+        refused(&rekey(change, &[]), 2, "no key was given");
+        refused(&rekey(change, &["--store-key-file", &other]), 2, "and the one given is");
+    }
+    refused(&folder.run(&["key", "export", "old.key", "--store-key-file", &old]), 2, "is there already");
+    refused(&folder.run(&["key", "export", "no/such", "--store-key-file", &old]), 3, "cannot be written");
+    assert_eq!(std::fs::read_to_string(folder.at("data/audit.jsonl")).unwrap(), before);
+    // What no look could tell is told behind the line.
+    std::fs::write(folder.at("data/device.keys"), "half a key").unwrap();
+    refused(&rekey(changes[0], &["--store-key-file", &old]), 3, "device's keys");
+    let lines = audit_lines(&folder);
+    let [.., done, failed] = &lines[..] else { panic!("{lines:?}") };
+    assert!(done["failed"].is_null() && failed["failed"].as_str().unwrap().contains("device's keys"), "{lines:?}");
+}
+
+fn audit_lines(folder: &Folder) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(folder.at("data/audit.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn turned_off_and_written_anew_the_folder_has_no_key_and_takes_any() {
+    let folder = Folder::new();
+    let (old, new) = (folder.key("old.key"), folder.key("new.key"));
+    let (with_old, with_new) = (["--store-key-file", &old], ["--store-key-file", &new]);
+    folder.store(Some(&old)).await;
+    done(&folder.run(&[&["store", "rekey", "--off"][..], &with_old].concat()));
+    done(&folder.run(&[&["store", "compact"][..], &with_old].concat()));
+    let rekey = ["store", "rekey", "--new-key-file", &new];
+    for key in [&[][..], &with_old, &with_new] {
+        done(&folder.run(&[&["events", "list"][..], key].concat()));
+        refused(&folder.run(&[&rekey[..], key].concat()), 2, "is not encrypted");
+    }
+    refused(&folder.run(&[&["store", "rekey", "--on"][..], &with_new].concat()), 2, "is not encrypted");
+    // As `listen` opens it.
+    folder.store(Some(&new)).await;
+    refused(&folder.run(&[&["events", "list"][..], &with_old].concat()), 2, "and the one given is");
+    done(&folder.run(&[&["events", "list"][..], &with_new].concat()));
+}
+
+/// The archive was moved away, and nobody said that the device's keys have to go too.
+#[tokio::test]
+async fn a_lost_key_is_told_with_what_has_to_go_and_no_store_is_made_beside_it() {
+    let folder = Folder::new();
+    let (old, new) = (folder.key("old.key"), folder.key("new.key"));
+    folder.store(Some(&old)).await;
+    done(&folder.run(&["key", "new", "--store-key-file", &old]));
+    let listen = ["listen", "--relay", "http://127.0.0.1:9", "--token", "t", "--no-forward", "--ui", "json"];
+    let told = |output: &Output, key: &str| {
+        refused(output, 2, "move `archive` and `device.keys` in data away");
+        refused(output, 2, key);
+    };
+    told(&folder.run(&listen), "data/archive");
+    std::fs::rename(folder.at("data/archive"), folder.at("away")).unwrap();
+    for key in [&[][..], &["--store-key-file", &new]] {
+        let output = folder.run(&[&listen[..], key].concat());
+        told(&output, "data/device.keys");
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("the archive"));
+        assert!(!folder.at("data/archive").exists(), "the failed start left a store");
+    }
 }
 
 /// As an earlier version left them: plain, beside a store with a key.

@@ -143,3 +143,18 @@ async fn the_audit_log_counts_what_is_gone_and_repeats_no_words() {
     assert_eq!((&lines[6]["tunnel"], &lines[6]["removed"]), (&"team".into(), &3.into()));
     assert!(lines[6]["after"].is_u64(), "{log}");
 }
+
+/// Whoever looks at the settings is told what a command would refuse of them, all of it.
+#[test]
+fn the_settings_are_judged_as_the_commands_that_use_them_would() {
+    let stage = Stage::new();
+    says(&stage, "concurrency = 0\ntimeout = 5\nretry = 3\n");
+    let bad = [("HEALTHIE_TUNNEL_KEEP", "3 parsecs"), ("HEALTHIE_TUNNEL_UI", "paper")];
+    let told = run(&stage, &["config"], &bad).exits(2);
+    for key in ["concurrency (", "timeout (", "keep (", "ui ("] {
+        assert!(told.err().contains(key), "{key}: {}", told.err());
+    }
+    assert!(told.out().contains("3 parsecs") && !told.err().contains("retry ("), "{}", told.err());
+    says(&stage, "concurrency = 2\ntimeout = \"5s\"\n");
+    run(&stage, &["config"], &[]).exits(0);
+}

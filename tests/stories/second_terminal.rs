@@ -70,12 +70,12 @@ fn look_around(world: &World, event: &str, other: &str) {
         "1h",
         "--json",
         "--timeout",
-        "20",
+        "20s",
     ]);
     assert!(waited.ok().out().contains(event));
     world
         .agent
-        .run(&["events", "wait", "--count", "1", "--event", "goal.*", "--since", "1h", "--timeout", "1"])
+        .run(&["events", "wait", "--count", "1", "--event", "goal.*", "--since", "1h", "--timeout", "1s"])
         .exits(1);
 }
 
@@ -154,7 +154,7 @@ fn tail_and_wait_follow_what_comes() {
     let mut command = world.agent.command(&["events", "tail", "--json"]);
     let mut tail = Process::spawn("tail", command.stdin(Stdio::null()));
     let mut command =
-        world.agent.command(&["events", "wait", "--count", "2", "--event", "task.*", "--json", "--timeout", "25"]);
+        world.agent.command(&["events", "wait", "--count", "2", "--event", "task.*", "--json", "--timeout", "25s"]);
     let mut wait = Process::spawn("wait", command.stdin(Stdio::null()));
     let mut sender = Sender::python();
     // They may not be there yet: what came before they were does not count for them.
@@ -205,7 +205,7 @@ fn config_tells_where_each_value_is_from_and_no_secret() {
 fn stored_deliveries_are_counted_compared_and_removed_beside_listen_and_without_it() {
     let mut world = World::connected(AnswerMode::Ack);
     let wait =
-        ["events", "wait", "status:2xx type:Task", "-text:nothing", "--since", "1h", "--timeout", "20", "--json"];
+        ["events", "wait", "status:2xx type:Task", "-text:nothing", "--since", "1h", "--timeout", "20s", "--json"];
     let wait = world.agent.command(&wait).stdout(Stdio::piped()).spawn().unwrap();
     let (event, other) = two_deliveries(&world);
     let waited = wait.wait_with_output().unwrap();

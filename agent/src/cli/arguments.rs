@@ -107,14 +107,16 @@ pub(crate) fn policy(settings: &Settings) -> Result<Policy, Failure> {
 
 /// Whether and when what could not be handed over is tried again.
 fn retry(settings: &Settings) -> Result<Option<Retry>, Failure> {
-    let times = |text: &str| {
-        let times = text.parse().ok().filter(|n| *n <= retry::MOST);
-        times.ok_or_else(|| format!("{text:?} is not a number from 0 to {}", retry::MOST))
-    };
     let backoff = settings.value("retry_backoff")?.unwrap_or_default();
     let on = settings.value("retry_on")?.unwrap_or_default();
     let times = settings.read("retry", times)?.unwrap_or(0);
     Ok((times > 0).then_some(Retry { times, backoff, on }))
+}
+
+/// How often it is tried again.
+pub(super) fn times(text: &str) -> Result<u32, String> {
+    let times = text.parse().ok().filter(|n| *n <= retry::MOST);
+    times.ok_or_else(|| format!("{text:?} is not a number from 0 to {}", retry::MOST))
 }
 
 /// How much is kept.

@@ -2,13 +2,22 @@
 
 use std::io::IsTerminal as _;
 
-use super::arguments::{Data, Gather};
+use tunnel_delivery::{DeviceName, TunnelName};
+
+use super::arguments::{self, Data, Gather};
+use super::listen;
 use super::style::Tone;
+use super::ui::Form;
 use super::{Context, Failure};
 use crate::dial::{split_url, without_user};
-use crate::forward::{Route, TargetUrl};
+use crate::forward::{HostHeader, Route, TargetUrl};
+use crate::retry::{Backoff, Conditions};
 use crate::safe_text::SafeText;
-use crate::settings::{Consents, KEYS, Key, PROJECT_FILE, Settings, Wish, Wishes};
+use crate::settings::{
+    Consents, KEYS, Key, Moment, PROJECT_FILE, Settings, SettingsError, Wish, Wishes, parse_age, parse_bytes,
+    parse_count, parse_span,
+};
+use crate::signing::ForwardAs;
 
 /// Show the settings and where each comes from
 ///
@@ -85,7 +94,47 @@ pub(crate) fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             "what {PROJECT_FILE} says and you have not allowed does not hold; `healthie-tunnel config allow` allows it"
         ));
     }
-    if args.json { context.out.json(&all) } else { Ok(()) }
+    if args.json {
+        context.out.json(&all)?;
+    }
+    context.out.flush()?;
+    let wrong = wrong(&settings);
+    let Some((first, others)) = wrong.split_first() else { return Ok(()) };
+    for other in others {
+        context.out.message(&SafeText::new(&other.to_string()).to_string());
+    }
+    Err(first.clone().into())
+}
+
+/// What the commands that use these settings would refuse of them. What is held back is nobody's yet.
+fn wrong(settings: &Settings) -> Vec<SettingsError> {
+    let all = [
+        settings.relay().map(drop),
+        settings.is_set("allow_plain_http").map(drop),
+        settings.token().map(drop),
+        settings.value::<TunnelName>("tunnel").map(drop),
+        settings.secrets().map(drop),
+        settings.value::<DeviceName>("device").map(drop),
+        settings.value::<Moment>("since").map(drop),
+        settings.value::<TargetUrl>("target").map(drop),
+        settings.read_all("forward", |text| text.parse::<Route>().map_err(|e| e.to_string())).map(drop),
+        settings.value::<ForwardAs>("forward_as").map(drop),
+        settings.value::<HostHeader>("host_header").map(drop),
+        settings.is_set("skip_invalid").map(drop),
+        settings.is_set("no_forward").map(drop),
+        settings.read("timeout", parse_span).map(drop),
+        settings.read("concurrency", listen::concurrency).map(drop),
+        settings.is_set_or("tunnel_headers", true).map(drop),
+        settings.read("retry", arguments::times).map(drop),
+        settings.value::<Backoff>("retry_backoff").map(drop),
+        settings.value::<Conditions>("retry_on").map(drop),
+        settings.read("keep", parse_age).map(drop),
+        settings.read("keep_count", parse_count).map(drop),
+        settings.read("keep_size", parse_bytes).map(drop),
+        settings.value::<Form>("ui").map(drop),
+        settings.value::<u16>("inspector_port").map(drop),
+    ];
+    all.into_iter().filter_map(Result::err).filter(|e| !matches!(e, SettingsError::NotAllowed { .. })).collect()
 }
 
 fn allow(args: &Allow, context: &mut Context) -> Result<(), Failure> {
@@ -115,11 +164,19 @@ fn allow(args: &Allow, context: &mut Context) -> Result<(), Failure> {
 }
 
 fn deny(context: &mut Context) -> Result<(), Failure> {
-    let Some((consents, wishes)) = asked(context)? else { return Ok(()) };
+    let folder =
+        std::env::current_dir().map_err(|e| Failure::unreachable(format!("there is no current folder: {e}")))?;
+    // The file is not read: whatever is in it by now, and if it is gone, what was said about it is taken back.
+    let consents = context.environment.config_file().map(|file| Consents::beside(&file)).ok_or_else(no_home)?;
     let there = consents
-        .take_back(&wishes)
+        .take_back(&folder)
         .map_err(|e| Failure::unreachable(format!("your consent cannot be taken back: {e}")))?;
-    context.out.message(if there { "nothing of that is allowed any more" } else { "nothing was allowed" });
+    let file = folder.join(PROJECT_FILE);
+    let file = SafeText::new(&file.display().to_string()).to_string();
+    context.out.message(&match there {
+        true => format!("what you had allowed {file} to say is not allowed any more"),
+        false => format!("nothing was allowed to {file}"),
+    });
     Ok(())
 }
 
@@ -130,10 +187,11 @@ fn asked(context: &mut Context) -> Result<Option<(Consents, Wishes)>, Failure> {
         context.out.message(&format!("there is no {PROJECT_FILE} here, or nothing in it needs your consent"));
         return Ok(None);
     };
-    let consents = settings.consents().ok_or_else(|| {
-        Failure::usage("consent cannot be kept without a home folder").hint("set HOME or XDG_CONFIG_HOME")
-    })?;
-    Ok(Some((consents, wishes)))
+    Ok(Some((settings.consents().ok_or_else(no_home)?, wishes)))
+}
+
+fn no_home() -> Failure {
+    Failure::usage("consent cannot be kept without a home folder").hint("set HOME or XDG_CONFIG_HOME")
 }
 
 /// What a file wishes, as it may be seen: of a private setting no more than which file it would be read from.

@@ -84,6 +84,15 @@ impl From<ListenError> for Failure {
                 Kind::Negative,
                 "check --token and --tunnel, and whether they are of the relay that --relay names (`healthie-tunnel config` shows from where they are)",
             ),
+            ListenError::Unfit(_) => (
+                Kind::Negative,
+                "token and tunnel are not what is wrong: bring this program and the relay to versions that go together (`healthie-tunnel --version`)",
+            ),
+            // The relay's own words: the token is good for several.
+            ListenError::Unreached(why) if why.contains("--tunnel NAME") => (
+                Kind::Unreachable,
+                "say which with --tunnel, HEALTHIE_TUNNEL_TUNNEL or `tunnel = …` in your settings file",
+            ),
             ListenError::Unreached(_) => (
                 Kind::Unreachable,
                 "check --relay and, for a certificate of your own, --ca (`healthie-tunnel config` shows them)",
@@ -117,5 +126,10 @@ mod tests {
         assert_eq!(Failure::from(SettingsError::Missing { key: "relay" }).exit_code(), 2);
         assert_eq!(Failure::from(ListenError::Refused("no".into())).exit_code(), 1);
         assert_eq!(Failure::from(ListenError::Unreached("nobody".into())).exit_code(), 3);
+        let hint = |e: ListenError| Failure::from(e).hint.unwrap();
+        assert!(hint(ListenError::Refused("no".into())).contains("--token"));
+        assert!(!hint(ListenError::Unfit("too old".into())).contains("--token"));
+        let which = "r answered 400: The token opens a, b; say which of them with --tunnel NAME.";
+        assert!(hint(ListenError::Unreached(which.into())).contains("--tunnel,"));
     }
 }

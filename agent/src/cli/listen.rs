@@ -275,7 +275,7 @@ async fn inspected(config: ListenConfig, setup: Setup) -> Result<(), Failure> {
     finished.map_err(inspect::gone)
 }
 
-fn concurrency(text: &str) -> Result<usize, String> {
+pub(super) fn concurrency(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
         .filter(|n| (1..=1024).contains(n))

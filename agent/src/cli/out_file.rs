@@ -13,6 +13,8 @@ pub(crate) struct OutFile {
     /// Where it is written, if not in its own place yet.
     beside: Option<PathBuf>,
     path: PathBuf,
+    /// Whether it was not there before.
+    made: bool,
     whole: bool,
 }
 
@@ -42,13 +44,21 @@ impl OutFile {
         // Deliveries may be about patients.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let made = !path.exists() && beside.is_none();
         match options.open(beside.as_deref().unwrap_or(path)) {
-            Ok(file) => Ok(OutFile { file: BufWriter::new(file), beside, path: real, whole: false }),
+            Ok(file) => Ok(OutFile { file: BufWriter::new(file), beside, path: real, made, whole: false }),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 Err(Failure::usage(format!("{} is there already", path.display()))
                     .hint("--force replaces it, or name another file"))
             }
             Err(e) => Err(failed(path, &e)),
+        }
+    }
+
+    /// Leaves everything as it was, where nothing is to be written after all.
+    pub(crate) fn give_up(self) {
+        if self.made {
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 

@@ -45,7 +45,15 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
     let done = purged?;
     let out = &mut context.out;
     if args.json {
-        return out.json(&done);
+        out.json(&done)?;
+    }
+    if done.removed == 0 {
+        // Most likely the name is a slip, and what was meant is still there.
+        return Err(Failure::negative(format!("nothing is stored of a tunnel {}", args.tunnel))
+            .hint("`healthie-tunnel events list` shows the tunnels with --json"));
+    }
+    if args.json {
+        return Ok(());
     }
     out.line(&format!(
         "{} removed; the store's file had {}, now {}",

@@ -109,16 +109,22 @@ impl From<ArchiveError> for ControlError {
         };
         let hint = match &e {
             ArchiveError::Damaged { dir, .. } => Some(damaged(dir)),
-            ArchiveError::Key(VaultError::Missing { .. } | VaultError::Wrong { .. }) => Some(KEY_HINT.to_owned()),
+            ArchiveError::Key(VaultError::Missing { dir, .. } | VaultError::Wrong { dir, .. }) => Some(key_hint(dir)),
             _ => None,
         };
         ControlError { kind, message: e.to_string(), hint }
     }
 }
 
-/// How a key is given.
-pub(crate) const KEY_HINT: &str =
-    "give the key with --store-key-file, HEALTHIE_TUNNEL_STORE_KEY, --store-key-keyring or --store-key-command";
+/// How a key is given, and what is left where there is none any more; `locked` is the archive or the device's keys, in the data folder both.
+fn key_hint(locked: &Path) -> String {
+    let data = locked.parent().unwrap_or(locked).display();
+    format!(
+        "give the key with --store-key-file, HEALTHIE_TUNNEL_STORE_KEY, --store-key-keyring or --store-key-command; nothing opens them without it: \
+         if it is lost, move `archive` and `device.keys` in {data} away and start anew, without what is stored there and what was sealed to this \
+         device and waits at the relay"
+    )
+}
 
 /// What can be done about a damaged archive in `dir`, with the data folder that the commands need; the error names the commands without it.
 pub(crate) fn damaged(dir: &Path) -> String {
@@ -200,7 +206,14 @@ pub(crate) async fn open_archive(data: &Path, key: Option<UserKey>) -> Result<Ar
 /// The key for whoever must leave the store's form as it is: none for a store that is not encrypted. It would be encrypted from then on and need the key
 /// ever after, because of a command that only looks.
 pub(crate) async fn key_as_it_is(data: &Path, source: Option<&KeySource>) -> Result<Option<UserKey>, ArchiveError> {
-    if source.is_some() && has_store(data) && Vault::standing(&data.join("archive"))?.is_none() {
+    let standing = Vault::standing(&data.join("archive"))?;
+    if source.is_some() && has_store(data) && standing.as_ref().is_none_or(|store| !store.needs) {
+        // With the key that encrypting was turned off with, it stays off.
+        if let Some(off) = standing
+            && let Some(key) = user_key(source).await?.filter(|key| key.id() == off.key)
+        {
+            return Ok(Some(key));
+        }
         tracing::warn!(data = %data.display(), "a key is given and the store is not encrypted: it stays as it is; `healthie-tunnel listen` with the key encrypts what comes from then on");
         return Ok(None);
     }

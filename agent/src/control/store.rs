@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tunnel_archive::{ArchiveError, Named, Progress, Repaired, Report, Salvage};
 use tunnel_delivery::DeliveryId;
-use tunnel_vault::{KeySource, UserKey, Vault};
+use tunnel_vault::{KeySource, UserKey, Vault, VaultError};
 
 use super::{
-    Control, ControlError, HELD_WAIT, Kind, Local, Operations, has_store, key_as_it_is, nothing_there, user_key,
+    Control, ControlError, HELD_WAIT, Kind, Local, Operations, data_flag, has_store, key_as_it_is, nothing_there,
+    user_key,
 };
 use crate::audit::{Audit, By, Line, What};
 use crate::device_keys::{self, KeysError};
@@ -246,9 +247,22 @@ impl Local {
             Rekey::On => "encryption on",
             Rekey::Off => "encryption off",
         };
-        Audit::new(&self.data, By::Command).note(Line::new(What::StoreRekeyed).with("to", to)).await?;
+        if !has_store(&self.data) {
+            return Err(nothing_there(&self.data));
+        }
+        let key = user_key(self.store_key.as_ref()).await?;
+        may_change(&self.archive(), key.as_ref(), &rekey)?;
+        let audit = Audit::new(&self.data, By::Command);
+        let line = || Line::new(What::StoreRekeyed).with("to", to);
+        audit.note(line()).await?;
         let data = self.data.clone();
-        self.closed(Box::new(|_| ()), move |dir, key, _| rekeyed(&data, dir, key, new.as_ref(), on)).await
+        let work = move |dir: &Path, key: Option<&UserKey>, _: &mut Watch| rekeyed(&data, dir, key, new.as_ref(), on);
+        let done = self.closed_with(key, Box::new(|_| ()), work).await;
+        // What no look could tell before: the line above says that it was done.
+        if let Err(e) = &done {
+            audit.note_if_possible(line().with("failed", e.message.as_str())).await;
+        }
+        done
     }
 
     /// Builds the store anew from what is readable of it, and puts the damaged files aside.
@@ -270,13 +284,22 @@ impl Local {
     /// Does something with a store that nobody has open, where it may block; waits for a command that has it.
     pub(super) async fn closed<T: Send + 'static>(
         &self,
-        mut told: Watch,
+        told: Watch,
         work: impl FnOnce(&Path, Option<&UserKey>, &mut Watch) -> Result<T, ArchiveError> + Send + 'static + Clone,
     ) -> Result<T, ControlError> {
         if !has_store(&self.data) {
             return Err(nothing_there(&self.data));
         }
         let key = key_as_it_is(&self.data, self.store_key.as_ref()).await?;
+        self.closed_with(key, told, work).await
+    }
+
+    async fn closed_with<T: Send + 'static>(
+        &self,
+        key: Option<UserKey>,
+        mut told: Watch,
+        work: impl FnOnce(&Path, Option<&UserKey>, &mut Watch) -> Result<T, ArchiveError> + Send + 'static + Clone,
+    ) -> Result<T, ControlError> {
         let deadline = Instant::now() + HELD_WAIT;
         loop {
             let (dir, again, key) = (self.archive(), work.clone(), key.clone());
@@ -296,6 +319,27 @@ impl Local {
             }
         }
     }
+}
+
+/// Refuses what can be seen to fail, before it is noted as done and before anything is changed.
+fn may_change(dir: &Path, key: Option<&UserKey>, rekey: &Rekey) -> Result<(), ControlError> {
+    let refused = |e: VaultError| ControlError::from(ArchiveError::Key(e));
+    let plain = || refused(VaultError::NotEncrypted { dir: dir.to_owned() });
+    let standing = Vault::standing(dir).map_err(refused)?.ok_or_else(plain)?;
+    // Encrypting was turned off and nothing is left of it: only turning it on again, with that key, means anything.
+    if !standing.needs && (!matches!(rekey, Rekey::On) || key.map(UserKey::id) != Some(standing.key)) {
+        return Err(plain());
+    }
+    Vault::check(dir, key).map_err(refused)?;
+    if matches!(rekey, Rekey::To(_)) && !standing.encrypts {
+        let data = data_flag(dir.parent().unwrap_or(dir));
+        let message = "encrypting is turned off: with another key nothing would be encrypted either";
+        return Err(ControlError::new(Kind::Usage, message).hint(format!(
+            "`healthie-tunnel store rekey --on {data}` with the key that it has encrypts again, then give the new one; or, after `healthie-tunnel store \
+             compact {data}` with that key, nothing is encrypted and `listen` takes a new one"
+        )));
+    }
+    Ok(())
 }
 
 /// Gives the store in `dir` another key, or turns encrypting on or off where there is none, and has the device's keys guarded as the store is.

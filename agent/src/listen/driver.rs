@@ -67,6 +67,9 @@ pub enum DriveError {
     /// The relay will not have it.
     #[error("{0}")]
     Refused(String),
+    /// The relay and this agent do not understand each other.
+    #[error("{0}")]
+    Unfit(String),
     /// There is no relay where one should be, or it cannot be trusted.
     #[error("{0}")]
     Unreached(String),
@@ -123,6 +126,7 @@ impl Driver {
                 Act::End(ended) => {
                     return ended.map_err(|trouble| match trouble.cure {
                         Cure::Never => DriveError::Refused(trouble.reason),
+                        Cure::OtherVersion => DriveError::Unfit(trouble.reason),
                         Cure::Retry | Cure::RetryIfKnown => DriveError::Unreached(trouble.reason),
                     });
                 }
@@ -208,7 +212,7 @@ impl Driver {
             }
             Ok(ToAgent::Refused(refused)) => {
                 let cure = match refused.code {
-                    Refusal::Version | Refusal::BadHello => Cure::Never,
+                    Refusal::Version | Refusal::BadHello => Cure::OtherVersion,
                     _ => Cure::Retry,
                 };
                 broke(format!("the relay refused the session: {}", refused.message), cure, Duration::ZERO)

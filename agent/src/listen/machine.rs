@@ -14,6 +14,8 @@ const GOOD_SESSION: Duration = Duration::from_secs(3);
 /// Whether trying again can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cure {
+    /// Only with another version of one of the two programs.
+    OtherVersion,
     /// It can.
     Retry,
     /// Not where there never was a session: then it is a wrong address or a wrong certificate rather than a passing trouble.
@@ -98,7 +100,7 @@ impl Machine {
                 let hopeless = match trouble.cure {
                     Cure::Retry => false,
                     Cure::RetryIfKnown => !self.known,
-                    Cure::Never => true,
+                    Cure::Never | Cure::OtherVersion => true,
                 };
                 if hopeless {
                     let reason = trouble.reason.clone();

@@ -26,7 +26,7 @@ use tunnel_telemetry::Traces;
 use tunnel_vault::KeySource;
 
 use crate::audit::{Audit, By};
-use crate::control::{AgentFile, Claim, Operations, Running, open_archive, user_key};
+use crate::control::{AgentFile, Claim, Operations, Running, has_store, open_archive, user_key};
 use crate::device_keys::{self, KeysError};
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
@@ -117,6 +117,9 @@ pub enum ListenError {
     /// The relay will not have this agent.
     #[error("{0}")]
     Refused(String),
+    /// The relay and this agent do not understand each other.
+    #[error("{0}")]
+    Unfit(String),
     /// There is no relay where one should be, or it cannot be trusted.
     #[error("{0}")]
     Unreached(String),
@@ -150,16 +153,18 @@ async fn start(
 ) -> Result<(), ListenError> {
     let data = config.data.clone();
     let key = user_key(config.store_key.as_ref()).await.map_err(ListenError::Archive)?;
+    if !has_store(&data) {
+        // Keys of this device that do not open are told before a store is made beside them.
+        let guard = Guard::of(&data, key.as_ref()).map_err(|e| ListenError::Archive(e.into()))?;
+        device_keys::load(&data, &guard).map_err(keys_failed)?;
+    }
     let archive = open_archive(&data, key.clone()).await.map_err(|e| held(e, &data))?;
     let device = match config.device.clone() {
         Some(device) => device,
         None => device_name(&data).map_err(io(format!("keep a device name in {}", data.display())))?,
     };
     let guard = Guard::of(&data, key.as_ref()).map_err(|e| ListenError::Archive(e.into()))?;
-    let keys = device_keys::load_or_make(&data, &guard).map_err(|e| match e {
-        KeysError::Guarded(e) => ListenError::Archive(e.into()),
-        other => ListenError::Keys(other.to_string()),
-    })?;
+    let keys = device_keys::load_or_make(&data, &guard).map_err(keys_failed)?;
     drop((guard, key));
     let (listener, addr, elsewhere) = interface(config.inspector_port).await?;
     let file = AgentFile { addr, token: random_token()?, pid: std::process::id() };
@@ -248,6 +253,7 @@ async fn start(
     match ended {
         Ok(()) => closed.map_err(ListenError::Archive),
         Err(DriveError::Refused(why)) => Err(ListenError::Refused(why)),
+        Err(DriveError::Unfit(why)) => Err(ListenError::Unfit(why)),
         Err(DriveError::Unreached(why)) => Err(ListenError::Unreached(why)),
         Err(DriveError::Archive(e)) => Err(ListenError::Archive(e)),
     }
@@ -292,6 +298,13 @@ async fn tell_ready(announcer: Announcer, mut welcome: watch::Receiver<Option<We
             read_only: w.read_only,
             ..ready
         }));
+    }
+}
+
+fn keys_failed(e: KeysError) -> ListenError {
+    match e {
+        KeysError::Guarded(e) => ListenError::Archive(e.into()),
+        other => ListenError::Keys(other.to_string()),
     }
 }
 

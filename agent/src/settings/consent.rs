@@ -72,7 +72,7 @@ pub struct Wishes {
 impl Wishes {
     /// Of the file in that folder.
     pub(super) fn new(folder: &Path, all: Vec<Wish>) -> Wishes {
-        Wishes { folder: folder.canonicalize().unwrap_or_else(|_| folder.to_owned()), all, allowed: false }
+        Wishes { folder: without_links(folder), all, allowed: false }
     }
 
     /// The file.
@@ -152,12 +152,12 @@ impl Consents {
         Ok(())
     }
 
-    /// Takes back what was said about this file; whether anything was.
+    /// Takes back what was said about the file in this folder, whatever it says now and whether it is still there; whether anything was.
     ///
     /// # Errors
     /// It cannot be removed.
-    pub fn take_back(&self, wishes: &Wishes) -> io::Result<bool> {
-        match std::fs::remove_file(self.record(wishes)) {
+    pub fn take_back(&self, folder: &Path) -> io::Result<bool> {
+        match std::fs::remove_file(self.record_of(&without_links(folder).join(PROJECT_FILE))) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e),
@@ -165,9 +165,18 @@ impl Consents {
     }
 
     fn record(&self, wishes: &Wishes) -> PathBuf {
-        let name = hex(&Sha256::digest(wishes.file().as_os_str().as_encoded_bytes()));
+        self.record_of(&wishes.file())
+    }
+
+    fn record_of(&self, file: &Path) -> PathBuf {
+        let name = hex(&Sha256::digest(file.as_os_str().as_encoded_bytes()));
         self.0.join(format!("{name}.toml"))
     }
+}
+
+/// The folder, by one name only.
+fn without_links(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }
 
 /// Whether a project's file may set these values only with consent.

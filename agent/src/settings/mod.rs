@@ -355,10 +355,10 @@ impl Settings {
     /// # Errors
     /// Likewise.
     pub fn is_set_or(&self, key: &'static str, default: bool) -> Result<bool, SettingsError> {
-        let read = self.read(key, |text| match text {
-            "true" | "1" | "yes" => Ok(true),
-            "false" | "0" | "no" | "" => Ok(false),
-            other => Err(format!("{other:?} is neither true nor false")),
+        let read = self.read(key, |text| match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" | "" => Ok(false),
+            _ => Err(format!("{text:?} is neither true nor false")),
         })?;
         Ok(read.unwrap_or(default))
     }

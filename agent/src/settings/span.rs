@@ -6,7 +6,7 @@ use std::time::Duration;
 use tunnel_delivery::Timestamp;
 use tunnel_protocol::Start;
 
-/// Reads `500ms`, `30s`, `5m`, `24h`, `7d`; a bare number is seconds.
+/// Reads `500ms`, `30s`, `5m`, `24h`, `7d`. A number without a unit is refused, as the relay does: to some it is milliseconds.
 ///
 /// # Errors
 /// A sentence about what was expected.
@@ -21,10 +21,11 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
     let millis = match &text[digits..] {
         "ms" => 1,
-        "" | "s" => 1_000,
+        "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
+        "" => return Err(format!("{number} has no unit; write {number}s, {number}m or {number}ms")),
         _ => return Err(wrong()),
     };
     // A hundred years are enough, and keep every later sum in range.
@@ -90,7 +91,8 @@ mod tests {
     #[test]
     fn spans_and_moments_are_read() {
         assert_eq!(parse_span("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_span("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(parse_span("30s"), Ok(Duration::from_secs(30)));
+        assert!(parse_span("30").unwrap_err().contains("30s") && "30".parse::<Moment>().is_err());
         assert_eq!(parse_span("24h"), Ok(Duration::from_secs(86_400)));
         for bad in ["", "h", "1w", "-1s", "1.5s", "99999999999999999999s", "999999999999d"] {
             assert!(parse_span(bad).is_err(), "{bad}");

@@ -170,9 +170,21 @@ fn a_project_names_no_relay_until_the_user_says_yes_to_this_one() {
         assert!(matches!(place.relay(), Err(SettingsError::NotAllowed { .. })), "{other}");
     }
     place.says(EVIL);
-    let settings = place.load(&[], &[]);
-    assert!(settings.consents().unwrap().take_back(settings.wishes().unwrap()).unwrap());
+    let consents = place.load(&[], &[]).consents().unwrap();
+    assert!(consents.take_back(place.project.path()).unwrap());
     assert!(matches!(place.relay(), Err(SettingsError::NotAllowed { .. })));
+    assert!(!consents.take_back(place.project.path()).unwrap(), "it was taken back already");
+    // Whatever the file says by then, and where it is gone: it may say the same again later.
+    for now in [Some("exec = \"rm\"\n"), Some("relay = ["), Some("timeout = 5\n"), None] {
+        allow(place.home.path(), place.project.path());
+        match now {
+            Some(text) => place.says(text),
+            None => std::fs::remove_file(place.project.path().join(PROJECT_FILE)).unwrap(),
+        }
+        assert!(consents.take_back(place.project.path()).unwrap(), "{now:?}");
+        place.says(EVIL);
+        assert!(matches!(place.relay(), Err(SettingsError::NotAllowed { .. })), "{now:?}");
+    }
 }
 
 #[test]
@@ -320,7 +332,10 @@ fn without_tls_no_token_leaves_this_machine_unless_the_user_takes_the_risk() {
         assert!(refused.hint().unwrap().contains("--allow-plain-http"));
     }
     assert!(place.load(&[plain[0], ("allow_plain_http", "true")], &[]).relay().is_ok());
-    assert!(place.load(&plain, &[("HEALTHIE_TUNNEL_ALLOW_PLAIN_HTTP", "true")]).relay().is_ok());
+    for yes in ["true", "YES", "On", "1"] {
+        assert!(place.load(&plain, &[("HEALTHIE_TUNNEL_ALLOW_PLAIN_HTTP", yes)]).relay().is_ok(), "{yes}");
+    }
+    assert!(place.load(&plain, &[("HEALTHIE_TUNNEL_ALLOW_PLAIN_HTTP", "OFF")]).relay().is_err());
     assert!(Place::new("allow_plain_http = true", "").load(&plain, &[]).relay().is_ok());
 }
 

@@ -42,7 +42,7 @@ pub enum ArchiveError {
         known: u32,
     },
     /// The key is missing or another one, or the file with the data keys cannot be used.
-    #[error("the archive cannot be opened: {0}")]
+    #[error("{0}")]
     Key(#[from] tunnel_vault::VaultError),
     /// The operating system refused something while opening or closing.
     #[error("cannot {doing} {}: {source}", .path.display())]

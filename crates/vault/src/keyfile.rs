@@ -51,6 +51,11 @@ impl KeyFile {
         KeyFile { format: FORMAT, store, key, writes_with: None, data_keys, index_key, seal }
     }
 
+    /// Whether encrypting was turned off and nothing that was encrypted is left.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.data_keys.is_empty() && self.writes_with.is_none()
+    }
+
     /// Where it lies.
     pub(crate) fn path(dir: &Path) -> PathBuf {
         dir.join(NAME)

@@ -62,7 +62,8 @@ pub struct Standing {
 
 impl Vault {
     /// The keys of the store in this folder, which must be held; they are made where a key is given and there are none yet. Nothing where the
-    /// store has no use for any: it is not encrypted, or encrypting was turned off and nothing encrypted is left. `encrypted` says whether the store has records that need them.
+    /// store has no use for any: it is not encrypted, or encrypting was turned off and nothing encrypted is left; then another key than the one that
+    /// it was turned off with is the first key of a new set. `encrypted` says whether the store has records that need them.
     ///
     /// # Errors
     /// [`VaultError::Missing`], [`VaultError::Wrong`], [`VaultError::Lost`]; [`VaultError::Damaged`], [`VaultError::Newer`],
@@ -78,7 +79,10 @@ impl Vault {
             (None, None) => Ok(None),
             (None, Some(user)) => Vault::create(dir, user, entropy).map(Some),
             // Turned off, and nothing is left that was encrypted.
-            (Some(file), None) if file.data_keys.is_empty() && file.writes_with.is_none() => Ok(None),
+            (Some(file), None) if file.is_idle() => Ok(None),
+            (Some(file), Some(user)) if file.is_idle() && id(&file.key, dir)? != user.id() => {
+                Vault::create(dir, user, entropy).map(Some)
+            }
             (Some(file), None) => Err(VaultError::Missing { dir: dir.to_owned(), needs: id(&file.key, dir)? }),
             (Some(file), Some(user)) => {
                 let vault = Vault::unwrap(dir, file, user, entropy)?;
@@ -95,7 +99,8 @@ impl Vault {
     pub fn check(dir: &Path, user: Option<&UserKey>) -> Result<(), VaultError> {
         match (KeyFile::read(dir)?, user) {
             (None, _) => Ok(()),
-            (Some(file), None) if file.data_keys.is_empty() && file.writes_with.is_none() => Ok(()),
+            (Some(file), None) if file.is_idle() => Ok(()),
+            (Some(file), Some(user)) if file.is_idle() && id(&file.key, dir)? != user.id() => Ok(()),
             (Some(file), None) => Err(VaultError::Missing { dir: dir.to_owned(), needs: id(&file.key, dir)? }),
             (Some(file), Some(user)) => Vault::unwrap(dir, file, user, Entropy::system()).map(drop),
         }
@@ -209,6 +214,8 @@ impl Vault {
         let not = || VaultError::NotEncrypted { dir: dir.to_owned() };
         let file = KeyFile::read(dir)?.ok_or_else(not)?;
         match user {
+            // Nothing is encrypted with the key that it had: none is needed, and another has nothing to do with it.
+            user if file.is_idle() && user.map(UserKey::id) != Some(id(&file.key, dir)?) => Err(not()),
             Some(user) => Vault::unwrap(dir, file, user, entropy),
             None => Err(VaultError::Missing { dir: dir.to_owned(), needs: id(&file.key, dir)? }),
         }

@@ -7,7 +7,7 @@ use tunnel_vault::{Entropy, UserKey};
 
 use super::super::out_file::OutFile;
 use super::super::{Context, Failure};
-use crate::control::shell_word;
+use crate::control::{Kind, shell_word};
 use crate::system_keyring::{self, PutError};
 
 /// Where it is put.
@@ -44,7 +44,14 @@ pub(crate) fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             keyring_option(&name)
         }
         Where { file: Some(path), .. } => {
-            let mut file = OutFile::create(&path, false)?;
+            if path.as_os_str() == "-" {
+                return Err(Failure::usage("a key is not printed: `-` is no file")
+                    .hint("name a file; `openssl rand -base64 32` prints a key"));
+            }
+            let mut file = OutFile::create(&path, false).map_err(|e| match e.kind {
+                Some(Kind::Usage) => e.hint("name another file: a key that is there is never replaced"),
+                _ => e,
+            })?;
             let written = file.write_all(key.text().as_bytes()).and_then(|()| file.write_all(b"\n"));
             written.map_err(|e| Failure::unreachable(format!("{}: {e}", path.display())))?;
             file.finish()?;

@@ -8,6 +8,7 @@ use super::super::arguments::{self, Data, Gather};
 use super::super::{Context, Failure};
 use super::new_key::keyring_option;
 use crate::control::{Rekey, data_flag, shell_word};
+use crate::settings::{Origin, Settings, Sourced};
 use crate::system_keyring;
 
 /// What is to change.
@@ -70,16 +71,37 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
             "the store has its new key, and the device's own keys with it; the old one opens nothing any more but copies from before",
             format!(" {option}"),
         ),
-        None if off => (Rekey::Off, "what is written from now on is not encrypted", String::new()),
-        None => (Rekey::On, "what is written from now on is encrypted", String::new()),
+        None if off => (Rekey::Off, "what is written from now on is not encrypted", used(&settings)),
+        None => (Rekey::On, "what is written from now on is encrypted", used(&settings)),
+    };
+    let then = match rekey {
+        Rekey::To(_) => "; where settings name the old key, change them",
+        Rekey::Off => "; from then on it needs no key",
+        Rekey::On => "",
     };
     local.rekey(rekey).await?;
     let out = &mut context.out;
     out.message(said);
     out.message(&format!(
-        "what is stored already stays as it was written until `healthie-tunnel store compact {}{option}` writes it anew{}",
+        "what is stored already stays as it was written until `healthie-tunnel store compact {}{option}` writes it anew{then}",
         data_flag(&local.data),
-        if option.is_empty() { "" } else { "; where settings name the old key, change them" }
     ));
     Ok(())
+}
+
+/// The option that the store's key was given with, before the blank before it. What the environment or a file says, it goes on saying.
+fn used(settings: &Settings) -> String {
+    let flag = |key| match settings.raw(key) {
+        Some(Sourced { values, origin: Origin::Flag(_), .. }) => values.last(),
+        _ => None,
+    };
+    if let Some(file) = flag("store_key_file") {
+        format!(" --store-key-file {}", shell_word(file))
+    } else if let Some(name) = flag("store_key_keyring") {
+        format!(" {}", keyring_option(name))
+    } else if let Some(command) = flag("store_key_command") {
+        format!(" --store-key-command {}", shell_word(command))
+    } else {
+        String::new()
+    }
 }

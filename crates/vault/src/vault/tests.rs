@@ -145,9 +145,21 @@ fn turned_off_it_still_reads_until_nothing_needs_it() {
     assert!(matches!(open(dir.path(), None), Err(VaultError::Missing { .. })));
     off.retire(&[]).unwrap();
     assert!(open(dir.path(), None).unwrap().is_none() && open(dir.path(), Some(&key(1))).unwrap().is_none());
-    assert!(matches!(open(dir.path(), Some(&key(9))), Err(VaultError::Wrong { .. })));
+    // Another key has nothing to do with the one that it had, and none is needed.
+    assert_eq!((Vault::check(dir.path(), None), Vault::check(dir.path(), Some(&key(9)))), (Ok(()), Ok(())));
+    for user in [None, Some(&key(9))] {
+        let refused = Vault::set_encrypting(dir.path(), user, true, Entropy::system());
+        assert!(matches!(refused, Err(VaultError::NotEncrypted { .. })), "{refused:?}");
+    }
     Vault::set_encrypting(dir.path(), Some(&key(1)), true, Entropy::system()).unwrap();
-    assert!(vault_of(dir.path()).is_encrypting());
+    let on = vault_of(dir.path());
+    assert!(on.is_encrypting());
+    assert!(matches!(open(dir.path(), Some(&key(9))), Err(VaultError::Wrong { .. })));
+    Vault::set_encrypting(dir.path(), Some(&key(1)), false, Entropy::system()).unwrap();
+    vault_of(dir.path()).retire(&[]).unwrap();
+    let anew = open(dir.path(), Some(&key(9))).unwrap().unwrap();
+    assert!(anew.is_encrypting() && anew.user_key() == key(9).id());
+    assert!(matches!(open(dir.path(), Some(&key(1))), Err(VaultError::Wrong { .. })));
 }
 
 #[test]
