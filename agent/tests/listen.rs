@@ -297,7 +297,7 @@ async fn a_refusal_that_passes_is_tried_again_and_one_that_does_not_is_not() {
     relay.greeted().await.send(&refused(Refusal::TooMany)).await;
     relay.greeted().await.send(&refused(Refusal::Version)).await;
     let ended = patiently("the end", agent.task).await.unwrap();
-    assert!(matches!(ended, Err(ListenError::Refused(_))), "{ended:?}");
+    assert!(matches!(ended, Err(ListenError::Unfit(_))), "{ended:?}");
 }
 
 #[tokio::test]
@@ -384,7 +384,7 @@ async fn an_agent_that_fails_records_what_was_under_way() {
     let refused = ToAgent::Refused(Refused { code: Refusal::Version, message: "too old".into() });
     relay.greeted().await.send(&refused).await;
     let ended = patiently("the end", agent.task).await.unwrap();
-    assert!(matches!(ended, Err(ListenError::Refused(_))), "{ended:?}");
+    assert!(matches!(ended, Err(ListenError::Unfit(_))), "{ended:?}");
     let stored = archive(data.path()).get(delivery(1, "").id).unwrap().unwrap();
     let kinds: Vec<_> = stored.attempts.iter().map(|a| a.error.as_ref().map(|e| e.kind)).collect();
     assert_eq!(kinds, [Some(tunnel_delivery::ErrorKind::Interrupted)]);
