@@ -136,13 +136,42 @@ mod millis {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
+    /// Below it, in microseconds (35 years), milliseconds as f64 hold whole microseconds exactly, there and back.
+    const MOST: f64 = (1_u64 << 50) as f64;
+
     pub(super) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
-        // f64 holds microseconds exactly for the next 285 years.
         s.serialize_f64(d.as_micros() as f64 / 1000.0)
     }
 
+    /// Whole microseconds, as they are written: what is read says the same when it is written again.
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        let ms = f64::deserialize(d)?;
-        Duration::try_from_secs_f64(ms / 1000.0).map_err(serde::de::Error::custom)
+        let micros = (f64::deserialize(d)? * 1000.0).round();
+        if !(0.0..MOST).contains(&micros) {
+            return Err(serde::de::Error::custom("a duration in milliseconds is 0 or more, and less than 35 years"));
+        }
+        Ok(Duration::from_micros(micros as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::millis;
+
+    #[derive(Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+    struct Took(#[serde(with = "millis")] Duration);
+
+    #[test]
+    fn what_is_read_is_written_the_same() {
+        for (text, micros) in [("1.2341", 1234), ("0.0", 0), ("1e-9", 0), ("1125899906842.123", 1_125_899_906_842_123)]
+        {
+            let took: Took = serde_json::from_str(text).unwrap();
+            assert_eq!(took, Took(Duration::from_micros(micros)), "{text}");
+            assert_eq!(serde_json::from_str::<Took>(&serde_json::to_string(&took).unwrap()).unwrap(), took, "{text}");
+        }
+        for text in ["-1", "1e300", "1125899906842624", "null"] {
+            assert!(serde_json::from_str::<Took>(text).is_err(), "{text}");
+        }
     }
 }
