@@ -20,7 +20,7 @@ use serde_json::Value;
 use support::deliveries::{self, BEGAN, intake, plain};
 use support::{Seen, Server, answering, patiently, read_request, serve};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 use tunnel_delivery::{Delivery, DeliveryId, Environment, SignatureStatus, Timestamp};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -278,15 +278,14 @@ async fn production_stays_on_this_machine_unless_it_is_allowed_to_leave() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_waits_for_what_is_under_way_and_tells_what_is_left() {
     let stage = store(40, Environment::Unknown).await;
-    let open = Arc::new(Notify::new());
+    let open = Arc::new(Semaphore::new(0));
     let gate = Arc::clone(&open);
     let handler = serve(move |mut s, seen| {
         let gate = Arc::clone(&gate);
         async move {
             while let Some(request) = read_request(&mut s).await {
-                seen.push(request);
-                if seen.all().len() > 10 {
-                    gate.notified().await;
+                if seen.push(request) > 10 {
+                    gate.acquire().await.unwrap().forget();
                 }
                 s.write_all(OK.as_bytes()).await.unwrap();
             }
@@ -311,8 +310,7 @@ async fn a_stop_waits_for_what_is_under_way_and_tells_what_is_left() {
     let told = |told: Told<'_>| {
         if let Told::Stopping(under_way) = told {
             stopping = Some(under_way);
-            // One by one: each waits for its own.
-            (0..under_way).for_each(|_| open.notify_one());
+            open.add_permits(under_way);
         }
         ControlFlow::Continue(())
     };

@@ -57,9 +57,15 @@ struct Recorded {
 }
 
 impl Seen {
-    pub fn push(&self, request: Vec<u8>) {
-        self.0.requests.lock().unwrap().push(request);
+    /// Which one it is, counted from 1: what is seen afterwards may be others that came beside it.
+    pub fn push(&self, request: Vec<u8>) -> usize {
+        let n = {
+            let mut requests = self.0.requests.lock().unwrap();
+            requests.push(request);
+            requests.len()
+        };
         self.0.more.notify_waiters();
+        n
     }
 
     pub fn all(&self) -> Vec<Vec<u8>> {
