@@ -2,8 +2,11 @@
 //!
 //! The archive knows what waits (`queued`), so only the next few are held in memory: what does not fit, and what waited when the agent
 //! started, is read back from the archive when its turn comes. A slow handler therefore holds up neither the relay nor the memory.
+//!
+//! Deliveries are stored in many tasks at once, so the archive may show one before those that came ahead of it. Reading back therefore stops at the
+//! first that is still coming: it is pushed in its turn, or left to the archive in its turn.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -77,10 +80,87 @@ struct Inner {
     spilled: bool,
     /// How many were left to the archive so far.
     spills: u64,
+    /// What came and was not pushed yet, and whether reading back may have stopped at it.
+    coming: HashMap<DeliveryId, bool>,
+    /// While the archive is read: what came since that began.
+    since: Option<HashSet<DeliveryId>>,
     /// What was tried and waits to be tried again.
     again: Waiting,
     /// Whether the last that was begun was one of those.
     was_again: bool,
+}
+
+impl Inner {
+    /// Begins to read what waits back from the archive. What is under way and what is coming is taken before the list is read: what finishes meanwhile may
+    /// still be in the list and must not go out twice, and of what comes meanwhile the list may lack one that is before another. While `spilled` is
+    /// set nothing new gets past the archive.
+    fn begin_reading(&mut self) -> Reading {
+        self.since = Some(HashSet::new());
+        self.coming.values_mut().for_each(|stopped_at| *stopped_at = true);
+        Reading { busy: self.busy.clone(), coming: self.coming.keys().copied().collect(), spills: self.spills }
+    }
+
+    /// Takes in what was read and what is behind it; whether there is more to do at once.
+    fn take_in(&mut self, found: Vec<Job>, next: &Next, reading: &Reading) -> bool {
+        let mut some = false;
+        for job in found {
+            let id = job.delivery.id;
+            if self.since.as_ref().is_some_and(|since| since.contains(&id)) {
+                return match self.coming.get_mut(&id) {
+                    Some(stopped_at) => {
+                        *stopped_at = true;
+                        some
+                    }
+                    // Nobody will say any more that it came.
+                    None => true,
+                };
+            }
+            self.bytes += job.delivery.body.len();
+            self.busy.insert(id);
+            self.ready.push_back(job);
+            some = true;
+        }
+        match next {
+            // All that waited is in hand. What came while it was read is looked for once more.
+            Next::End => {
+                self.spilled = self.spills != reading.spills;
+                true
+            }
+            Next::Coming => some,
+            Next::Full | Next::At(_) => true,
+        }
+    }
+
+    /// There is something that only the archive has.
+    fn spill(&mut self) {
+        self.spilled = true;
+        self.spills += 1;
+    }
+}
+
+/// What is not to be read back, as it was when reading began.
+struct Reading {
+    busy: HashSet<DeliveryId>,
+    coming: HashSet<DeliveryId>,
+    spills: u64,
+}
+
+/// A delivery that came, until it is pushed or will not be. They are pushed in the order in which they came.
+pub(crate) struct Coming {
+    backlog: Arc<Backlog>,
+    id: DeliveryId,
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        let mut inner = self.backlog.lock();
+        // It was not pushed: it need not be handed over, or it was there from before and is the archive's to tell.
+        if inner.coming.remove(&self.id) == Some(true) {
+            inner.spill();
+            drop(inner);
+            self.backlog.more.notify_one();
+        }
+    }
 }
 
 /// The deliveries that wait.
@@ -101,9 +181,20 @@ impl Backlog {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A delivery came and will be stored.
+    pub(crate) fn coming(self: &Arc<Self>, id: DeliveryId) -> Coming {
+        let mut inner = self.lock();
+        inner.coming.insert(id, false);
+        if let Some(since) = &mut inner.since {
+            since.insert(id);
+        }
+        Coming { backlog: Arc::clone(self), id }
+    }
+
     /// A delivery was stored as queued.
     pub(crate) fn push(&self, job: Job) {
         let mut inner = self.lock();
+        inner.coming.remove(&job.delivery.id);
         let len = job.delivery.body.len();
         if inner.busy.contains(&job.delivery.id) {
             // Read back from the archive between its being stored and this call.
@@ -111,8 +202,7 @@ impl Backlog {
         }
         // Once some are only in the archive, all that follow must wait behind them.
         if inner.spilled || inner.ready.len() >= MOST || inner.bytes + len > MOST_BYTES {
-            inner.spilled = true;
-            inner.spills += 1;
+            inner.spill();
         } else {
             inner.bytes += len;
             inner.busy.insert(job.delivery.id);
@@ -217,11 +307,16 @@ impl Backlog {
                 (inner.spilled, inner.again.next())
             };
             if spilled {
-                if let Err(e) = self.refill(hand, policy).await {
-                    hand.announcer.warn(format!("what waits to be forwarded cannot be read: {e}"));
-                    self.more.notified().await;
+                match self.refill(hand, policy).await {
+                    Ok(true) => continue,
+                    // What comes first is still coming.
+                    Ok(false) => {}
+                    Err(e) => {
+                        hand.announcer.warn(format!("what waits to be forwarded cannot be read: {e}"));
+                        self.more.notified().await;
+                        continue;
+                    }
                 }
-                continue;
             }
             tokio::select! {
                 biased;
@@ -231,33 +326,23 @@ impl Backlog {
         }
     }
 
-    /// Reads the next of what waits back from the archive.
-    async fn refill(&self, hand: &Hand, policy: &Arc<Policy>) -> Result<(), ArchiveError> {
-        // Taken before the list is read: what finishes meanwhile may still be in the list, and must not go out twice. While `spilled` is set
-        // nothing new gets past the archive.
-        let (busy, spills) = {
-            let inner = self.lock();
-            (Arc::new(inner.busy.clone()), inner.spills)
-        };
+    /// Reads the next of what waits back from the archive; whether there is more to do at once. If not, it is notified when there is.
+    async fn refill(&self, hand: &Hand, policy: &Arc<Policy>) -> Result<bool, ArchiveError> {
+        let reading = Arc::new(self.lock().begin_reading());
+        let read = self.read(hand, policy, &reading).await;
+        self.lock().since = None;
+        read
+    }
+
+    async fn read(&self, hand: &Hand, policy: &Arc<Policy>, reading: &Arc<Reading>) -> Result<bool, ArchiveError> {
         let mut cursor = None;
         loop {
-            let Part { found, next } = page(hand, policy, cursor, &busy).await?;
-            let mut inner = self.lock();
-            let some = !found.is_empty();
-            for job in found {
-                inner.bytes += job.delivery.body.len();
-                inner.busy.insert(job.delivery.id);
-                inner.ready.push_back(job);
-            }
+            let Part { found, next } = page(hand, policy, cursor, reading).await?;
+            let none = found.is_empty();
+            let more = self.lock().take_in(found, &next, reading);
             match next {
-                // All that waited is in hand. What came while it was read is looked for once more.
-                Next::End => {
-                    inner.spilled = inner.spills != spills;
-                    return Ok(());
-                }
-                Next::Full => return Ok(()),
-                Next::At(_) if some => return Ok(()),
-                Next::At(next) => cursor = Some(next),
+                Next::At(next) if none => cursor = Some(next),
+                _ => return Ok(more),
             }
         }
     }
@@ -373,6 +458,8 @@ enum Next {
     End,
     /// Something that there was no room for.
     Full,
+    /// One that is still coming.
+    Coming,
     /// Another page.
     At(Cursor),
 }
@@ -382,10 +469,10 @@ async fn page(
     hand: &Hand,
     policy: &Arc<Policy>,
     cursor: Option<Cursor>,
-    busy: &Arc<HashSet<DeliveryId>>,
+    reading: &Arc<Reading>,
 ) -> Result<Part, ArchiveError> {
-    let (keep, signing, policy, busy) =
-        (Arc::clone(&hand.keep), Arc::clone(&hand.signing), Arc::clone(policy), Arc::clone(busy));
+    let (keep, signing, policy, reading) =
+        (Arc::clone(&hand.keep), Arc::clone(&hand.signing), Arc::clone(policy), Arc::clone(reading));
     let blocks = keep.blocks();
     let read = move || {
         let query = Query {
@@ -402,7 +489,10 @@ async fn page(
             if bytes > MOST_BYTES {
                 return Ok(Part { found, next: Next::Full });
             }
-            if busy.contains(&summary.id) {
+            if reading.coming.contains(&summary.id) {
+                return Ok(Part { found, next: Next::Coming });
+            }
+            if reading.busy.contains(&summary.id) {
                 continue;
             }
             let event = summary.event_type.as_deref();
@@ -432,4 +522,158 @@ async fn page(
         return read();
     }
     tokio::task::spawn_blocking(read).await.unwrap_or(Err(ArchiveError::Closed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+    use tunnel_delivery::{Environment, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict};
+
+    use super::*;
+
+    fn id(n: u8) -> DeliveryId {
+        DeliveryId::first_at(Timestamp::from_micros(1_763_714_000_000_000 + i64::from(n) * 1000))
+    }
+
+    fn job(n: u8) -> Job {
+        let id = id(n);
+        let delivery = Delivery {
+            id,
+            received_at: id.received_at(),
+            tunnel: "team".parse().unwrap(),
+            source_ip: "127.0.0.1".parse().unwrap(),
+            environment: Environment::Unknown,
+            method: "POST".parse().unwrap(),
+            target: "/hook".parse().unwrap(),
+            prefix_len: 0,
+            http_version: HttpVersion::Http11,
+            headers: Headers::default(),
+            body: vec![n].into(),
+            lost: Vec::new(),
+        };
+        let summary = summary::of_new(&delivery, None, &Verdict::bare(SignatureStatus::Unsigned), None, true);
+        let delivery = Arc::new(delivery);
+        Job { delivery, matched: None, target: None, command: None, summary, trail: Trail::default() }
+    }
+
+    /// A backlog between deliveries that come and an archive, with everything that happens beside something else cut into steps.
+    #[derive(Default)]
+    struct Scene {
+        backlog: Arc<Backlog>,
+        /// How many came so far.
+        came: u8,
+        /// Those that came and were neither pushed nor given up, oldest first, and whether they were there from before.
+        under_way: VecDeque<(u8, Coming, bool)>,
+        /// What the archive tells as queued.
+        queued: BTreeSet<u8>,
+        /// The reading under way, and what it found.
+        reading: Option<(Reading, Option<(Vec<u8>, Next)>)>,
+        /// The last reading said that it would be notified.
+        waits: bool,
+        begun: Vec<u8>,
+    }
+
+    impl Scene {
+        fn comes(&mut self) {
+            let n = self.came;
+            self.came += 1;
+            // What was stored before the relay heard of it comes once more.
+            let again = self.queued.contains(&n) || self.begun.contains(&n);
+            self.under_way.push_back((n, self.backlog.coming(id(n)), again));
+        }
+
+        /// Any of those that came may be the next that is stored.
+        fn is_stored(&mut self, which: usize) {
+            let left: Vec<u8> = self.under_way.iter().map(|u| u.0).filter(|n| !self.begun.contains(n)).collect();
+            if !left.is_empty() {
+                self.queued.insert(left[which % left.len()]);
+            }
+        }
+
+        /// The turn of the oldest of those that came.
+        fn turn(&mut self) {
+            let Some((n, _, again)) = self.under_way.front() else { return };
+            if self.queued.contains(n) || self.begun.contains(n) {
+                if !again {
+                    self.backlog.push(job(*n));
+                }
+                self.under_way.pop_front();
+            }
+        }
+
+        fn reads(&mut self) {
+            match self.reading.take() {
+                None => {
+                    let mut inner = self.backlog.lock();
+                    if inner.spilled && inner.ready.is_empty() {
+                        if std::mem::take(&mut self.waits) && self.backlog.more.notified().now_or_never().is_none() {
+                            self.waits = true;
+                            return;
+                        }
+                        self.reading = Some((inner.begin_reading(), None));
+                    }
+                }
+                Some((reading, None)) => {
+                    let (mut found, mut next) = (Vec::new(), Next::End);
+                    for n in &self.queued {
+                        if reading.coming.contains(&id(*n)) {
+                            next = Next::Coming;
+                            break;
+                        }
+                        if found.len() == 3 {
+                            next = Next::Full;
+                            break;
+                        }
+                        if !reading.busy.contains(&id(*n)) {
+                            found.push(*n);
+                        }
+                    }
+                    self.reading = Some((reading, Some((found, next))));
+                }
+                Some((reading, Some((found, next)))) => {
+                    let mut inner = self.backlog.lock();
+                    self.waits = !inner.take_in(found.into_iter().map(job).collect(), &next, &reading);
+                    inner.since = None;
+                }
+            }
+        }
+
+        fn hands_one_over(&mut self) {
+            if let Some(Due::Job(job)) = self.backlog.take() {
+                let n = job.delivery.body[0];
+                self.begun.push(n);
+                self.queued.remove(&n);
+                self.backlog.lock().busy.remove(&id(n));
+            }
+        }
+    }
+
+    proptest! {
+        /// However storing, pushing and reading back fall together, all are handed over once and in the order in which they came.
+        #[test]
+        fn the_order_is_that_of_coming(before in 0_u8..6, steps in prop::collection::vec((0_u8..8, any::<usize>()), 0..200)) {
+            let mut scene = Scene { queued: (0..before).collect(), ..Scene::default() };
+            for (step, which) in steps {
+                match step {
+                    0 | 1 if scene.came < 60 => scene.comes(),
+                    2 | 3 => scene.is_stored(which),
+                    4 => scene.turn(),
+                    5 | 6 => scene.reads(),
+                    _ => scene.hands_one_over(),
+                }
+            }
+            let all = scene.came.max(before);
+            for n in 0..2000 {
+                scene.is_stored(n);
+                scene.turn();
+                scene.reads();
+                scene.hands_one_over();
+            }
+            prop_assert_eq!(scene.begun, (0..all).collect::<Vec<_>>());
+            prop_assert!(scene.backlog.lock().coming.is_empty());
+        }
+    }
 }

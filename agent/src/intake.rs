@@ -19,7 +19,7 @@ use tunnel_signature::Reading;
 use tunnel_signature::doctor::Note;
 use tunnel_telemetry::Traces;
 
-use crate::backlog::{Backlog, Job};
+use crate::backlog::{Backlog, Coming, Job};
 use crate::exec::Exec;
 use crate::forward::Attempted;
 use crate::habit::Habits;
@@ -126,7 +126,7 @@ impl Intake {
         let id = incoming.delivery.id;
         let answering = incoming.answer_within.map(|_| self.answering.begin(id));
         let answered_elsewhere = answering.is_none() && self.answering.has(id);
-        let turn = incoming.answer_within.is_none().then(|| self.turns.next());
+        let turn = incoming.answer_within.is_none().then(|| (self.turns.next(), self.backlog.coming(id)));
         self.taking(incoming, done, inflight, (answering, answered_elsewhere), turn)
     }
 
@@ -136,7 +136,7 @@ impl Intake {
         done: mpsc::Sender<Done>,
         inflight: Inflight,
         (answering, answered_elsewhere): (Option<OneAnswering>, bool),
-        turn: Option<Turn>,
+        turn: Option<(Turn, Coming)>,
     ) {
         // Receive.
         let Incoming { n, seq, answer_within, body_len: len, delivery, traceparent } = incoming;
@@ -183,7 +183,7 @@ impl Intake {
             queued: due,
         });
 
-        if let Some(turn) = turn {
+        if let Some((turn, coming)) = turn {
             let stored = insert.await;
             let failed = stored.is_err().then_some("not_stored");
             trail.part("store", from, failed);
@@ -194,6 +194,7 @@ impl Intake {
                 Err(e) => drop(done.send(Done::NotStored(e.clone())).await),
             }
             let mine = turn.come().await;
+            let is_new = matches!(stored, Ok(Inserted::New { .. }));
             // One that was there already is forwarded by whoever stored it, or by the backlog at the start.
             if let Ok(Inserted::New { duplicate_of }) = stored {
                 // Announce.
@@ -205,7 +206,11 @@ impl Intake {
                     let (target, command) = (target.cloned(), command.cloned());
                     self.backlog.push(Job { delivery, matched, target, command, summary: line, trail: trail.clone() });
                 }
-                drop(mine);
+            }
+            // Before the next one's turn: if it is to be read back after all, so is whatever comes behind it.
+            drop(coming);
+            drop(mine);
+            if is_new {
                 self.compare(&delivery, reading).await;
             }
             return;
@@ -282,13 +287,13 @@ impl Intake {
         delivery: Arc<Delivery>,
         why: String,
         receipt: Receipt,
-        turn: Option<Turn>,
+        turn: Option<(Turn, Coming)>,
         done: mpsc::Sender<Done>,
     ) {
         let tell = |kept| {
             self.hand.announcer.tell(Notice::Unopened { id: delivery.id, reason: why.clone(), kept });
         };
-        let Some(turn) = turn else {
+        let Some((turn, coming)) = turn else {
             tell(false);
             let answer = Answer { n: receipt.n, outcome: Err(AnswerFailure::NotStored) };
             return drop(done.send(Done::Answered(receipt, answer)).await);
@@ -305,16 +310,20 @@ impl Intake {
         match stored.await {
             Ok(inserted) => {
                 drop(done.send(Done::Taken(receipt)).await);
-                let _mine = turn.come().await;
+                let mine = turn.come().await;
                 if let Inserted::New { duplicate_of } = inserted {
                     line.duplicate_of = duplicate_of.map(|d| d.id);
                     self.announce(&line);
                     tell(true);
                 }
+                drop(coming);
+                drop(mine);
             }
             Err(e) => {
                 drop(done.send(Done::NotStored(e)).await);
-                drop(turn.come().await);
+                let mine = turn.come().await;
+                drop(coming);
+                drop(mine);
             }
         }
     }
