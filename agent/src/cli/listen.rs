@@ -12,7 +12,7 @@ use super::inspect::{self, on_a_terminal};
 use super::ui::{Form, Ui};
 use super::{Context, Failure, Output, signals};
 use crate::control::{Control, Remote, has_store};
-use crate::dial::Trust;
+use crate::dial::{DialError, Trust, addresses};
 use crate::forward::{HostHeader, Routes};
 use crate::listen::{LAST_ATTEMPTS, ListenConfig, run as listen};
 use crate::settings::{Environment, Moment, Settings, SettingsError};
@@ -236,10 +236,10 @@ async fn resolved(routes: &Routes, out: &mut Output) {
     /// An answer that takes longer is no reason to wait.
     const PATIENCE: Duration = Duration::from_secs(2);
     for target in routes.default.iter().chain(routes.routes.iter().map(|r| &r.target)) {
-        let (host, port) = (target.peer.host.clone(), target.peer.port);
-        if let Ok(Err(e)) = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), port))).await {
+        if let Ok(Err(DialError::Resolve { host, why })) = tokio::time::timeout(PATIENCE, addresses(&target.peer)).await
+        {
             out.message(&format!(
-                "note: the target's host {host:?} is not known ({e}), so nothing can be forwarded to it; a target is a port such as 3000, \
+                "note: the target's host {host:?} is not known ({why}), so nothing can be forwarded to it; a target is a port such as 3000, \
                  host:port or a URL"
             ));
         }

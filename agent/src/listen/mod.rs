@@ -30,6 +30,7 @@ use crate::control::{AgentFile, Claim, Operations, Running, has_store, open_arch
 use crate::device_keys::{self, KeysError};
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
+use crate::gaps::Gaps;
 use crate::key_guard::Guard;
 use crate::notice::{Announcer, Notice, Ready, Sink};
 use crate::pause::Pause;
@@ -196,7 +197,8 @@ async fn start(
         chance: Arc::new(driver::random),
         traces: config.traces.clone(),
     })
-    .paused_by(pause.clone());
+    .paused_by(pause.clone())
+    .knowing(Gaps::kept_in(&data));
     if pause.is_on() {
         announcer.tell(Notice::Forwarding { paused: true });
         announcer

@@ -261,7 +261,7 @@ fn every_key_that_a_folder_could_do_harm_with_is_held_back() {
 
 #[test]
 fn handlers_on_this_machine_are_the_projects_to_name() {
-    let place = Place::new("", "target = 3000\nforward = [\"a.*=http://[::1]:3000/x\", \"b.*=localhost:1\"]\n");
+    let place = Place::new("", "target = 3000\nforward = [\"a.*=http://[::1]:3000/x\", \"b.*=shop.localhost:1\"]\n");
     let s = place.load(&[], &[]);
     assert!(s.wishes().is_none() && !s.raw("target").unwrap().held && !s.raw("forward").unwrap().held);
     for beyond in ["http://localhost.evil.test", "http://0.0.0.0:80", "10.0.0.1:80", "127.0.0.1.evil.test:80"] {
@@ -322,7 +322,8 @@ fn the_data_folder_is_where_it_was_when_it_was_allowed() {
 fn without_tls_no_token_leaves_this_machine_unless_the_user_takes_the_risk() {
     let plain = [("relay", "http://relay.test")];
     let place = Place::new("", "");
-    for near in ["http://127.0.0.1:1", "http://localhost:1", "ws://[::1]:1", "https://relay.test"] {
+    for near in ["http://127.0.0.1:1", "http://localhost:1", "http://a.localhost", "ws://[::1]:1", "https://relay.test"]
+    {
         assert!(place.load(&[("relay", near)], &[]).relay().is_ok(), "{near}");
     }
     for far in ["http://relay.test", "ws://relay.test", "http://localhost.relay.test", "http://10.0.0.1", "http://[::]"]
