@@ -8,7 +8,7 @@
 //! filters, and those that have a name) · `audit` (who did what with stored deliveries) · `fixtures` (deliveries as files: to
 //! and from the store, and against a handler) · `compare` (what differs) · `stats` (figures) · `demo` (everything in one process).
 //! · `trail` (what a collector of traces is told) · `turns` (many tasks whose ends come in the order of their beginnings) · `gaps` (which
-//! gaps in the stream were told).
+//! gaps in the stream were told) · `data_folder` (whether this process may work in one).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
@@ -18,6 +18,7 @@ pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod control;
+pub mod data_folder;
 pub mod demo;
 pub mod device_keys;
 pub mod dial;

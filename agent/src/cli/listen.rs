@@ -12,6 +12,7 @@ use super::inspect::{self, on_a_terminal};
 use super::ui::{Form, Ui};
 use super::{Context, Failure, Output, signals};
 use crate::control::{Control, Remote, has_store};
+use crate::data_folder;
 use crate::dial::{DialError, Trust, addresses};
 use crate::forward::{HostHeader, Routes};
 use crate::listen::{LAST_ATTEMPTS, ListenConfig, run as listen};
@@ -174,6 +175,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         inspector_port: settings.value("inspector_port")?.unwrap_or(0),
         last_attempts: LAST_ATTEMPTS,
     };
+    data_folder::check_or_make(&config.data, context.environment.get("SUDO_UID"))?;
     if form == Form::Tui {
         // The inspector covers what is printed before it opens.
         context.out.hold_messages();

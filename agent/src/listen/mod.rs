@@ -27,6 +27,7 @@ use tunnel_vault::KeySource;
 
 use crate::audit::{Audit, By};
 use crate::control::{AgentFile, Claim, Operations, Running, has_store, open_archive, user_key};
+use crate::data_folder::{self, UnfitFolder};
 use crate::device_keys::{self, KeysError};
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
@@ -101,6 +102,9 @@ pub enum ListenError {
         /// Its local interface.
         addr: SocketAddr,
     },
+    /// The data folder is none to work in.
+    #[error(transparent)]
+    Folder(#[from] UnfitFolder),
     /// The store cannot be used.
     #[error("{0}")]
     Archive(ArchiveError),
@@ -153,6 +157,7 @@ async fn start(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ListenError> {
     let data = config.data.clone();
+    data_folder::check(&data)?;
     let key = user_key(config.store_key.as_ref()).await.map_err(ListenError::Archive)?;
     if !has_store(&data) {
         // Keys of this device that do not open are told before a store is made beside them.
