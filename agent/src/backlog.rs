@@ -71,7 +71,7 @@ enum Due {
 struct Inner {
     ready: VecDeque<Job>,
     bytes: usize,
-    /// In `ready`, under way, or tried without a record of it: not to be read back.
+    /// In `ready`, under way, tried without a record of it, or not to be read: not to be read back.
     busy: HashSet<DeliveryId>,
     /// The archive has some that are not in `busy`.
     spilled: bool,
@@ -241,8 +241,14 @@ impl Backlog {
         };
         let mut cursor = None;
         loop {
-            let Part { found, next } = page(hand, policy, cursor, &busy).await?;
+            let Part { found, unreadable, next } = page(hand, policy, cursor, &busy).await?;
+            for (id, why) in &unreadable {
+                hand.announcer.warn(format!(
+                    "{id} waits to be forwarded and cannot be read, so it is passed over: {why}; `healthie-tunnel store check` says what else is damaged"
+                ));
+            }
             let mut inner = self.lock();
+            inner.busy.extend(unreadable.into_iter().map(|(id, _)| id));
             let some = !found.is_empty();
             for job in found {
                 inner.bytes += job.delivery.body.len();
@@ -364,6 +370,8 @@ impl One {
 /// A part of what is queued.
 struct Part {
     found: Vec<Job>,
+    /// What is damaged, and how: it must not keep back what waits behind it.
+    unreadable: Vec<(DeliveryId, ArchiveError)>,
     next: Next,
 }
 
@@ -396,11 +404,11 @@ async fn page(
             ..Query::default()
         };
         let page = keep.list(&query)?;
-        let mut found = Vec::new();
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         for summary in page.items {
             if bytes > MOST_BYTES {
-                return Ok(Part { found, next: Next::Full });
+                return Ok(Part { found, unreadable, next: Next::Full });
             }
             if busy.contains(&summary.id) {
                 continue;
@@ -411,7 +419,15 @@ async fn page(
             if target.is_none() && command.is_none() {
                 continue;
             }
-            let Some(stored) = keep.get(summary.id)? else { continue };
+            let stored = match keep.get(summary.id) {
+                Ok(Some(stored)) => stored,
+                Ok(None) => continue,
+                Err(e @ ArchiveError::Damaged { .. }) => {
+                    unreadable.push((summary.id, e));
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
             if stored.attempts.iter().any(|a| a.cause == Cause::Forward) {
                 continue;
             }
@@ -426,10 +442,13 @@ async fn page(
                 trail: Trail::default(),
             });
         }
-        Ok(Part { found, next: page.next.map_or(Next::End, Next::At) })
+        Ok(Part { found, unreadable, next: page.next.map_or(Next::End, Next::At) })
     };
     if !blocks {
         return read();
     }
     tokio::task::spawn_blocking(read).await.unwrap_or(Err(ArchiveError::Closed))
 }
+
+#[cfg(test)]
+mod tests;

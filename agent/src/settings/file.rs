@@ -59,34 +59,24 @@ impl Content {
                 return self.mistakes.push(SettingsError::File { path: path.display().to_string(), why });
             }
         };
-        let mut entries: Vec<_> = table.into_iter().collect();
-        entries.sort_by_key(|(name, _)| name.span().start);
         let origin = |at: usize| Origin::File { path: path.to_owned(), line: line(text, at) };
-        for (name, value) in entries {
+        for (name, value) in in_order(table) {
             let (at, name) = (name.span().start, name.into_inner());
             match (&*name, value.into_inner()) {
                 ("keys", DeValue::Table(keys)) => {
-                    for (action, keys) in in_order(keys) {
-                        let (origin, action) = (origin(action.span().start), action.into_inner());
-                        let DeValue::String(keys) = keys.into_inner() else {
-                            let why = format!("keys for {action:?} that are not a string like \"r ctrl-r\"");
-                            self.wrong(origin, why);
-                            continue;
-                        };
-                        let (action, keys) = (action.into_owned(), keys.into_owned());
-                        self.key_bindings.push(KeyBinding { action, keys, origin });
-                    }
+                    let wrong = |action: &str| format!("keys for {action:?} that are not a string like \"r ctrl-r\"");
+                    let keys = self.named(keys, origin, wrong);
+                    self.key_bindings.extend(keys.into_iter().map(|(action, keys, origin)| KeyBinding {
+                        action,
+                        keys,
+                        origin,
+                    }));
                 }
                 ("filters", DeValue::Table(filters)) => {
-                    for (name, query) in in_order(filters) {
-                        let (origin, name) = (origin(name.span().start), name.into_inner());
-                        let DeValue::String(query) = query.into_inner() else {
-                            let why = format!("the filter {name:?}, which is not a string like \"status:failed\"");
-                            self.wrong(origin, why);
-                            continue;
-                        };
-                        self.filters.push((name.into_owned(), query.into_owned(), origin));
-                    }
+                    let wrong =
+                        |name: &str| format!("the filter {name:?}, which is not a string like \"status:failed\"");
+                    let filters = self.named(filters, origin, wrong);
+                    self.filters.extend(filters);
                 }
                 (_, value) => {
                     let origin = origin(at);
@@ -107,6 +97,24 @@ impl Content {
                 }
             }
         }
+    }
+
+    /// A table of texts with names of the user's own, each with its place; `otherwise` says what stands there that is no text.
+    fn named(
+        &mut self,
+        table: DeTable<'_>,
+        origin: impl Fn(usize) -> Origin,
+        otherwise: impl Fn(&str) -> String,
+    ) -> Vec<(String, String, Origin)> {
+        let mut found = Vec::new();
+        for (name, value) in in_order(table) {
+            let (origin, name) = (origin(name.span().start), name.into_inner());
+            match value.into_inner() {
+                DeValue::String(text) => found.push((name.into_owned(), text.into_owned(), origin)),
+                _ => self.wrong(origin, otherwise(&name)),
+            }
+        }
+        found
     }
 
     fn wrong(&mut self, origin: Origin, why: String) {

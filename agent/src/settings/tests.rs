@@ -110,6 +110,18 @@ fn secrets_may_be_in_a_file_and_are_never_printed() {
     assert!(error.hint().unwrap().contains("HEALTHIE_WEBHOOK_SECRET"));
 }
 
+/// By their types: what is in memory after that is not looked at.
+#[test]
+fn what_was_written_anywhere_is_wiped() {
+    fn is_wiped(_: &impl zeroize::ZeroizeOnDrop) {}
+    let place = Place::new("token = \"tok\"\n", "secret = \"whsec\"\n");
+    let s = place.load(&[("tunnel", "x")], &[("HEALTHIE_TUNNEL_DEVICE", "y")]);
+    for key in ["token", "secret", "tunnel", "device"] {
+        is_wiped(&s.raw(key).unwrap().values);
+    }
+    is_wiped(&s.wishes().unwrap().all[0].values);
+}
+
 /// Says yes to what the project's file says now.
 fn allow(home: &Path, project: &Path) {
     let env = environment(&[("HOME", home.to_str().unwrap())]);
