@@ -105,7 +105,7 @@ async fn one_record_that_cannot_be_read_keeps_back_none_behind_it() {
         assert!(!inner.spilled, "what comes is forwarded at once again");
     }
     assert_eq!(due, [delivery(2).id, delivery(3).id]);
-    let warnings = warnings.lock().unwrap();
+    let warnings = warnings.lock().unwrap().clone();
     assert!(warnings.len() == 1 && warnings[0].starts_with(&delivery(1).id.to_string()), "{warnings:?}");
     drop(hand);
     archive.close().await.unwrap();
