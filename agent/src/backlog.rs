@@ -74,7 +74,7 @@ enum Due {
 struct Inner {
     ready: VecDeque<Job>,
     bytes: usize,
-    /// In `ready`, under way, or tried without a record of it: not to be read back.
+    /// In `ready`, under way, tried without a record of it, or not to be read: not to be read back.
     busy: HashSet<DeliveryId>,
     /// The archive has some that are not in `busy`.
     spilled: bool,
@@ -337,9 +337,18 @@ impl Backlog {
     async fn read(&self, hand: &Hand, policy: &Arc<Policy>, reading: &Arc<Reading>) -> Result<bool, ArchiveError> {
         let mut cursor = None;
         loop {
-            let Part { found, next } = page(hand, policy, cursor, reading).await?;
+            let Part { found, unreadable, next } = page(hand, policy, cursor, reading).await?;
+            for (id, why) in &unreadable {
+                hand.announcer.warn(format!(
+                    "{id} waits to be forwarded and cannot be read, so it is passed over: {why}; `healthie-tunnel store check` says what else is damaged"
+                ));
+            }
             let none = found.is_empty();
-            let more = self.lock().take_in(found, &next, reading);
+            let more = {
+                let mut inner = self.lock();
+                inner.busy.extend(unreadable.into_iter().map(|(id, _)| id));
+                inner.take_in(found, &next, reading)
+            };
             match next {
                 Next::At(next) if none => cursor = Some(next),
                 _ => return Ok(more),
@@ -449,6 +458,8 @@ impl One {
 /// A part of what is queued.
 struct Part {
     found: Vec<Job>,
+    /// What is damaged, and how: it must not keep back what waits behind it.
+    unreadable: Vec<(DeliveryId, ArchiveError)>,
     next: Next,
 }
 
@@ -483,14 +494,14 @@ async fn page(
             ..Query::default()
         };
         let page = keep.list(&query)?;
-        let mut found = Vec::new();
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         for summary in page.items {
             if bytes > MOST_BYTES {
-                return Ok(Part { found, next: Next::Full });
+                return Ok(Part { found, unreadable, next: Next::Full });
             }
             if reading.coming.contains(&summary.id) {
-                return Ok(Part { found, next: Next::Coming });
+                return Ok(Part { found, unreadable, next: Next::Coming });
             }
             if reading.busy.contains(&summary.id) {
                 continue;
@@ -501,7 +512,15 @@ async fn page(
             if target.is_none() && command.is_none() {
                 continue;
             }
-            let Some(stored) = keep.get(summary.id)? else { continue };
+            let stored = match keep.get(summary.id) {
+                Ok(Some(stored)) => stored,
+                Ok(None) => continue,
+                Err(e @ ArchiveError::Damaged { .. }) => {
+                    unreadable.push((summary.id, e));
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
             if stored.attempts.iter().any(|a| a.cause == Cause::Forward) {
                 continue;
             }
@@ -516,7 +535,7 @@ async fn page(
                 trail: Trail::default(),
             });
         }
-        Ok(Part { found, next: page.next.map_or(Next::End, Next::At) })
+        Ok(Part { found, unreadable, next: page.next.map_or(Next::End, Next::At) })
     };
     if !blocks {
         return read();
@@ -525,155 +544,4 @@ async fn page(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use futures_util::FutureExt as _;
-    use proptest::prelude::*;
-    use tunnel_delivery::{Environment, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict};
-
-    use super::*;
-
-    fn id(n: u8) -> DeliveryId {
-        DeliveryId::first_at(Timestamp::from_micros(1_763_714_000_000_000 + i64::from(n) * 1000))
-    }
-
-    fn job(n: u8) -> Job {
-        let id = id(n);
-        let delivery = Delivery {
-            id,
-            received_at: id.received_at(),
-            tunnel: "team".parse().unwrap(),
-            source_ip: "127.0.0.1".parse().unwrap(),
-            environment: Environment::Unknown,
-            method: "POST".parse().unwrap(),
-            target: "/hook".parse().unwrap(),
-            prefix_len: 0,
-            http_version: HttpVersion::Http11,
-            headers: Headers::default(),
-            body: vec![n].into(),
-            lost: Vec::new(),
-        };
-        let summary = summary::of_new(&delivery, None, &Verdict::bare(SignatureStatus::Unsigned), None, true);
-        let delivery = Arc::new(delivery);
-        Job { delivery, matched: None, target: None, command: None, summary, trail: Trail::default() }
-    }
-
-    /// A backlog between deliveries that come and an archive, with everything that happens beside something else cut into steps.
-    #[derive(Default)]
-    struct Scene {
-        backlog: Arc<Backlog>,
-        /// How many came so far.
-        came: u8,
-        /// Those that came and were neither pushed nor given up, oldest first, and whether they were there from before.
-        under_way: VecDeque<(u8, Coming, bool)>,
-        /// What the archive tells as queued.
-        queued: BTreeSet<u8>,
-        /// The reading under way, and what it found.
-        reading: Option<(Reading, Option<(Vec<u8>, Next)>)>,
-        /// The last reading said that it would be notified.
-        waits: bool,
-        begun: Vec<u8>,
-    }
-
-    impl Scene {
-        fn comes(&mut self) {
-            let n = self.came;
-            self.came += 1;
-            // What was stored before the relay heard of it comes once more.
-            let again = self.queued.contains(&n) || self.begun.contains(&n);
-            self.under_way.push_back((n, self.backlog.coming(id(n)), again));
-        }
-
-        /// Any of those that came may be the next that is stored.
-        fn is_stored(&mut self, which: usize) {
-            let left: Vec<u8> = self.under_way.iter().map(|u| u.0).filter(|n| !self.begun.contains(n)).collect();
-            if !left.is_empty() {
-                self.queued.insert(left[which % left.len()]);
-            }
-        }
-
-        /// The turn of the oldest of those that came.
-        fn turn(&mut self) {
-            let Some((n, _, again)) = self.under_way.front() else { return };
-            if self.queued.contains(n) || self.begun.contains(n) {
-                if !again {
-                    self.backlog.push(job(*n));
-                }
-                self.under_way.pop_front();
-            }
-        }
-
-        fn reads(&mut self) {
-            match self.reading.take() {
-                None => {
-                    let mut inner = self.backlog.lock();
-                    if inner.spilled && inner.ready.is_empty() {
-                        if std::mem::take(&mut self.waits) && self.backlog.more.notified().now_or_never().is_none() {
-                            self.waits = true;
-                            return;
-                        }
-                        self.reading = Some((inner.begin_reading(), None));
-                    }
-                }
-                Some((reading, None)) => {
-                    let (mut found, mut next) = (Vec::new(), Next::End);
-                    for n in &self.queued {
-                        if reading.coming.contains(&id(*n)) {
-                            next = Next::Coming;
-                            break;
-                        }
-                        if found.len() == 3 {
-                            next = Next::Full;
-                            break;
-                        }
-                        if !reading.busy.contains(&id(*n)) {
-                            found.push(*n);
-                        }
-                    }
-                    self.reading = Some((reading, Some((found, next))));
-                }
-                Some((reading, Some((found, next)))) => {
-                    let mut inner = self.backlog.lock();
-                    self.waits = !inner.take_in(found.into_iter().map(job).collect(), &next, &reading);
-                    inner.since = None;
-                }
-            }
-        }
-
-        fn hands_one_over(&mut self) {
-            if let Some(Due::Job(job)) = self.backlog.take() {
-                let n = job.delivery.body[0];
-                self.begun.push(n);
-                self.queued.remove(&n);
-                self.backlog.lock().busy.remove(&id(n));
-            }
-        }
-    }
-
-    proptest! {
-        /// However storing, pushing and reading back fall together, all are handed over once and in the order in which they came.
-        #[test]
-        fn the_order_is_that_of_coming(before in 0_u8..6, steps in prop::collection::vec((0_u8..8, any::<usize>()), 0..200)) {
-            let mut scene = Scene { queued: (0..before).collect(), ..Scene::default() };
-            for (step, which) in steps {
-                match step {
-                    0 | 1 if scene.came < 60 => scene.comes(),
-                    2 | 3 => scene.is_stored(which),
-                    4 => scene.turn(),
-                    5 | 6 => scene.reads(),
-                    _ => scene.hands_one_over(),
-                }
-            }
-            let all = scene.came.max(before);
-            for n in 0..2000 {
-                scene.is_stored(n);
-                scene.turn();
-                scene.reads();
-                scene.hands_one_over();
-            }
-            prop_assert_eq!(scene.begun, (0..all).collect::<Vec<_>>());
-            prop_assert!(scene.backlog.lock().coming.is_empty());
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tunnel_archive::{ArchiveError, Order, Query};
 use tunnel_delivery::{Delivery, DeliveryId, SignatureStatus, Stored, TunnelName};
 use tunnel_signature::{Message, Part, Reading, base_string};
@@ -17,6 +17,8 @@ use crate::keep::Keep;
 const EARLIER: usize = 5;
 /// Of longer bodies it is not read how they were signed, in bytes.
 const LONGEST: u64 = 256 * 1024;
+/// How many deliveries may wait while the archive is read for the first of them; the window does not count them any more. Those beyond are not looked at.
+const WAITING: usize = 64;
 /// An agent is in one tunnel; a folder that has served more than so many forgets.
 const TUNNELS: usize = 64;
 
@@ -103,13 +105,23 @@ fn tells(d: &Delivery) -> bool {
 }
 
 /// The habits of the tunnels that an agent has to do with.
-#[derive(Default)]
-pub(crate) struct Habits(Mutex<HashMap<TunnelName, Habit>>);
+pub(crate) struct Habits {
+    known: Mutex<HashMap<TunnelName, Habit>>,
+    waiting: Semaphore,
+}
+
+impl Default for Habits {
+    /// Nothing is known.
+    fn default() -> Habits {
+        Habits { known: Mutex::default(), waiting: Semaphore::new(WAITING) }
+    }
+}
 
 impl Habits {
     /// A valid delivery came. Gives the reading of the earlier ones where it does not hold in it: once for each change.
     pub(crate) async fn see(&self, keep: &Arc<dyn Keep>, delivery: &Delivery, reading: Reading) -> Option<Reading> {
-        let mut known = self.0.lock().await;
+        let _one_of_few = self.waiting.try_acquire().ok()?;
+        let mut known = self.known.lock().await;
         if !known.contains_key(&delivery.tunnel) {
             let (keep, tunnel, id) = (Arc::clone(keep), delivery.tunnel.clone(), delivery.id);
             let blocks = keep.blocks();

@@ -7,7 +7,8 @@
 //! `request_text` (requests as raw HTTP, curl lines, JSON) · `examine` and `habit` (signatures explained) · `query` and `saved_filters` (the language of
 //! filters, and those that have a name) · `audit` (who did what with stored deliveries) · `fixtures` (deliveries as files: to
 //! and from the store, and against a handler) · `compare` (what differs) · `stats` (figures) · `demo` (everything in one process).
-//! · `trail` (what a collector of traces is told) · `turns` (many tasks whose ends come in the order of their beginnings).
+//! · `trail` (what a collector of traces is told) · `turns` (many tasks whose ends come in the order of their beginnings) · `gaps` (which
+//! gaps in the stream were told) · `data_folder` (whether this process may work in one).
 //! `listen` knows nothing of terminals; `forward` never verifies.
 
 pub mod api;
@@ -17,6 +18,7 @@ pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod control;
+pub mod data_folder;
 pub mod demo;
 pub mod device_keys;
 pub mod dial;
@@ -46,6 +48,7 @@ pub mod upkeep;
 
 mod again;
 mod backlog;
+mod gaps;
 mod hand;
 mod inflight;
 mod intake;

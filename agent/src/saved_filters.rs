@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::data_folder;
 use crate::query::Saved;
 use crate::settings::Settings;
 
@@ -21,8 +22,8 @@ pub(crate) fn path(data: &Path) -> PathBuf {
 /// A sentence that names the file and what is wrong in it.
 pub(crate) fn all(settings: &Settings, own: &Saved) -> Result<Saved, String> {
     let mut all = Saved::default();
-    for (name, query) in settings.filters() {
-        all.insert(name, query).map_err(|why| format!("[filters] in the settings: {why}"))?;
+    for (name, query, origin) in settings.filters() {
+        all.insert(name, query).map_err(|why| format!("[filters] in {origin}: {why}"))?;
     }
     for (name, query) in own.iter() {
         all.insert(name, query).map_err(|why| format!("the saved filters: {why}"))?;
@@ -49,6 +50,7 @@ pub(crate) fn read(data: &Path) -> Result<Saved, String> {
 /// # Errors
 /// A sentence that names the file and why it could not be read or written, or why the filter cannot be saved.
 pub(crate) fn change(data: &Path, name: &str, query: Option<&str>) -> Result<(), String> {
+    data_folder::check(data).map_err(|e| e.to_string())?;
     let mut all = read(data)?;
     match query {
         Some(query) => all.insert(name, query)?,

@@ -1,10 +1,15 @@
 //! The key of the store in a real Secret Service: GNOME Keyring on a session bus of the test's own, without a screen. Skips, loudly, where there is none.
 
+#[path = "stage/ran.rs"]
+mod ran;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
+
+use ran::Ran;
 
 /// How long a service may take to be there.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,24 +97,16 @@ impl Session {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = self.command(env!("CARGO_BIN_EXE_healthie-tunnel"));
-        command.current_dir(self.home.path()).args(arguments).output().unwrap()
+        command.current_dir(self.home.path()).args(arguments);
+        ran(command)
     }
 }
 
-#[track_caller]
-fn done(output: &Output) -> String {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    said
-}
-
-#[track_caller]
-fn refused(output: &Output, with: i32, says: &str) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(with), "{said}");
-    assert!(said.contains(says), "{said}");
+fn ran(mut command: Command) -> Ran {
+    let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+    Ran(command.output().unwrap(), arguments.join(" "))
 }
 
 fn text(path: &Path) -> String {
@@ -119,42 +116,40 @@ fn text(path: &Path) -> String {
 #[test]
 fn a_key_made_in_the_keyring_locks_and_opens() {
     let Some(session) = Session::start(true) else { return };
-    let said = done(&session.run(&["store", "new-key", "--keyring"]));
+    let said = session.run(&["store", "new-key", "--keyring"]).exits(0).err();
     assert!(said.contains("--store-key-keyring gives it"), "{said}");
-    refused(&session.run(&["store", "new-key", "--keyring"]), 2, "there is a key \"store\"");
-    let said = done(&session.run(&["store", "new-key", "--keyring=other one"]));
+    session.run(&["store", "new-key", "--keyring"]).exits(2).says("there is a key \"store\"");
+    let said = session.run(&["store", "new-key", "--keyring=other one"]).exits(0).err();
     assert!(said.contains("--store-key-keyring='other one'"), "{said}");
 
     let data = session.home.path().join("data");
     let data = data.to_str().unwrap();
     let with = |arguments: &[&str], key: &str| session.run(&[arguments, &["--data", data, key]].concat());
-    done(&with(&["key", "new"], "--store-key-keyring"));
+    with(&["key", "new"], "--store-key-keyring").exits(0);
     let file = text(&Path::new(data).join("device.keys"));
     assert!(file.contains("healthie-tunnel-locked-keys-1") && !file.contains("healthie-tunnel-key-1"), "{file}");
-    let shown = with(&["key", "show"], "--store-key-keyring");
-    done(&shown);
-    assert!(String::from_utf8_lossy(&shown.stdout).contains("sealed to now"));
-    refused(&with(&["key", "show"], "--store-key-keyring=other one"), 2, "is encrypted with the key");
-    refused(&with(&["key", "show"], "--store-key-keyring=none"), 2, "it has no key \"none\"");
-    refused(&session.run(&["key", "show", "--data", data]), 2, "--store-key-keyring");
+    let shown = with(&["key", "show"], "--store-key-keyring").exits(0).out();
+    assert!(shown.contains("sealed to now"), "{shown}");
+    with(&["key", "show"], "--store-key-keyring=other one").exits(2).says("is encrypted with the key");
+    with(&["key", "show"], "--store-key-keyring=none").exits(2).says("it has no key \"none\"");
+    session.run(&["key", "show", "--data", data]).exits(2).says("--store-key-keyring");
     // By the environment, as settings have it.
     let mut command = session.command(env!("CARGO_BIN_EXE_healthie-tunnel"));
     command.env("HEALTHIE_TUNNEL_STORE_KEY_KEYRING", "store").args(["key", "show", "--data", data]);
-    done(&command.output().unwrap());
+    ran(command).exits(0);
 }
 
 #[test]
 fn without_a_keyring_the_other_ways_are_named() {
     let Some(session) = Session::start(false) else { return };
     let ways = ["--store-key-file", "HEALTHIE_TUNNEL_STORE_KEY", "--store-key-command"];
-    let asked = session.run(&["key", "new", "--data", "data", "--store-key-keyring"]);
-    let made = session.run(&["store", "new-key", "--keyring"]);
+    let asked = session.run(&["key", "new", "--data", "data", "--store-key-keyring"]).exits(2).err();
+    let made = session.run(&["store", "new-key", "--keyring"]).exits(3).err();
     for way in ways {
-        refused(&asked, 2, way);
-        refused(&made, 3, way);
+        assert!(asked.contains(way) && made.contains(way), "{way}: {asked}{made}");
     }
     // Nor a bus.
     let mut command = session.command(env!("CARGO_BIN_EXE_healthie-tunnel"));
     command.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent").args(["store", "new-key", "--keyring"]);
-    refused(&command.output().unwrap(), 3, "the system's keyring took no key");
+    ran(command).exits(3).says("the system's keyring took no key");
 }

@@ -1,9 +1,13 @@
 //! The device's own keys beside a store with a key and without one, and what commands do not do with them.
 
+#[path = "stage/ran.rs"]
+mod ran;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
+use ran::Ran;
 use tunnel_archive::{Archive, Options};
 use tunnel_vault::{Entropy, KeySource, UserKey};
 
@@ -33,10 +37,11 @@ impl Folder {
         Archive::open(&dir, Options { key, ..Options::default() }).unwrap().close().await.unwrap();
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_healthie-tunnel"));
         command.env_clear().env("HOME", self.0.path()).current_dir(self.0.path());
-        command.args(arguments).args(["--data", "data"]).output().unwrap()
+        command.args(arguments).args(["--data", "data"]);
+        Ran(command.output().unwrap(), arguments.join(" "))
     }
 
     fn device_keys(&self) -> String {
@@ -46,24 +51,9 @@ impl Folder {
     /// The first key that is shown.
     #[track_caller]
     fn shown(&self, key: &[&str]) -> String {
-        let out = self.run(&[&["key", "show"], key].concat());
-        done(&out);
-        String::from_utf8(out.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
+        let shown = self.run(&[&["key", "show"], key].concat()).exits(0).out();
+        shown.split_whitespace().next().unwrap().to_owned()
     }
-}
-
-#[track_caller]
-fn done(output: &Output) -> String {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    said
-}
-
-#[track_caller]
-fn refused(output: &Output, with: i32, says: &str) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(with), "{said}");
-    assert!(said.contains(says), "{said}");
 }
 
 const PLAIN: &str = "healthie-tunnel-key-1";
@@ -72,7 +62,7 @@ const LOCKED: &str = "healthie-tunnel-locked-keys-1";
 #[tokio::test]
 async fn the_device_s_keys_go_where_the_store_s_key_goes() {
     let folder = Folder::new();
-    done(&folder.run(&["key", "new"]));
+    folder.run(&["key", "new"]).exits(0);
     assert!(folder.device_keys().contains(PLAIN));
     let first = folder.shown(&[]);
     let (old, new) = (folder.key("old.key"), folder.key("new.key"));
@@ -80,35 +70,34 @@ async fn the_device_s_keys_go_where_the_store_s_key_goes() {
     folder.store(Some(&old)).await;
     // What was there before the store had a key opens without it, and is not written beside an encrypted store.
     assert_eq!(folder.shown(&[]), first);
-    refused(&folder.run(&["key", "new"]), 2, "no key was given");
-    refused(&folder.run(&[&["key", "new"][..], &with_new].concat()), 2, "and the one given is");
-    done(&folder.run(&[&["key", "new"][..], &with_old].concat()));
+    folder.run(&["key", "new"]).exits(2).says("no key was given");
+    folder.run(&[&["key", "new"][..], &with_new].concat()).exits(2).says("and the one given is");
+    folder.run(&[&["key", "new"][..], &with_old].concat()).exits(0);
     let second = folder.shown(&with_old);
     assert!(second != first && folder.device_keys().contains(LOCKED) && !folder.device_keys().contains(PLAIN));
-    refused(&folder.run(&["key", "show"]), 2, "--store-key-keyring");
+    folder.run(&["key", "show"]).exits(2).says("--store-key-keyring");
 
-    let rekeyed = done(&folder.run(&[&["store", "rekey", "--new-key-file", &new][..], &with_old].concat()));
+    let rekeyed = folder.run(&[&["store", "rekey", "--new-key-file", &new][..], &with_old].concat()).exits(0).err();
     assert!(rekeyed.contains(&format!("store compact --data data --store-key-file {new}")), "{rekeyed}");
     assert_eq!(folder.shown(&with_new), second);
-    refused(&folder.run(&[&["key", "show"][..], &with_old].concat()), 2, "is encrypted with the key");
+    folder.run(&[&["key", "show"][..], &with_old].concat()).exits(2).says("is encrypted with the key");
     // One that fails leaves them as the store is.
-    refused(
-        &folder.run(&[&["store", "rekey", "--new-key-file", &old][..], &with_old].concat()),
-        2,
-        "encrypted with the key",
-    );
+    folder
+        .run(&[&["store", "rekey", "--new-key-file", &old][..], &with_old].concat())
+        .exits(2)
+        .says("encrypted with the key");
     assert_eq!(folder.shown(&with_new), second);
     // A copy is for whoever has it, and can be had again on another machine.
-    done(&folder.run(&[&["key", "export", "copy.keys"][..], &with_new].concat()));
+    folder.run(&[&["key", "export", "copy.keys"][..], &with_new].concat()).exits(0);
     assert!(std::fs::read_to_string(folder.at("copy.keys")).unwrap().contains(PLAIN));
 
-    let off = done(&folder.run(&[&["store", "rekey", "--off"][..], &with_new].concat()));
+    let off = folder.run(&[&["store", "rekey", "--off"][..], &with_new].concat()).exits(0).err();
     assert!(off.contains(&format!("`healthie-tunnel store compact --data data --store-key-file {new}`")), "{off}");
     assert!(folder.device_keys().contains(PLAIN));
     assert_eq!(folder.shown(&[]), second);
     // With another key nothing would be encrypted either.
-    refused(&folder.run(&[&["store", "rekey", "--new-key-file", &old][..], &with_new].concat()), 2, "rekey --on");
-    done(&folder.run(&[&["store", "rekey", "--on"][..], &with_new].concat()));
+    folder.run(&[&["store", "rekey", "--new-key-file", &old][..], &with_new].concat()).exits(2).says("rekey --on");
+    folder.run(&[&["store", "rekey", "--on"][..], &with_new].concat()).exits(0);
     assert!(!folder.device_keys().contains(PLAIN));
     assert_eq!(folder.shown(&with_new), second);
 }
@@ -121,23 +110,23 @@ async fn the_audit_log_notes_no_change_of_keys_that_was_refused() {
     let changes = [&["--new-key-file", &other][..], &["--new-key-command", "cat other.key"], &["--off"], &["--on"]];
     let rekey = |change: &[&str], key: &[&str]| folder.run(&[&["store", "rekey"], change, key].concat());
     folder.store(None).await;
-    done(&folder.run(&["key", "new"]));
+    folder.run(&["key", "new"]).exits(0);
     let before = std::fs::read_to_string(folder.at("data/audit.jsonl")).unwrap();
     for change in changes {
-        refused(&rekey(change, &[]), 2, "is not encrypted");
-        refused(&rekey(change, &["--store-key-file", &old]), 2, "is not encrypted");
+        rekey(change, &[]).exits(2).says("is not encrypted");
+        rekey(change, &["--store-key-file", &old]).exits(2).says("is not encrypted");
     }
     folder.store(Some(&old)).await;
     for change in changes {
-        refused(&rekey(change, &[]), 2, "no key was given");
-        refused(&rekey(change, &["--store-key-file", &other]), 2, "and the one given is");
+        rekey(change, &[]).exits(2).says("no key was given");
+        rekey(change, &["--store-key-file", &other]).exits(2).says("and the one given is");
     }
-    refused(&folder.run(&["key", "export", "old.key", "--store-key-file", &old]), 2, "is there already");
-    refused(&folder.run(&["key", "export", "no/such", "--store-key-file", &old]), 3, "cannot be written");
+    folder.run(&["key", "export", "old.key", "--store-key-file", &old]).exits(2).says("is there already");
+    folder.run(&["key", "export", "no/such", "--store-key-file", &old]).exits(3).says("cannot be written");
     assert_eq!(std::fs::read_to_string(folder.at("data/audit.jsonl")).unwrap(), before);
     // What no look could tell is told behind the line.
     std::fs::write(folder.at("data/device.keys"), "half a key").unwrap();
-    refused(&rekey(changes[0], &["--store-key-file", &old]), 3, "device's keys");
+    rekey(changes[0], &["--store-key-file", &old]).exits(3).says("device's keys");
     let lines = audit_lines(&folder);
     let [.., done, failed] = &lines[..] else { panic!("{lines:?}") };
     assert!(done["failed"].is_null() && failed["failed"].as_str().unwrap().contains("device's keys"), "{lines:?}");
@@ -154,18 +143,18 @@ async fn turned_off_and_written_anew_the_folder_has_no_key_and_takes_any() {
     let (old, new) = (folder.key("old.key"), folder.key("new.key"));
     let (with_old, with_new) = (["--store-key-file", &old], ["--store-key-file", &new]);
     folder.store(Some(&old)).await;
-    done(&folder.run(&[&["store", "rekey", "--off"][..], &with_old].concat()));
-    done(&folder.run(&[&["store", "compact"][..], &with_old].concat()));
+    folder.run(&[&["store", "rekey", "--off"][..], &with_old].concat()).exits(0);
+    folder.run(&[&["store", "compact"][..], &with_old].concat()).exits(0);
     let rekey = ["store", "rekey", "--new-key-file", &new];
     for key in [&[][..], &with_old, &with_new] {
-        done(&folder.run(&[&["events", "list"][..], key].concat()));
-        refused(&folder.run(&[&rekey[..], key].concat()), 2, "is not encrypted");
+        folder.run(&[&["events", "list"][..], key].concat()).exits(0);
+        folder.run(&[&rekey[..], key].concat()).exits(2).says("is not encrypted");
     }
-    refused(&folder.run(&[&["store", "rekey", "--on"][..], &with_new].concat()), 2, "is not encrypted");
+    folder.run(&[&["store", "rekey", "--on"][..], &with_new].concat()).exits(2).says("is not encrypted");
     // As `listen` opens it.
     folder.store(Some(&new)).await;
-    refused(&folder.run(&[&["events", "list"][..], &with_old].concat()), 2, "and the one given is");
-    done(&folder.run(&[&["events", "list"][..], &with_new].concat()));
+    folder.run(&[&["events", "list"][..], &with_old].concat()).exits(2).says("and the one given is");
+    folder.run(&[&["events", "list"][..], &with_new].concat()).exits(0);
 }
 
 /// The archive was moved away, and nobody said that the device's keys have to go too.
@@ -174,18 +163,14 @@ async fn a_lost_key_is_told_with_what_has_to_go_and_no_store_is_made_beside_it()
     let folder = Folder::new();
     let (old, new) = (folder.key("old.key"), folder.key("new.key"));
     folder.store(Some(&old)).await;
-    done(&folder.run(&["key", "new", "--store-key-file", &old]));
+    folder.run(&["key", "new", "--store-key-file", &old]).exits(0);
     let listen = ["listen", "--relay", "http://127.0.0.1:9", "--token", "t", "--no-forward", "--ui", "json"];
-    let told = |output: &Output, key: &str| {
-        refused(output, 2, "move `archive` and `device.keys` in data away");
-        refused(output, 2, key);
-    };
-    told(&folder.run(&listen), "data/archive");
+    let told = |ran: Ran, key: &str| ran.exits(2).says("move `archive` and `device.keys` in data away").says(key);
+    told(folder.run(&listen), "data/archive");
     std::fs::rename(folder.at("data/archive"), folder.at("away")).unwrap();
     for key in [&[][..], &["--store-key-file", &new]] {
-        let output = folder.run(&[&listen[..], key].concat());
-        told(&output, "data/device.keys");
-        assert!(!String::from_utf8_lossy(&output.stderr).contains("the archive"));
+        let said = told(folder.run(&[&listen[..], key].concat()), "data/device.keys").err();
+        assert!(!said.contains("the archive"), "{said}");
         assert!(!folder.at("data/archive").exists(), "the failed start left a store");
     }
 }
@@ -194,13 +179,13 @@ async fn a_lost_key_is_told_with_what_has_to_go_and_no_store_is_made_beside_it()
 #[tokio::test]
 async fn a_key_that_the_store_does_not_get_locks_nothing() {
     let folder = Folder::new();
-    done(&folder.run(&["key", "new"]));
+    folder.run(&["key", "new"]).exits(0);
     let (old, new, other) = (folder.key("old.key"), folder.key("new.key"), folder.key("other.key"));
     folder.store(Some(&old)).await;
     let before = folder.device_keys();
     let rekey = ["store", "rekey", "--new-key-file", &new];
-    refused(&folder.run(&rekey), 2, "no key was given");
-    refused(&folder.run(&[&rekey[..], &["--store-key-file", &other]].concat()), 2, "and the one given is");
+    folder.run(&rekey).exits(2).says("no key was given");
+    folder.run(&[&rekey[..], &["--store-key-file", &other]].concat()).exits(2).says("and the one given is");
     assert_eq!(folder.device_keys(), before);
 }
 
@@ -209,7 +194,7 @@ async fn of_two_that_change_the_key_at_once_one_does_it_and_nothing_is_locked_aw
     let folder = Folder::new();
     let old = folder.key("old.key");
     folder.store(Some(&old)).await;
-    done(&folder.run(&["key", "new", "--store-key-file", &old]));
+    folder.run(&["key", "new", "--store-key-file", &old]).exits(0);
     let first = folder.shown(&["--store-key-file", &old]);
     let new = ["a", "b", "c", "d"].map(|name| folder.key(name));
     let done: Vec<bool> = std::thread::scope(|scope| {
@@ -217,7 +202,7 @@ async fn of_two_that_change_the_key_at_once_one_does_it_and_nothing_is_locked_aw
             let (folder, old) = (&folder, &old);
             scope.spawn(move || {
                 let rekey = ["store", "rekey", "--new-key-file", new, "--store-key-file", old];
-                folder.run(&rekey).status.success()
+                folder.run(&rekey).0.status.success()
             })
         });
         all.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -234,42 +219,42 @@ async fn a_command_that_reads_leaves_the_store_as_it_is() {
     folder.store(None).await;
     let key = folder.key("key");
     for command in [&["events", "list"][..], &["store", "check"], &["store", "compact"]] {
-        let said = done(&folder.run(&[command, &["--store-key-file", &key]].concat()));
+        let said = folder.run(&[command, &["--store-key-file", &key]].concat()).exits(0).err();
         assert!(said.contains("the store is not encrypted: it stays as it is"), "{command:?}: {said}");
         assert!(!folder.at("data/archive/keys.json").exists(), "{command:?}");
-        done(&folder.run(command));
+        folder.run(command).exits(0);
     }
-    refused(&folder.run(&["store", "rekey", "--new-key-file", &key]), 2, "is not encrypted");
+    folder.run(&["store", "rekey", "--new-key-file", &key]).exits(2).says("is not encrypted");
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_not_made_by_looking() {
     let folder = Folder::new();
     for command in [&["key", "show"][..], &["key", "export", "copy"]] {
-        refused(&folder.run(command), 2, "does not exist");
+        folder.run(command).exits(2).says("does not exist");
     }
-    refused(&folder.run(&["key", "open"]), 2, "nothing is stored");
+    folder.run(&["key", "open"]).exits(2).says("nothing is stored");
     assert!(!folder.at("data").exists() && !folder.at("copy").exists());
 }
 
 #[test]
 fn keys_that_lay_open_to_others_are_not_taken() {
     let folder = Folder::new();
-    done(&folder.run(&["key", "new"]));
-    done(&folder.run(&["key", "export", "copy"]));
+    folder.run(&["key", "new"]).exits(0);
+    folder.run(&["key", "export", "copy"]).exits(0);
     std::fs::remove_file(folder.at("data/device.keys")).unwrap();
     let mode = |mode| std::fs::set_permissions(folder.at("copy"), std::fs::Permissions::from_mode(mode)).unwrap();
     for open in [0o644, 0o640, 0o604] {
         mode(open);
-        refused(&folder.run(&["key", "import", "copy"]), 2, "chmod 600");
+        folder.run(&["key", "import", "copy"]).exits(2).says("chmod 600");
     }
     assert!(!folder.at("data/device.keys").exists());
     mode(0o600);
-    done(&folder.run(&["key", "import", "copy"]));
+    folder.run(&["key", "import", "copy"]).exits(0);
     // A file as it lies beside a store with a key is none that can be imported.
     let locked: &Path = &folder.at("locked");
     drop(tunnel_vault::write_private(locked, format!("{LOCKED} 01020304 AAAA\n").as_bytes()).unwrap());
-    refused(&folder.run(&["key", "import", "locked"]), 2, "key export");
+    folder.run(&["key", "import", "locked"]).exits(2).says("key export");
 }
 
 #[test]
@@ -277,10 +262,11 @@ fn a_new_key_is_put_into_a_file_of_one_s_own() {
     let folder = Folder::new();
     let run = |name: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_healthie-tunnel"));
-        command.env_clear().current_dir(folder.0.path()).args(["store", "new-key", "--file", name]).output().unwrap()
+        command.env_clear().current_dir(folder.0.path()).args(["store", "new-key", "--file", name]);
+        Ran(command.output().unwrap(), format!("store new-key --file {name}"))
     };
-    let said = done(&run("a key"));
+    let said = run("a key").exits(0).err();
     assert!(said.contains("--store-key-file 'a key'"), "{said}");
     KeySource::File(folder.at("a key")).read().unwrap();
-    refused(&run("a key"), 2, "is there already");
+    run("a key").exits(2).says("is there already");
 }

@@ -20,7 +20,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_tungstenite::tungstenite::Message;
 use tunnel_delivery::{AnswerClass, Delivery, DeliveryId, Timestamp};
 use tunnel_protocol::{
-    AnswerFailure, Assembler, CHUNK, Chunk, INLINE_BODY, Incoming, Refusal, Refused, Start, ToAgent, ToRelay, Welcome,
+    AnswerFailure, Assembler, CHUNK, Chunk, Gap, GapReason, INLINE_BODY, Incoming, Refusal, Refused, Start, ToAgent,
+    ToRelay, Welcome,
 };
 
 /// Long ones take longer to read and to verify than short ones, and several threads work on them.
@@ -445,4 +446,49 @@ async fn the_status_is_right_at_every_moment() {
     assert_eq!(status().await.waiting.at_relay, None);
     drop(agent.end.take());
     patiently("the agent's end", agent.task).await.unwrap().unwrap();
+}
+
+/// As a relay repeats a gap at each connection until something behind it is taken.
+#[tokio::test]
+async fn a_gap_is_told_once_over_connections_and_restarts() {
+    let (data, relay) = (tempfile::tempdir().unwrap(), Relay::start().await);
+    let gap = |upto| Gap { from: 1, upto, count: upto, reason: GapReason::Removed };
+    let ToAgent::Welcome(plain) = welcome(0) else { unreachable!() };
+    let welcome = |after, waiting| ToAgent::Welcome(Welcome { after, waiting, ..plain.clone() });
+    let told = |n: &Notice| match n {
+        Notice::Gap { count, reason } => Some((*count, *reason)),
+        _ => None,
+    };
+    let lost = |n: &Notice| matches!(n, Notice::Connection(Connection::Waiting { .. })).then_some(());
+
+    let mut agent = Agent::start(config(&relay, data.path(), None));
+    let mut session = relay.greeted().await;
+    session.send(&welcome(3, 0)).await;
+    session.send(&ToAgent::Gap(gap(3))).await;
+    assert_eq!(agent.until("the gap", told).await, (3, "removed"));
+    drop(session);
+    agent.until("the loss of the connection", lost).await;
+    let mut session = relay.greeted().await;
+    session.send(&welcome(3, 2)).await;
+    session.send(&ToAgent::Gap(gap(3))).await;
+    // More went meanwhile: had the first been told again, this would be heard second.
+    session.send(&ToAgent::Gap(gap(5))).await;
+    assert_eq!(agent.until("what else is missing", told).await, (2, "removed"));
+    agent.stop(session).await.unwrap();
+
+    let mut agent = Agent::start(config(&relay, data.path(), None));
+    let mut session = relay.greeted().await;
+    session.send(&welcome(5, 1)).await;
+    session.send(&ToAgent::Gap(gap(5))).await;
+    session.send(&ToAgent::Gap(gap(6))).await;
+    assert_eq!(agent.until("what is missing since the agent ended", told).await, (1, "removed"));
+    // Another stream's gap is another.
+    drop(session);
+    agent.until("the loss of the connection", lost).await;
+    let mut session = relay.greeted().await;
+    let stream = Bytes::from_static(b"restored");
+    session.send(&ToAgent::Welcome(Welcome { stream, after: 5, ..plain.clone() })).await;
+    session.send(&ToAgent::Gap(gap(5))).await;
+    assert_eq!(agent.until("the gap of another stream", told).await, (5, "removed"));
+    agent.stop(session).await.unwrap();
 }

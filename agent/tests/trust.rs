@@ -158,3 +158,90 @@ fn the_settings_are_judged_as_the_commands_that_use_them_would() {
     says(&stage, "concurrency = 2\ntimeout = \"5s\"\n");
     run(&stage, &["config"], &[]).exits(0);
 }
+
+/// What one look tells is what each command would, with the place of each; what is fine is shown all the same.
+#[test]
+fn everything_that_is_wrong_is_told_in_one_go_with_file_and_line() {
+    let stage = Stage::new();
+    std::fs::create_dir_all(stage.path("home/.config/healthie-tunnel")).unwrap();
+    let own = stage.path("home/.config/healthie-tunnel/config.toml");
+    std::fs::write(&own, "data = \"taken\"\nca = \"none.pem\"\n\nstore_key = \"short\"\ntunnle = \"x\"\nui = []\n")
+        .unwrap();
+    std::fs::write(stage.path("taken"), "a file").unwrap();
+    says(&stage, "exec = \"true\"\nevents = [\"apointment.*\"]\ntimeout = \"7s\"\n[keys]\nreplai = \"r\"\n");
+    let told = run(&stage, &["config"], &[]).exits(2);
+    for (file, line, what) in [
+        ("config.toml", 1, "is not a folder"),
+        ("config.toml", 2, "none.pem"),
+        ("config.toml", 4, "store_key (from"),
+        ("config.toml", 5, "\"tunnle\", which is not known"),
+        ("config.toml", 6, "\"ui\" with a value"),
+        ("healthie-tunnel.toml", 1, "cannot name a command"),
+        ("healthie-tunnel.toml", 5, "[keys]"),
+    ] {
+        let at = format!("{file}:{line}");
+        let found = told.err().lines().filter(|text| text.contains(&at) && text.contains(what)).count();
+        assert_eq!(found, 1, "{at} {what}: {}", told.err());
+    }
+    assert!(told.err().contains("did you mean appointment."), "a slip in a pattern: {}", told.err());
+    assert!(told.out().contains("7s"), "{}", told.out());
+    // The same words where it is used.
+    let listen = ["listen", "--relay", "http://127.0.0.1:9", "--token", "t", "--no-forward", "--ui", "json"];
+    says(&stage, "");
+    for (line, words) in
+        [("data = \"taken\"", "the data folder taken is not a folder"), ("ca = \"none.pem\"", "config.toml:1")]
+    {
+        std::fs::write(&own, line).unwrap();
+        run(&stage, &listen, &[]).exits(2).says(words);
+    }
+}
+
+/// Can be seen by root only; anybody else sees that nothing is refused.
+#[tokio::test]
+async fn root_leaves_nothing_in_another_s_data_folder() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let stage = Stage::store([event(1)]).await;
+    let data = stage.path("data");
+    let is_root = std::fs::metadata(&data).unwrap().uid() == 0;
+    if !is_root {
+        stage.run(&["events", "list"]).exits(0);
+        return;
+    }
+    for path in [&data, &data.join("archive")] {
+        chown(path, Some(4242), Some(4242)).unwrap();
+    }
+    let listing = || {
+        let mut names: Vec<_> =
+            walk(&data).into_iter().filter(|path| std::fs::metadata(path).unwrap().uid() == 0).collect();
+        names.sort();
+        names
+    };
+    let before = listing();
+    let listen = ["listen", "--relay", "http://127.0.0.1:9", "--token", "t", "--no-forward", "--ui", "json"];
+    for command in [
+        &listen[..],
+        &["events", "list"],
+        &["key", "new"],
+        &["purge", "--tunnel", "team", "--yes"],
+        &["store", "check"],
+        &["store", "compact"],
+    ] {
+        stage.run(command).exits(2).says("belongs to the user with the number 4242").says("sudo -u '#4242'");
+    }
+    assert_eq!(listing(), before, "something was left there");
+    chown(&data, Some(0), Some(0)).unwrap();
+    stage.run(&["events", "list"]).exits(0);
+}
+
+/// Everything in a folder.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(walk(&path));
+        }
+        all.push(path);
+    }
+    all
+}

@@ -1,6 +1,6 @@
 //! Arguments that several commands share, and settings made of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -15,7 +15,9 @@ use crate::policy::Policy;
 use crate::query::Saved;
 use crate::retry::{self, Retry};
 use crate::saved_filters;
-use crate::settings::{Flags, KEEP_AGE, KEEP_BYTES, Moment, Settings, parse_age, parse_bytes, parse_count, parse_span};
+use crate::settings::{
+    Flags, KEEP_AGE, KEEP_BYTES, Moment, Settings, SettingsError, parse_age, parse_bytes, parse_count, parse_span,
+};
 use crate::system_keyring;
 
 /// Where everything is kept.
@@ -70,15 +72,23 @@ impl Gather {
         self
     }
 
+    /// For whoever tells of everything that is wrong: what can be used of the files, and what cannot.
+    pub(crate) fn load_with_mistakes(self, context: &Context) -> Result<(Settings, Vec<SettingsError>), Failure> {
+        Ok(Settings::load_with_mistakes(self.0, context.environment.clone(), &current_folder()?))
+    }
+
     pub(crate) fn load(self, context: &Context) -> Result<Settings, Failure> {
-        let folder =
-            std::env::current_dir().map_err(|e| Failure::unreachable(format!("there is no current folder: {e}")))?;
-        let settings = Settings::load(self.0, context.environment.clone(), &folder)?;
+        let settings = Settings::load(self.0, context.environment.clone(), &current_folder()?)?;
         // Whatever the command is: a slip in the file is not to wait for the day on which the inspector is opened.
         inspect::keys(&settings)?;
         saved_filters::all(&settings, &Saved::default()).map_err(Failure::usage)?;
         Ok(settings)
     }
+}
+
+/// Where the project's file is looked for.
+fn current_folder() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|e| Failure::unreachable(format!("there is no current folder: {e}")))
 }
 
 /// What is forwarded and how.
@@ -130,10 +140,12 @@ pub(crate) fn keep(settings: &Settings) -> Result<Keep, Failure> {
 
 /// Whom to trust.
 pub(crate) fn trust(settings: &Settings) -> Result<Trust, Failure> {
-    match settings.value::<PathBuf>("ca")? {
-        None => Ok(Trust::default()),
-        Some(path) => Trust::with_file(&path).map_err(|e| Failure::usage(e.to_string())),
-    }
+    Ok(settings.read("ca", certificates)?.unwrap_or_default())
+}
+
+/// Those of a file.
+pub(super) fn certificates(path: &str) -> Result<Trust, String> {
+    Trust::with_file(Path::new(path)).map_err(|e| e.to_string())
 }
 
 /// What a command needs to work on the store.

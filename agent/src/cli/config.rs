@@ -2,22 +2,14 @@
 
 use std::io::IsTerminal as _;
 
-use tunnel_delivery::{DeviceName, TunnelName};
-
-use super::arguments::{self, Data, Gather};
-use super::listen;
+use super::arguments::{Data, Gather};
+use super::events::unknown;
 use super::style::Tone;
-use super::ui::Form;
-use super::{Context, Failure};
+use super::{Context, Failure, judge};
 use crate::dial::{split_url, without_user};
-use crate::forward::{HostHeader, Route, TargetUrl};
-use crate::retry::{Backoff, Conditions};
+use crate::forward::{Route, TargetUrl};
 use crate::safe_text::SafeText;
-use crate::settings::{
-    Consents, KEYS, Key, Moment, PROJECT_FILE, Settings, SettingsError, Wish, Wishes, parse_age, parse_bytes,
-    parse_count, parse_span,
-};
-use crate::signing::ForwardAs;
+use crate::settings::{Consents, KEYS, Key, PROJECT_FILE, Settings, Wish, Wishes};
 
 /// Show the settings and where each comes from
 ///
@@ -59,7 +51,7 @@ struct Allow {
     yes: bool,
 }
 
-pub(crate) fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
+pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     match args.command {
         Some(Command::Allow(args)) => return allow(&args, context),
         Some(Command::Deny) => return deny(context),
@@ -68,7 +60,7 @@ pub(crate) fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     if args.keys {
         return keys(args.json, context);
     }
-    let settings = Gather::default().data(&args.data).load(context)?;
+    let (settings, mistakes) = Gather::default().data(&args.data).load_with_mistakes(context)?;
     let mut all = Vec::new();
     for key in KEYS {
         let (values, origin) = shown(key, &settings);
@@ -98,43 +90,13 @@ pub(crate) fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         context.out.json(&all)?;
     }
     context.out.flush()?;
-    let wrong = wrong(&settings);
-    let Some((first, others)) = wrong.split_first() else { return Ok(()) };
-    for other in others {
-        context.out.message(&SafeText::new(&other.to_string()).to_string());
+    unknown::note(&judge::patterns(&settings), None, &mut context.out).await?;
+    let mut wrong = mistakes.into_iter().map(Failure::from).chain(judge::wrong(&settings));
+    let Some(first) = wrong.next() else { return Ok(()) };
+    for other in wrong {
+        context.out.message(&SafeText::new(&other.message).to_string());
     }
-    Err(first.clone().into())
-}
-
-/// What the commands that use these settings would refuse of them. What is held back is nobody's yet.
-fn wrong(settings: &Settings) -> Vec<SettingsError> {
-    let all = [
-        settings.relay().map(drop),
-        settings.is_set("allow_plain_http").map(drop),
-        settings.token().map(drop),
-        settings.value::<TunnelName>("tunnel").map(drop),
-        settings.secrets().map(drop),
-        settings.value::<DeviceName>("device").map(drop),
-        settings.value::<Moment>("since").map(drop),
-        settings.value::<TargetUrl>("target").map(drop),
-        settings.read_all("forward", |text| text.parse::<Route>().map_err(|e| e.to_string())).map(drop),
-        settings.value::<ForwardAs>("forward_as").map(drop),
-        settings.value::<HostHeader>("host_header").map(drop),
-        settings.is_set("skip_invalid").map(drop),
-        settings.is_set("no_forward").map(drop),
-        settings.read("timeout", parse_span).map(drop),
-        settings.read("concurrency", listen::concurrency).map(drop),
-        settings.is_set_or("tunnel_headers", true).map(drop),
-        settings.read("retry", arguments::times).map(drop),
-        settings.value::<Backoff>("retry_backoff").map(drop),
-        settings.value::<Conditions>("retry_on").map(drop),
-        settings.read("keep", parse_age).map(drop),
-        settings.read("keep_count", parse_count).map(drop),
-        settings.read("keep_size", parse_bytes).map(drop),
-        settings.value::<Form>("ui").map(drop),
-        settings.value::<u16>("inspector_port").map(drop),
-    ];
-    all.into_iter().filter_map(Result::err).filter(|e| !matches!(e, SettingsError::NotAllowed { .. })).collect()
+    Err(first)
 }
 
 fn allow(args: &Allow, context: &mut Context) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! How a command fails: a kind, which decides the exit code, a cause, and what to do about it.
 
 use crate::control::{ControlError, Kind};
+use crate::data_folder::UnfitFolder;
 use crate::listen::ListenError;
 use crate::settings::SettingsError;
 use tunnel_archive::ArchiveError;
@@ -62,6 +63,12 @@ impl From<SettingsError> for Failure {
     }
 }
 
+impl From<UnfitFolder> for Failure {
+    fn from(e: UnfitFolder) -> Failure {
+        Failure { kind: Some(Kind::Usage), hint: Some(e.hint()), message: e.to_string() }
+    }
+}
+
 impl From<ListenError> for Failure {
     fn from(e: ListenError) -> Failure {
         if let ListenError::Archive(archive @ ArchiveError::Damaged { .. }) = e {
@@ -69,6 +76,9 @@ impl From<ListenError> for Failure {
         }
         if let ListenError::Archive(key @ ArchiveError::Key(_)) = e {
             return ControlError::from(key).into();
+        }
+        if let ListenError::Folder(unfit) = e {
+            return unfit.into();
         }
         let (kind, hint) = match &e {
             ListenError::Held { .. } => (
@@ -97,7 +107,9 @@ impl From<ListenError> for Failure {
                 Kind::Unreachable,
                 "check --relay and, for a certificate of your own, --ca (`healthie-tunnel config` shows them)",
             ),
-            ListenError::Archive(_) | ListenError::Io { .. } | ListenError::Keys(_) => (Kind::Unreachable, ""),
+            ListenError::Archive(_) | ListenError::Folder(_) | ListenError::Io { .. } | ListenError::Keys(_) => {
+                (Kind::Unreachable, "")
+            }
         };
         Failure { kind: Some(kind), message: e.to_string(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
     }

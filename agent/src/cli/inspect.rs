@@ -103,14 +103,24 @@ fn there(environment: &Environment, name: &str) -> bool {
 
 /// The keys of the inspector as the settings have them.
 pub(super) fn keys(settings: &Settings) -> Result<KeyMap, Failure> {
-    let set = settings.key_bindings();
-    let map = |of: &[KeyBinding]| KeyMap::with(of.iter().map(|k| (k.action.as_str(), k.keys.as_str())));
-    map(set).map_err(|why| {
-        // The first one that it is wrong with names the file.
-        let wrong = (0..set.len()).find(|last| map(&set[..=*last]).is_err());
-        let file = wrong.map_or_else(|| "the settings".to_owned(), |at| set[at].origin.to_string());
-        Failure::usage(format!("[keys] in {file}: {why}"))
-    })
+    let (map, wrong) = judged_keys(settings);
+    wrong.into_iter().next().map_or(Ok(map), Err)
+}
+
+/// The same with all that is wrong with them; the others hold.
+pub(super) fn judged_keys(settings: &Settings) -> (KeyMap, Vec<Failure>) {
+    let (mut map, mut good, mut wrong) = (KeyMap::default(), Vec::<&KeyBinding>::new(), Vec::new());
+    for binding in settings.key_bindings() {
+        good.push(binding);
+        match KeyMap::with(good.iter().map(|k| (k.action.as_str(), k.keys.as_str()))) {
+            Ok(with) => map = with,
+            Err(why) => {
+                good.pop();
+                wrong.push(Failure::usage(format!("[keys] in {}: {why}", binding.origin)));
+            }
+        }
+    }
+    (map, wrong)
 }
 
 /// The inspector as the settings have it.

@@ -12,7 +12,8 @@ use super::inspect::{self, on_a_terminal};
 use super::ui::{Form, Ui};
 use super::{Context, Failure, Output, signals};
 use crate::control::{Control, Remote, has_store};
-use crate::dial::Trust;
+use crate::data_folder;
+use crate::dial::{DialError, Trust, addresses};
 use crate::forward::{HostHeader, Routes};
 use crate::listen::{LAST_ATTEMPTS, ListenConfig, run as listen};
 use crate::settings::{Environment, Moment, Settings, SettingsError};
@@ -174,6 +175,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         inspector_port: settings.value("inspector_port")?.unwrap_or(0),
         last_attempts: LAST_ATTEMPTS,
     };
+    data_folder::check_or_make(&config.data, context.environment.get("SUDO_UID"))?;
     if form == Form::Tui {
         // The inspector covers what is printed before it opens.
         context.out.hold_messages();
@@ -236,10 +238,10 @@ async fn resolved(routes: &Routes, out: &mut Output) {
     /// An answer that takes longer is no reason to wait.
     const PATIENCE: Duration = Duration::from_secs(2);
     for target in routes.default.iter().chain(routes.routes.iter().map(|r| &r.target)) {
-        let (host, port) = (target.peer.host.clone(), target.peer.port);
-        if let Ok(Err(e)) = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), port))).await {
+        if let Ok(Err(DialError::Resolve { host, why })) = tokio::time::timeout(PATIENCE, addresses(&target.peer)).await
+        {
             out.message(&format!(
-                "note: the target's host {host:?} is not known ({e}), so nothing can be forwarded to it; a target is a port such as 3000, \
+                "note: the target's host {host:?} is not known ({why}), so nothing can be forwarded to it; a target is a port such as 3000, \
                  host:port or a URL"
             ));
         }

@@ -15,6 +15,7 @@ mod events;
 mod failure;
 mod fixtures;
 mod inspect;
+mod judge;
 mod key;
 mod listen;
 mod log;
@@ -187,7 +188,7 @@ async fn run(command: Command, context: &mut Context) -> Result<(), Failure> {
         Command::Answer(args) => answer::run(args, context).await,
         Command::Store(command) => store::run(command, context).await,
         Command::Purge(args) => purge::run(args, context).await,
-        Command::Config(args) => config::run(args, context),
+        Command::Config(args) => config::run(args, context).await,
         Command::Completions(args) => manual::completions(&args, context),
         Command::Man(args) => manual::man(args, context),
     }

@@ -16,10 +16,12 @@ use super::follow::{Follow, Met, Told};
 use super::meant::Meant;
 use super::remote::Asked;
 use super::{
-    AgentFile, Control, ControlError, Filter, Operations, Remote, has_store, key_as_it_is, nothing_there, open_archive,
+    AgentFile, Control, ControlError, Filter, Kind, Operations, Remote, has_store, key_as_it_is, nothing_there,
+    open_archive,
 };
 use crate::arrivals::Place;
 use crate::audit::{Audit, By};
+use crate::data_folder;
 use crate::dial::{Dialer, Trust};
 use crate::forward::{Client, HostHeader, Interrupt};
 use crate::hand::Hand;
@@ -84,7 +86,13 @@ impl Local {
         Remote::find(&self.data).await
     }
 
+    /// Whether this process may work in the data folder itself: an agent that runs there makes no files for whoever asks it.
+    pub(super) fn may_work(&self) -> Result<(), ControlError> {
+        data_folder::check(&self.data).map_err(|e| ControlError::new(Kind::Usage, e.to_string()).hint(e.hint()))
+    }
+
     async fn open(&self) -> Result<Control, ControlError> {
+        self.may_work()?;
         let key = key_as_it_is(&self.data, self.store_key.as_ref()).await?;
         match open_archive(&self.data, key).await {
             Ok(archive) => Ok(Control::Local(Box::new(self.operations(archive)))),

@@ -237,6 +237,7 @@ impl Local {
                 ControlError::new(Kind::Usage, message).hint("stop that agent first, and start it with the new key")
             );
         }
+        self.may_work()?;
         let new = match &rekey {
             Rekey::To(source) => user_key(Some(source)).await?,
             Rekey::On | Rekey::Off => None,
@@ -290,6 +291,7 @@ impl Local {
         if !has_store(&self.data) {
             return Err(nothing_there(&self.data));
         }
+        self.may_work()?;
         let key = key_as_it_is(&self.data, self.store_key.as_ref()).await?;
         self.closed_with(key, told, work).await
     }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 pub use network::{Connecting, Network, Wire};
-pub use peer::{Peer, PeerError, split_url, without_user};
+pub use peer::{Peer, PeerError, is_loopback, split_url, without_user};
 pub use stream::Stream;
 pub use tls::{Trust, TrustError};
 
@@ -185,13 +185,16 @@ fn at_home(peer: &Peer, found: &[SocketAddr]) -> Result<(), DialError> {
     }
 }
 
-async fn addresses(peer: &Peer) -> Result<Vec<SocketAddr>, DialError> {
+/// Where `peer` leads to, as it would be connected to.
+///
+/// # Errors
+/// [`DialError::Resolve`].
+pub(crate) async fn addresses(peer: &Peer) -> Result<Vec<SocketAddr>, DialError> {
     if let Ok(ip) = peer.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, peer.port)]);
     }
-    // RFC 6761, section 6.3: localhost is always loopback. Not asking the resolver saves a thread per connection, and both families
-    // are tried because Node listens on ::1 where Python listens on 127.0.0.1.
-    if peer.host.eq_ignore_ascii_case("localhost") {
+    // Not asking the resolver saves a thread per connection too, and both families are tried because Node listens on ::1 where Python listens on 127.0.0.1.
+    if peer::is_localhost(&peer.host) {
         return Ok([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
             .map(|ip| SocketAddr::new(ip, peer.port))
             .to_vec());
@@ -213,6 +216,9 @@ mod tests {
         let home = Dialer::new(Trust::default()).at_home();
         for (host, goes) in [
             ("localhost", true),
+            // A resolver would have to be asked for what is not there.
+            ("a.b.localhost", true),
+            ("shop.LOCALHOST.", true),
             ("127.0.0.1", true),
             ("::ffff:127.0.0.1", true),
             ("0.0.0.0", false),

@@ -1,6 +1,7 @@
 //! Whom to connect to: scheme, host and port.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use hyper::Uri;
 
@@ -30,10 +31,9 @@ impl Peer {
         if self.port == usual { self.bracketed() } else { format!("{}:{}", self.bracketed(), self.port) }
     }
 
-    /// Whether the host is a loopback address or `localhost`.
+    /// Whether it is this machine, whatever a resolver says: see [`is_loopback`].
     pub fn is_loopback(&self) -> bool {
-        self.host.eq_ignore_ascii_case("localhost")
-            || self.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        is_loopback(&self.host)
     }
 
     fn bracketed(&self) -> String {
@@ -45,6 +45,18 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.bracketed(), self.port)
     }
+}
+
+/// Whether a host is a loopback address, or a name that is always loopback. A URL's brackets are no part of it.
+pub fn is_loopback(host: &str) -> bool {
+    is_localhost(host) || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// Whether a name is `localhost` or below it: always loopback (RFC 6761, section 6.3), so no resolver is asked for it, and none can lead it elsewhere.
+pub(super) fn is_localhost(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let last = name.rsplit('.').next().unwrap_or(name);
+    last.eq_ignore_ascii_case("localhost")
 }
 
 /// The text with `…` for what may be a user name and a password: all between the scheme and the last `@`. Passwords have slashes too, so
@@ -111,6 +123,36 @@ mod tests {
         assert!(peer.is_loopback());
         let (peer, rest) = split("ws://relay.example.com:8080").unwrap();
         assert_eq!((peer.to_string().as_str(), rest.as_str()), ("relay.example.com:8080", ""));
+    }
+
+    #[test]
+    fn what_is_this_machine_by_its_name() {
+        for here in [
+            "localhost",
+            "LocalHost",
+            "localhost.",
+            "a.localhost",
+            "x.y.LOCALHOST.",
+            "127.9.9.9",
+            "::1",
+            "::ffff:127.0.0.1",
+        ] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for elsewhere in [
+            "",
+            ".",
+            "alocalhost",
+            "localhost.test",
+            "a.localhost.test",
+            "localhost..",
+            "0.0.0.0",
+            "::",
+            "127.0.0.1.test",
+            "[::1]",
+        ] {
+            assert!(!is_loopback(elsewhere), "{elsewhere}");
+        }
     }
 
     #[test]

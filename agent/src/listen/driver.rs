@@ -17,6 +17,7 @@ use super::machine::{Act, Cure, Event, Machine, Trouble};
 use super::progress::Progress;
 use super::socket::{Link, OpenError};
 use crate::dial::{DialError, Dialer, Stream};
+use crate::gaps::Gaps;
 use crate::inflight::Inflight;
 use crate::intake::{Done, Intake, Receipt};
 use crate::notice::{Announcer, Notice};
@@ -91,6 +92,8 @@ pub(super) struct Driver {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) inflight: Inflight,
     pub(super) progress: Progress,
+    /// The gaps that were told.
+    pub(super) gaps: Gaps,
     pub(super) chance: Chance,
 }
 
@@ -226,6 +229,7 @@ impl Driver {
     async fn serve(&mut self, link: Link<Stream>, welcome: Welcome) -> Result<Event, DriveError> {
         let began = Instant::now();
         self.progress.welcomed(&welcome);
+        self.gaps.welcomed(&welcome);
         self.announcer.standing().session(welcome.after, welcome.waiting);
         let Allowance { deliveries, bytes } = self.connecting.allowance;
         let most = deliveries.max(1) as usize;
@@ -348,7 +352,10 @@ impl Driver {
                     GapReason::Other(_) => "other",
                 };
                 self.announcer.standing().reached(gap.upto);
-                self.announcer.tell(Notice::Gap { count: gap.count, reason });
+                if let Some(count) = self.gaps.news(&gap) {
+                    self.announcer.tell(Notice::Gap { count, reason });
+                    self.gaps.keep(&self.inflight);
+                }
             }
             ToAgent::Ping(n) => session.link.outbox.urgent(ToRelay::Pong(n).encode()),
             ToAgent::Pong(n) => {
@@ -426,6 +433,9 @@ impl Driver {
         session.window.taken(receipt.len);
         if let Some(seq) = receipt.seq {
             self.progress.stored(seq);
+            if self.gaps.stored(seq) {
+                self.gaps.keep(&self.inflight);
+            }
         }
     }
 }

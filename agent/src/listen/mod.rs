@@ -27,9 +27,11 @@ use tunnel_vault::KeySource;
 
 use crate::audit::{Audit, By};
 use crate::control::{AgentFile, Claim, Operations, Running, has_store, open_archive, user_key};
+use crate::data_folder::{self, UnfitFolder};
 use crate::device_keys::{self, KeysError};
 use crate::dial::{Dialer, Trust};
 use crate::forward::HostHeader;
+use crate::gaps::Gaps;
 use crate::key_guard::Guard;
 use crate::notice::{Announcer, Notice, Ready, Sink};
 use crate::pause::Pause;
@@ -100,6 +102,9 @@ pub enum ListenError {
         /// Its local interface.
         addr: SocketAddr,
     },
+    /// The data folder is none to work in.
+    #[error(transparent)]
+    Folder(#[from] UnfitFolder),
     /// The store cannot be used.
     #[error("{0}")]
     Archive(ArchiveError),
@@ -152,6 +157,7 @@ async fn start(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ListenError> {
     let data = config.data.clone();
+    data_folder::check(&data)?;
     let key = user_key(config.store_key.as_ref()).await.map_err(ListenError::Archive)?;
     if !has_store(&data) {
         // Keys of this device that do not open are told before a store is made beside them.
@@ -196,7 +202,8 @@ async fn start(
         chance: Arc::new(driver::random),
         traces: config.traces.clone(),
     })
-    .paused_by(pause.clone());
+    .paused_by(pause.clone())
+    .knowing(Gaps::kept_in(&data));
     if pause.is_on() {
         announcer.tell(Notice::Forwarding { paused: true });
         announcer

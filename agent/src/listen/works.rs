@@ -19,6 +19,7 @@ use crate::backlog::{Backlog, Pace};
 use crate::control::Steering;
 use crate::dial::Dialer;
 use crate::forward::{Client, HostHeader, Interrupt};
+use crate::gaps::Gaps;
 use crate::habit::Habits;
 use crate::hand::Hand;
 use crate::inflight;
@@ -70,6 +71,7 @@ pub struct Works {
     welcomed: watch::Sender<Option<Welcome>>,
     stop: watch::Sender<bool>,
     pause: Pause,
+    gaps: Gaps,
     backlog: Arc<Backlog>,
     asking: Asking,
     questions: mpsc::Receiver<Question>,
@@ -99,6 +101,7 @@ impl Works {
             welcomed,
             stop,
             pause: Pause::default(),
+            gaps: Gaps::default(),
             backlog: Arc::default(),
             asking,
             questions,
@@ -109,6 +112,12 @@ impl Works {
     #[must_use]
     pub(super) fn paused_by(self, pause: Pause) -> Works {
         Works { pause, ..self }
+    }
+
+    /// With the gaps that were told before.
+    #[must_use]
+    pub(super) fn knowing(self, gaps: Gaps) -> Works {
+        Works { gaps, ..self }
     }
 
     /// The way to handlers, for whoever else hands something over.
@@ -146,7 +155,7 @@ impl Works {
     /// # Errors
     /// The relay will not have this agent, or the store failed for good.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), DriveError> {
-        let Works { parts, hand, policy, interrupt, welcomed, stop, pause, backlog, asking: _, questions } = self;
+        let Works { parts, hand, policy, interrupt, welcomed, stop, pause, gaps, backlog, asking: _, questions } = self;
         let (inflight, idle) = inflight::pair();
         let (ending, pull) = (stop.clone(), interrupt.clone());
         let asked = tokio::spawn(async move {
@@ -188,6 +197,7 @@ impl Works {
             stop: stop.subscribe(),
             inflight,
             progress: Progress::default(),
+            gaps,
             chance: parts.chance,
         };
         let ended = driver.run().await;

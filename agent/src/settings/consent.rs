@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::keys::{InProject, Key};
-use super::{PROJECT_FILE, SettingsError};
+use super::{Origin, PROJECT_FILE, SettingsError, Texts};
 use crate::dial::Peer;
 use crate::forward::{Route, TargetUrl};
 
@@ -48,7 +48,7 @@ pub struct Wish {
     /// Which setting.
     pub key: &'static Key,
     /// As written.
-    pub values: Vec<String>,
+    pub values: Texts,
 }
 
 impl Wish {
@@ -95,7 +95,7 @@ impl Wishes {
         for Wish { key, values } in &self.all {
             part(key.name.as_bytes());
             part(&(values.len() as u64).to_be_bytes());
-            for value in values {
+            for value in values.iter() {
                 part(value.as_bytes());
                 if key.name == "ca" {
                     part(content(&self.folder.join(value))?.as_bytes());
@@ -183,7 +183,7 @@ fn without_links(folder: &Path) -> PathBuf {
 ///
 /// # Errors
 /// What it may never set, with how to set it instead.
-pub(super) fn asks(key: &'static Key, values: &[String], path: &Path) -> Result<bool, SettingsError> {
+pub(super) fn asks(key: &'static Key, values: &[String], origin: &Origin) -> Result<bool, SettingsError> {
     match key.in_project {
         InProject::Free => Ok(false),
         InProject::Asked => Ok(true),
@@ -197,7 +197,7 @@ pub(super) fn asks(key: &'static Key, values: &[String], path: &Path) -> Result<
                 _ => "name the key of the store",
             };
             Err(SettingsError::Key {
-                path: path.display().to_string(),
+                origin: origin.clone(),
                 why: format!(
                     "the key {name:?}, and a project's file cannot {why}: give it with {flag}, {variable} or the user's settings file"
                 ),

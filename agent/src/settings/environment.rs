@@ -1,11 +1,14 @@
-//! The environment as an argument, and the only place that reads the process's own.
+//! The environment as an argument, and the only place that reads the process's own. What it holds is wiped where it is let go; the process's own block is the
+//! system's.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use zeroize::Zeroizing;
+
 /// Environment variables.
 #[derive(Clone, Debug, Default)]
-pub struct Environment(HashMap<String, String>);
+pub struct Environment(HashMap<String, Zeroizing<String>>);
 
 impl Environment {
     /// The process's own; variables that are not UTF-8 are left out.
@@ -15,7 +18,7 @@ impl Environment {
 
     /// A variable that is there and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|v| !v.is_empty())
+        self.0.get(name).map(|value| value.as_str()).filter(|v| !v.is_empty())
     }
 
     /// The folder of a kind by the XDG base directory specification: only absolute paths count.
@@ -42,6 +45,6 @@ impl Environment {
 
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Environment {
-        Environment(pairs.into_iter().collect())
+        Environment(pairs.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect())
     }
 }

@@ -1,92 +1,151 @@
-//! A settings file as a table of texts: what TOML it is, and which keys there are. Where it may say what is not decided here.
+//! A settings file as a list of texts with their lines: what TOML it is, and which keys there are. Where it may say what is not decided here.
+//!
+//! What is read is wiped where it is let go: a file may hold the token and the secrets, and what is private is not known before it is read.
 
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
+use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
+
 use super::keys::{KEYS, Key};
-use super::{KeyBinding, Origin, SettingsError};
+use super::{KeyBinding, Origin, SettingsError, Texts};
 
 /// The longest file that is read, in bytes.
 const FILE_MAX: u64 = 1 << 20;
 
-/// What a file says.
+/// What a file says, in its order.
 #[derive(Debug, Default)]
 pub(super) struct Content {
-    /// In the file's order.
-    pub(super) values: Vec<(&'static Key, Vec<String>)>,
+    /// The settings.
+    pub(super) values: Vec<Entry>,
     /// Of the table `[keys]`.
     pub(super) key_bindings: Vec<KeyBinding>,
-    /// Of the table `[filters]`, by name.
-    pub(super) filters: Vec<(String, String)>,
+    /// Of the table `[filters]`: name, filter, and where it stands.
+    pub(super) filters: Vec<(String, String, Origin)>,
+    /// What cannot be used of it.
+    pub(super) mistakes: Vec<SettingsError>,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: &'static Key,
+    pub(super) values: Texts,
+    pub(super) origin: Origin,
 }
 
 /// Reads a file; one that is not there says nothing.
-pub(super) fn read(path: &Path) -> Result<Content, SettingsError> {
-    let shown = path.display().to_string();
-    let Some(text) = text(path)? else { return Ok(Content::default()) };
-    // The parser's own message would show the line, which may hold a secret.
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| SettingsError::File {
-        path: shown.clone(),
-        why: match e.span() {
-            Some(span) => {
-                let line = text.as_bytes().iter().take(span.start).filter(|b| **b == b'\n').count() + 1;
-                format!("line {line}: {}", e.message())
-            }
-            None => e.message().to_owned(),
-        },
-    })?;
+pub(super) fn read(path: &Path) -> Content {
     let mut content = Content::default();
-    for (name, value) in &table {
-        let wrong = |why: String| SettingsError::Key { path: shown.clone(), why };
-        match (name.as_str(), value) {
-            ("keys", toml::Value::Table(keys)) => {
-                for (action, keys) in keys {
-                    let toml::Value::String(keys) = keys else {
-                        return Err(wrong(format!("keys for {action:?} that are not a string like \"r ctrl-r\"")));
-                    };
-                    let origin = Origin::File(path.to_owned());
-                    content.key_bindings.push(KeyBinding { action: action.clone(), keys: keys.clone(), origin });
-                }
-            }
-            ("filters", toml::Value::Table(filters)) => {
-                for (name, query) in filters {
-                    let toml::Value::String(query) = query else {
-                        return Err(wrong(format!(
-                            "the filter {name:?}, which is not a string like \"status:failed\""
-                        )));
-                    };
-                    content.filters.push((name.clone(), query.clone()));
-                }
-            }
-            _ => {
-                let key = KEYS.iter().find(|k| k.name == name);
-                let key = key.ok_or_else(|| wrong(format!("the key {name:?}, which is not known")))?;
-                let values = match value {
-                    toml::Value::Array(items) if key.many => items.iter().map(plain).collect(),
-                    one => plain(one).map(|v| vec![v]),
+    match text(path) {
+        Ok(None) => {}
+        Ok(Some(text)) => content.take(path, &text),
+        Err(mistake) => content.mistakes.push(mistake),
+    }
+    content
+}
+
+impl Content {
+    fn take(&mut self, path: &Path, text: &str) {
+        let table = match DeTable::parse(text) {
+            Ok(table) => table.into_inner(),
+            Err(e) => {
+                // The parser's own way of showing it has the line itself, which may hold a secret.
+                let why = match e.span() {
+                    Some(span) => format!("line {}: {}", line(text, span.start), e.message()),
+                    None => e.message().to_owned(),
                 };
-                let values = values.ok_or_else(|| {
-                    let form =
-                        if key.many { "a string or a list of strings" } else { "a string, a number or true/false" };
-                    wrong(format!("the key {name:?} with a value that is not {form}"))
-                })?;
-                content.values.push((key, values));
+                return self.mistakes.push(SettingsError::File { path: path.display().to_string(), why });
+            }
+        };
+        let origin = |at: usize| Origin::File { path: path.to_owned(), line: line(text, at) };
+        for (name, value) in in_order(table) {
+            let (at, name) = (name.span().start, name.into_inner());
+            match (&*name, value.into_inner()) {
+                ("keys", DeValue::Table(keys)) => {
+                    let wrong = |action: &str| format!("keys for {action:?} that are not a string like \"r ctrl-r\"");
+                    let keys = self.named(keys, origin, wrong);
+                    self.key_bindings.extend(keys.into_iter().map(|(action, keys, origin)| KeyBinding {
+                        action,
+                        keys,
+                        origin,
+                    }));
+                }
+                ("filters", DeValue::Table(filters)) => {
+                    let wrong =
+                        |name: &str| format!("the filter {name:?}, which is not a string like \"status:failed\"");
+                    let filters = self.named(filters, origin, wrong);
+                    self.filters.extend(filters);
+                }
+                (_, value) => {
+                    let origin = origin(at);
+                    let Some(key) = KEYS.iter().find(|k| k.name == name) else {
+                        self.wrong(origin, format!("the key {name:?}, which is not known"));
+                        continue;
+                    };
+                    match values(value, key.many) {
+                        Some(values) => self.values.push(Entry { key, values, origin }),
+                        None => {
+                            let form = match key.many {
+                                true => "a string or a list of strings",
+                                false => "a string, a number or true/false",
+                            };
+                            self.wrong(origin, format!("the key {name:?} with a value that is not {form}"));
+                        }
+                    }
+                }
             }
         }
     }
-    Ok(content)
+
+    /// A table of texts with names of the user's own, each with its place; `otherwise` says what stands there that is no text.
+    fn named(
+        &mut self,
+        table: DeTable<'_>,
+        origin: impl Fn(usize) -> Origin,
+        otherwise: impl Fn(&str) -> String,
+    ) -> Vec<(String, String, Origin)> {
+        let mut found = Vec::new();
+        for (name, value) in in_order(table) {
+            let (origin, name) = (origin(name.span().start), name.into_inner());
+            match value.into_inner() {
+                DeValue::String(text) => found.push((name.into_owned(), text.into_owned(), origin)),
+                _ => self.wrong(origin, otherwise(&name)),
+            }
+        }
+        found
+    }
+
+    fn wrong(&mut self, origin: Origin, why: String) {
+        self.mistakes.push(SettingsError::Key { origin, why });
+    }
+}
+
+/// As the file has them: a table of the library's is sorted by name.
+fn in_order<'a>(table: DeTable<'a>) -> Vec<(toml::Spanned<std::borrow::Cow<'a, str>>, toml::Spanned<DeValue<'a>>)> {
+    let mut entries: Vec<_> = table.into_iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
+}
+
+/// The line of a place in bytes, from 1.
+fn line(text: &str, at: usize) -> usize {
+    text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
 }
 
 /// A folder from elsewhere may hold a link to anything under the file's name: nothing but files is read, and not without end.
-fn text(path: &Path) -> Result<Option<String>, SettingsError> {
+fn text(path: &Path) -> Result<Option<Zeroizing<String>>, SettingsError> {
     let failed = |why: String| SettingsError::File { path: path.display().to_string(), why };
-    match path.metadata() {
-        Ok(found) if found.is_file() => {}
+    let len = match path.metadata() {
+        Ok(found) if found.is_file() => found.len(),
         Ok(_) => return Err(failed("it is not a file".to_owned())),
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(failed(e.to_string())),
-    }
-    let mut text = String::new();
+    };
+    // Read into a buffer that need not grow: one that moved would leave a copy behind.
+    let room = len.min(FILE_MAX).saturating_add(64);
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(room).unwrap_or_default()));
     let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_string(&mut text));
     match read {
         Ok(bytes) if bytes as u64 > FILE_MAX => Err(failed(format!("it is longer than {FILE_MAX} bytes"))),
@@ -95,11 +154,28 @@ fn text(path: &Path) -> Result<Option<String>, SettingsError> {
     }
 }
 
-fn plain(value: &toml::Value) -> Option<String> {
+/// The texts of a value; nothing where it is of another kind.
+fn values(value: DeValue<'_>, many: bool) -> Option<Texts> {
+    let mut texts = Texts::default();
     match value {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Boolean(yes) => Some(yes.to_string()),
+        DeValue::Array(items) if many => {
+            for item in items {
+                texts.push(plain(item.into_inner())?);
+            }
+        }
+        one => texts.push(plain(one)?),
+    }
+    Some(texts)
+}
+
+fn plain(value: DeValue<'_>) -> Option<String> {
+    match value {
+        // One with escapes was put together anew, and is taken over as it is; any other is copied from the file's text.
+        DeValue::String(text) => Some(text.into_owned()),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok().map(|n| n.to_string())
+        }
+        DeValue::Boolean(yes) => Some(yes.to_string()),
         _ => None,
     }
 }

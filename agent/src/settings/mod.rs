@@ -18,8 +18,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use zeroize::Zeroizing;
+
 pub use consent::{Consents, Wish, Wishes};
 pub use environment::Environment;
+use file::Entry;
 pub use keep::{KEEP_AGE, KEEP_BYTES, parse_age, parse_bytes, parse_count, show_age};
 pub use keys::{InProject, KEYS, Key};
 pub use size::{parse_size, show_size};
@@ -30,6 +33,9 @@ pub use values::{RelayUrl, Token};
 /// The project's file, looked for in the current folder.
 pub const PROJECT_FILE: &str = "healthie-tunnel.toml";
 
+/// Values as they were written; wiped where they are let go, because any of them may be a secret.
+pub type Texts = Zeroizing<Vec<String>>;
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -38,7 +44,12 @@ pub enum Origin {
     /// An environment variable.
     Variable(&'static str),
     /// A file.
-    File(PathBuf),
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The line in it, from 1.
+        line: usize,
+    },
     /// Nobody set it.
     Default,
 }
@@ -48,7 +59,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::Flag(flag) => write!(f, "flag {flag}"),
             Origin::Variable(name) => write!(f, "environment {name}"),
-            Origin::File(path) => write!(f, "file {}", path.display()),
+            Origin::File { path, line } => write!(f, "file {}:{line}", path.display()),
             Origin::Default => f.write_str("default"),
         }
     }
@@ -66,10 +77,10 @@ pub enum SettingsError {
         why: String,
     },
     /// A key that no version of this program knows, or a value of the wrong type.
-    #[error("the settings file {path} has {why}")]
+    #[error("the settings {origin} has {why}")]
     Key {
-        /// Which file.
-        path: String,
+        /// Where.
+        origin: Origin,
         /// Which key and what about it.
         why: String,
     },
@@ -88,7 +99,7 @@ pub enum SettingsError {
     NotAllowed {
         /// Which key.
         key: &'static str,
-        /// Which file.
+        /// Which file, and the line in it.
         path: String,
         /// What may come of it.
         stake: &'static str,
@@ -148,7 +159,7 @@ impl SettingsError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sourced {
     /// As written; several for keys that may be repeated.
-    pub values: Vec<String>,
+    pub values: Texts,
     /// Where they were written.
     pub origin: Origin,
     /// Whether they are held back: a project's file says so, and the user has not allowed it.
@@ -159,8 +170,9 @@ impl Sourced {
     /// The values, if they hold.
     fn released(&self, key: &'static str) -> Result<&[String], SettingsError> {
         match &self.origin {
-            Origin::File(path) if self.held => {
-                Err(SettingsError::NotAllowed { key, path: path.display().to_string(), stake: consent::stake(key) })
+            Origin::File { path, line } if self.held => {
+                let path = format!("{}:{line}", path.display());
+                Err(SettingsError::NotAllowed { key, path, stake: consent::stake(key) })
             }
             _ => Ok(&self.values),
         }
@@ -175,7 +187,7 @@ pub type Flags = Vec<(&'static str, String)>;
 pub struct Settings {
     found: BTreeMap<&'static str, Sourced>,
     key_bindings: Vec<KeyBinding>,
-    filters: BTreeMap<String, String>,
+    filters: BTreeMap<String, (String, Origin)>,
     wishes: Option<Wishes>,
     environment: Environment,
 }
@@ -197,25 +209,33 @@ impl Settings {
     /// # Errors
     /// A file that is there and cannot be used.
     pub fn load(flags: Flags, environment: Environment, folder: &Path) -> Result<Settings, SettingsError> {
+        let (settings, mistakes) = Settings::load_with_mistakes(flags, environment, folder);
+        mistakes.into_iter().next().map_or(Ok(settings), Err)
+    }
+
+    /// The same for whoever wants to hear of everything that cannot be used of the files, and be given the rest.
+    pub fn load_with_mistakes(flags: Flags, environment: Environment, folder: &Path) -> (Settings, Vec<SettingsError>) {
         let mut settings = Settings { environment, ..Settings::default() };
+        let mut mistakes = Vec::new();
         // From the weakest to the strongest; each replaces what was there.
         if let Some(user) = settings.environment.config_file() {
-            settings.take_user(&user)?;
+            mistakes.extend(settings.take_user(&user));
         }
-        settings.take_project(folder)?;
+        mistakes.extend(settings.take_project(folder));
         for key in KEYS {
             if let Some(text) = settings.environment.get(key.variable).map(str::to_owned) {
+                let text = Zeroizing::new(text);
                 let values = if key.many {
                     text.split(',').map(str::trim).filter(|v| !v.is_empty()).map(str::to_owned).collect()
                 } else {
-                    vec![text]
+                    vec![text.to_string()]
                 };
-                settings
-                    .found
-                    .insert(key.name, Sourced { values, origin: Origin::Variable(key.variable), held: false });
+                let sourced =
+                    Sourced { values: Texts::new(values), origin: Origin::Variable(key.variable), held: false };
+                settings.found.insert(key.name, sourced);
             }
         }
-        let mut from_flags: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+        let mut from_flags: BTreeMap<&'static str, Texts> = BTreeMap::new();
         for (name, value) in flags {
             from_flags.entry(name).or_default().push(value);
         }
@@ -223,55 +243,60 @@ impl Settings {
             let flag = KEYS.iter().find(|k| k.name == name).map_or("?", |k| k.flag);
             settings.found.insert(name, Sourced { values, origin: Origin::Flag(flag), held: false });
         }
-        Ok(settings)
+        (settings, mistakes)
     }
 
-    /// The user's own file may say anything.
-    fn take_user(&mut self, path: &Path) -> Result<(), SettingsError> {
-        let content = file::read(path)?;
-        for (key, values) in content.values {
-            let origin = Origin::File(path.to_owned());
+    /// The user's own file may say anything. Gives what cannot be used of it.
+    fn take_user(&mut self, path: &Path) -> Vec<SettingsError> {
+        let content = file::read(path);
+        for Entry { key, values, origin } in content.values {
             self.found.insert(key.name, Sourced { values, origin, held: false });
         }
         self.key_bindings = content.key_bindings;
-        self.filters = content.filters.into_iter().collect();
-        Ok(())
+        self.filters = content.filters.into_iter().map(|(name, query, origin)| (name, (query, origin))).collect();
+        content.mistakes
     }
 
     /// A project's file may say what it may, and the rest with consent. Its keys of the inspector replace the user's, action by action;
-    /// a filter of the user's own keeps its meaning.
-    fn take_project(&mut self, folder: &Path) -> Result<(), SettingsError> {
-        let path = folder.join(PROJECT_FILE);
-        let content = file::read(&path)?;
+    /// a filter of the user's own keeps its meaning. Gives what cannot be used of it.
+    fn take_project(&mut self, folder: &Path) -> Vec<SettingsError> {
+        let mut content = file::read(&folder.join(PROJECT_FILE));
+        let mut mistakes = content.mistakes;
         let mut wishes = Vec::new();
-        for (key, values) in &content.values {
-            if consent::asks(key, values, &path)? {
-                wishes.push(Wish { key, values: values.clone() });
+        content.values.retain(|Entry { key, values, origin }| match consent::asks(key, values, origin) {
+            Ok(asks) => {
+                if asks {
+                    wishes.push(Wish { key, values: values.clone() });
+                }
+                true
             }
-        }
+            Err(mistake) => {
+                mistakes.push(mistake);
+                false
+            }
+        });
         // Another order is not another wish.
         wishes.sort_by_key(|w| KEYS.iter().position(|k| k.name == w.key.name));
         let mut wishes = Wishes::new(folder, wishes);
         let allowed = self.consents().is_some_and(|consents| consents.hold(&wishes));
-        for (key, values) in content.values {
+        for Entry { key, values, origin } in content.values {
             let asked = wishes.all.iter().any(|w| w.key.name == key.name);
             // What the user says too needs no consent, and is the user's.
             if asked && self.found.get(key.name).is_some_and(|own| own.values == values) {
                 continue;
             }
-            let origin = Origin::File(path.clone());
             self.found.insert(key.name, Sourced { values, origin, held: asked && !allowed });
         }
         for binding in content.key_bindings {
             self.key_bindings.retain(|b| b.action != binding.action);
             self.key_bindings.push(binding);
         }
-        for (name, query) in content.filters {
-            self.filters.entry(name).or_insert(query);
+        for (name, query, origin) in content.filters {
+            self.filters.entry(name).or_insert((query, origin));
         }
         wishes.allowed = allowed;
         self.wishes = Some(wishes).filter(|w| !w.all.is_empty());
-        Ok(())
+        mistakes
     }
 
     /// What the project's file says and may not say by itself, if there is such a file and such a thing in it.
@@ -284,9 +309,9 @@ impl Settings {
         self.environment.config_file().map(|file| Consents::beside(&file))
     }
 
-    /// Filters by name, from the table `[filters]` of the files; what they mean is decided where they are used.
-    pub fn filters(&self) -> &BTreeMap<String, String> {
-        &self.filters
+    /// Filters with their names and where they were written, from the table `[filters]` of the files; what they mean is decided where they are used.
+    pub fn filters(&self) -> impl Iterator<Item = (&str, &str, &Origin)> {
+        self.filters.iter().map(|(name, (query, origin))| (&**name, &**query, origin))
     }
 
     /// The keys of the inspector that were set.

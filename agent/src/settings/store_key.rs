@@ -17,10 +17,18 @@ impl Settings {
     /// # Errors
     /// A value that cannot be read.
     pub fn store_key(&self) -> Result<Option<KeySource>, SettingsError> {
+        Ok(self.store_key_by()?.map(|(_, source)| source))
+    }
+
+    /// The same with the setting that says so.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(crate) fn store_key_by(&self) -> Result<Option<(&'static str, KeySource)>, SettingsError> {
         let strength = |name: &&&'static str| match self.raw(name).map(|s| &s.origin) {
             Some(Origin::Flag(_)) => 3,
             Some(Origin::Variable(_)) => 2,
-            Some(Origin::File(_)) => 1,
+            Some(Origin::File { .. }) => 1,
             Some(Origin::Default) | None => 0,
         };
         // Of several equal ones `max_by_key` takes the last.
@@ -28,12 +36,13 @@ impl Settings {
             return Ok(None);
         };
         let Some(text) = self.value::<String>(way)?.filter(|text| !text.trim().is_empty()) else { return Ok(None) };
-        Ok(Some(match *way {
+        let source = match *way {
             "store_key_file" => KeySource::File(PathBuf::from(text)),
             "store_key_command" => KeySource::Command(text),
             "store_key_keyring" => KeySource::Place(system_keyring::place(text)),
             _ => KeySource::Text(Zeroizing::new(text), "the setting store_key"),
-        }))
+        };
+        Ok(Some((*way, source)))
     }
 }
 

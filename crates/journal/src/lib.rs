@@ -6,7 +6,8 @@
 //!
 //! Several processes write to one journal, so a lock stands before each write: `NAME.lock`, not the journal itself, which is renamed, and a lock on a renamed
 //! file excludes nobody. Whoever reads opens all files under the same lock: what is put aside meanwhile is neither missed nor seen twice. A
-//! crash or a full disk may leave half a line; it spoils no other, and readers count it. What was written stays as it is, but for [`Journal::rewrite`].
+//! crash or a full disk may leave half a line; it spoils no other, and readers count it. What was written stays as it is, but for [`Journal::rewrite`],
+//! which makes each file anew as `NAME.new`.
 //!
 //! Everything here blocks on the disk. It knows nothing of the clock, of networks, and of who writes what.
 
@@ -83,13 +84,20 @@ impl Journal {
         Ok(file)
     }
 
+    /// Held by whoever writes. What somebody left half written goes first.
+    fn locked(&self) -> io::Result<File> {
+        let lock = self.open(&self.lock_path())?;
+        lock.lock()?;
+        self.sweep()?;
+        Ok(lock)
+    }
+
     /// Adds lines, each with its end.
     ///
     /// # Errors
     /// Some of them may not be in it, or half of one.
     pub fn append(&self, lines: &str) -> io::Result<()> {
-        let lock = self.open(&self.lock_path())?;
-        lock.lock()?;
+        let lock = self.locked()?;
         let mut file = self.open(&self.path())?;
         let mut len = file.metadata()?.len();
         if len > 0 && len + lines.len() as u64 > self.file_max {

@@ -17,6 +17,7 @@ use super::arguments::{Data, Gather};
 use super::{Context, Failure};
 use crate::audit::{Audit, By, Line, What};
 use crate::control::ControlError;
+use crate::data_folder;
 use crate::device_keys::KeysError;
 use crate::key_guard::Guard;
 
@@ -53,6 +54,7 @@ struct Place {
 fn place(data: &Data, context: &Context) -> Result<Place, Failure> {
     let settings = Gather::default().data(data).load(context)?;
     let data = settings.data()?;
+    data_folder::check(&data)?;
     let key = settings.store_key()?.map(|source| source.read()).transpose().map_err(guarded)?;
     let guard = Guard::of(&data, key.as_ref()).map_err(guarded)?;
     Ok(Place { data, guard })

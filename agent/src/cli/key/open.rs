@@ -6,6 +6,7 @@ use super::super::arguments::{self, Data, Gather};
 use super::super::style::deliveries;
 use super::super::{Context, Failure};
 use crate::control::{key_as_it_is, open_archive};
+use crate::data_folder;
 use crate::device_keys;
 use crate::key_guard::Guard;
 use crate::opening::reopen;
@@ -33,6 +34,7 @@ pub(super) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         return Err(Failure::usage(format!("nothing is stored in {}", data.display()))
             .hint("name the folder with --data as `healthie-tunnel listen` has it"));
     }
+    data_folder::check(&data)?;
     let key = key_as_it_is(&data, settings.store_key()?.as_ref()).await.map_err(failed)?;
     let guard = Guard::of(&data, key.as_ref()).map_err(super::guarded)?;
     let ring = device_keys::load(&data, &guard).map_err(super::failed)?.ok_or_else(super::none)?;

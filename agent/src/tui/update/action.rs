@@ -8,6 +8,7 @@ use super::super::text::Tone;
 use super::super::{edit::Draft, layout};
 use super::{details, filter, stored};
 use crate::control::Marking;
+use crate::dial::is_loopback;
 use tui_input::Input;
 use tunnel_delivery::Environment;
 use tunnel_fixture::FixtureName;
@@ -309,8 +310,6 @@ fn not_read(m: &mut Model, action: Action) {
 
 /// Whether sending this delivery there would take it off this machine although it is from production.
 pub(super) fn leaves_with_patients_data(m: &Model, id: tunnel_delivery::DeliveryId, host: &str) -> bool {
-    let here = host == "localhost"
-        || host.ends_with(".localhost")
-        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
-    !here && m.list.get(id).is_some_and(|line| line.environment == Environment::Production)
+    !is_loopback(host.trim_matches(['[', ']']))
+        && m.list.get(id).is_some_and(|line| line.environment == Environment::Production)
 }

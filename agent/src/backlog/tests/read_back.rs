@@ -1,0 +1,95 @@
+//! What cannot be read back keeps back nothing else.
+
+use tunnel_archive::{Archive, Inserted, Intake, Options, Page};
+use tunnel_delivery::{SignatureStatus, Verdict};
+
+use super::super::*;
+use super::delivery;
+use crate::dial::{Dialer, Trust};
+use crate::forward::{Client, HostHeader, Interrupt};
+use crate::keep::{Keep, Later};
+use crate::notice::{Announcer, Notice};
+use crate::signing::Signing;
+
+/// A store in which one record cannot be read.
+struct Holed(Archive, DeliveryId);
+
+impl Keep for Holed {
+    fn insert(&self, intake: Intake) -> Later<'_, Inserted> {
+        Keep::insert(&self.0, intake)
+    }
+
+    fn record(&self, id: DeliveryId, attempt: Attempt) -> Later<'_, u32> {
+        Keep::record(&self.0, id, attempt)
+    }
+
+    fn record_with_next(&self, id: DeliveryId, attempt: Attempt) -> Later<'_, u32> {
+        Keep::record_with_next(&self.0, id, attempt)
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, ArchiveError> {
+        self.0.list(query)
+    }
+
+    fn get(&self, id: DeliveryId) -> Result<Option<Stored>, ArchiveError> {
+        match id == self.1 {
+            true => Err(ArchiveError::Damaged { dir: "here".into(), detail: "unreadable request".into() }),
+            false => self.0.get(id),
+        }
+    }
+
+    fn blocks(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn one_record_that_cannot_be_read_keeps_back_none_behind_it() {
+    let data = tempfile::tempdir().unwrap();
+    let archive = Archive::open(data.path(), Options::default()).unwrap();
+    for n in 1..=3 {
+        let intake = Intake {
+            delivery: Arc::new(delivery(n)),
+            body_sha256: [0; 32],
+            event: None,
+            signature: Verdict::bare(SignatureStatus::NoSecret),
+            queued: true,
+        };
+        archive.insert(intake).await.unwrap();
+    }
+    let (mut due, warnings) = (Vec::new(), Arc::new(Mutex::new(Vec::new())));
+    let sink = {
+        let warnings = Arc::clone(&warnings);
+        move |notice: Arc<Notice>| {
+            if let Notice::Warning { message } = &*notice {
+                warnings.lock().unwrap().push(message.clone());
+            }
+        }
+    };
+    let interrupt = Interrupt::default();
+    let hand = Hand {
+        client: Client::new(Dialer::new(Trust::default()), HostHeader::Sent, interrupt.clone()),
+        signing: Arc::new(Signing::new(Vec::new())),
+        keep: Arc::new(Holed(archive.clone(), delivery(1).id)),
+        announcer: Announcer::new(Arc::new(sink)),
+        limit: Duration::from_secs(1),
+        marks: true,
+        interrupt,
+    };
+    let mut policy = Policy::default();
+    policy.routes.default = Some("9".parse().unwrap());
+    let policy = Arc::new(policy);
+
+    let backlog = Backlog::default();
+    for _ in 0..2 {
+        backlog.refill(&hand, &policy).await.unwrap();
+        let mut inner = backlog.lock();
+        due.extend(inner.ready.drain(..).map(|job| job.delivery.id));
+        assert!(!inner.spilled, "what comes is forwarded at once again");
+    }
+    assert_eq!(due, [delivery(2).id, delivery(3).id]);
+    let warnings = warnings.lock().unwrap().clone();
+    assert!(warnings.len() == 1 && warnings[0].starts_with(&delivery(1).id.to_string()), "{warnings:?}");
+    drop(hand);
+    archive.close().await.unwrap();
+}
