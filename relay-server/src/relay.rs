@@ -383,6 +383,8 @@ impl Relay {
             let _ = control.await;
             control::close(&shared.config.data);
         }
+        // What could not be noted before has one more chance.
+        let _ = tokio::time::timeout(Duration::from_secs(5), shared.whose.keep(shared.offload)).await;
         let (audit, now) = (shared.audit.clone(), shared.now());
         shared.lines.sum_up(now);
         audit.sum_up(now);

@@ -280,29 +280,24 @@ impl Shared {
         self.hub.dismiss(|tunnel, pass| all.ends(pass, tunnel, now));
     }
 
-    /// Notes with which token a device came.
+    /// Notes with which token a device came. It is durable when this returns: on it depends that what waits for the device is kept.
     pub(crate) async fn device_came(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
-        if !self.whose.is_noted(tunnel, device, token) {
-            let (whose, name, its, with) = (Arc::clone(&self.whose), tunnel.clone(), device.clone(), token.clone());
-            let _ = self.offload.run(move || whose.came(&name, &its, &with)).await;
-        }
+        self.whose.came(tunnel, device, token);
+        // Also where it was noted already, by a session that waits for it still.
+        self.whose.keep(self.offload).await;
     }
 
     /// Notes that a device has left, if it has: another session may have taken its place, and one that ends with the relay will come again.
-    pub(crate) async fn device_left(self: &Arc<Self>, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
-        if self.is_stopping() || self.hub.is_there(tunnel, device) || !self.whose.is_noted(tunnel, device, token) {
+    pub(crate) async fn device_left(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
+        if self.is_stopping() || self.hub.is_there(tunnel, device) {
             return;
         }
-        let (whose, name, its, with) = (Arc::clone(&self.whose), tunnel.clone(), device.clone(), token.clone());
-        let (now, shared) = (self.now(), Arc::clone(self));
-        let left = move || {
-            whose.left(&name, &its, &with, now);
-            // It may have come again between the look above and this line.
-            if shared.hub.is_there(&name, &its) {
-                whose.is_back(&name, &its, &with);
-            }
-        };
-        let _ = self.offload.run(left).await;
+        self.whose.left(tunnel, device, token, self.now());
+        // It may have come again between the look above and this line.
+        if self.hub.is_there(tunnel, device) {
+            self.whose.is_back(tunnel, device, token);
+        }
+        self.whose.keep(self.offload).await;
     }
 
     /// Forgets the devices whose token opens their tunnel no more: nobody can come for what is kept for them. What waited for them goes as far as no other
@@ -328,7 +323,7 @@ impl Shared {
             }
             match self.spool.forget(&tunnel, &device).await {
                 Ok(there) => {
-                    self.device_forgotten(&tunnel, &device).await;
+                    self.whose.forgotten(&tunnel, &device);
                     if there {
                         // One that came in this very moment has no place any more, and must join anew.
                         self.hub.dismiss_device(&tunnel, &device, why);
@@ -341,12 +336,13 @@ impl Shared {
                 Err(e) => tracing::warn!(%tunnel, %device, error = %e, "a device could not be forgotten"),
             }
         }
+        self.whose.keep(self.offload).await;
     }
 
     /// Nothing needs to be known of a device any more.
     pub(crate) async fn device_forgotten(&self, tunnel: &TunnelName, device: &DeviceName) {
-        let (whose, name, its) = (Arc::clone(&self.whose), tunnel.clone(), device.clone());
-        let _ = self.offload.run(move || whose.forgotten(&name, &its)).await;
+        self.whose.forgotten(tunnel, device);
+        self.whose.keep(self.offload).await;
     }
 
     /// Where senders reach a tunnel, best first: by host where there is a domain, by path in any case.
