@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc};
 use tunnel_delivery::{DeviceName, Environment, Timestamp, TunnelName};
 use tunnel_telemetry::Traces;
 
@@ -71,6 +71,9 @@ pub(crate) struct Shared {
     pub(crate) whose: Arc<Whose>,
     /// Whoever keeps the settings of this process is asked here to look at them again.
     pub(crate) wishes: OnceLock<mpsc::Sender<Wish>>,
+    /// Held by whoever takes something for a tunnel, from the look whether there is such a tunnel until that is in the spool. What a removal drops comes after all of
+    /// them: what came behind it would lie there for whoever gets the name next.
+    pub(crate) taking: Arc<RwLock<()>>,
     /// One reload at a time.
     pub(crate) reloading: tokio::sync::Mutex<()>,
     /// When this process began: nothing is known of what was before.
@@ -86,6 +89,9 @@ pub(crate) struct Shared {
     /// Ports that listeners got, for the addresses told to agents.
     pub(crate) ports: Ports,
 }
+
+/// No tunnel is dropped while somebody has this.
+pub(crate) type Taking = OwnedRwLockReadGuard<()>;
 
 /// The ports under which the relay is reached.
 #[derive(Clone, Copy, Default)]
@@ -148,6 +154,11 @@ impl Shared {
         Ok(self.registry.snapshot().admit(token, wanted, self.now()))
     }
 
+    /// Keeps what is spooled for tunnels from being dropped. To be held for no longer than the disk takes, and not while the registry is read again.
+    pub(crate) async fn taking(&self) -> Taking {
+        Arc::clone(&self.taking).read_owned().await
+    }
+
     /// A session was opened with that token.
     pub(crate) fn note_use(&self, token: &TokenId) {
         let all = self.registry.snapshot();
@@ -192,6 +203,8 @@ impl Shared {
             self.metrics.tunnels(without.tunnels.keys());
             self.registry.publish(Arc::new(without), self.registry.last_seen());
             self.dismiss();
+            // Whoever takes something for one of them has seen it before, or sees from here on that it is gone.
+            drop(self.taking.write().await);
             if !self.drop_spooled(&stale).await {
                 return Err("what removed tunnels had spooled cannot be dropped yet; the log says why".into());
             }

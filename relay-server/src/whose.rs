@@ -119,11 +119,6 @@ impl Whose {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether [`Whose::came`] has nothing to note.
-    pub(crate) fn is_noted(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) -> bool {
-        self.known().get(tunnel, device).is_some_and(|came| came.token == *token && came.left.is_none())
-    }
-
     /// A device came with that token. This and all that follow hold at once; that they last, [`Whose::keep`] sees to.
     pub(crate) fn came(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
         let other = |came: Option<&Came>| came.is_none_or(|came| came.token != *token || came.left.is_some());

@@ -5,6 +5,13 @@ use crate::registry::{AnswerMode, NewToken, Registry, TunnelSettings};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
+impl Whose {
+    /// Whether it is known to be there with that token.
+    fn is_noted(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) -> bool {
+        self.known().get(tunnel, device).is_some_and(|came| came.token == *token && came.left.is_none())
+    }
+}
+
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
@@ -106,7 +113,15 @@ async fn while_it_is_written_whose_a_device_is_can_be_asked_and_noted() {
     let (team, laptop): (TunnelName, DeviceName) = ("team".parse().unwrap(), "laptop".parse().unwrap());
     let token = TokenId::parse("0123456789ab").unwrap();
     let whose = Arc::new(Whose::load(dir.path()));
-    let slow = whose.book.lock().unwrap();
+    let (locked, is_locked) = std::sync::mpsc::channel();
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let disk = Arc::clone(&whose);
+    let slow = std::thread::spawn(move || {
+        let _busy = disk.book.lock().unwrap();
+        locked.send(()).unwrap();
+        gone.recv().unwrap();
+    });
+    is_locked.recv().unwrap();
     whose.came(&team, &laptop, &token);
     let mut writes = tokio::task::JoinSet::new();
     for _ in 0..3 {
@@ -122,7 +137,8 @@ async fn while_it_is_written_whose_a_device_is_can_be_asked_and_noted() {
     whose.left(&team, &laptop, &token, at(2));
     assert_eq!(whose.last_seen(&team, &laptop), Some(at(2)));
     assert!(writes.try_join_next().is_none(), "nothing is written yet");
-    drop(slow);
+    go.send(()).unwrap();
+    slow.join().unwrap();
     let done = tokio::time::timeout(Duration::from_secs(60), writes.join_all()).await;
     assert_eq!(done.unwrap().len(), 3);
     assert_eq!(Whose::load(dir.path()).came_with(&token).len(), 1);
