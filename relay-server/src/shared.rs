@@ -301,7 +301,7 @@ impl Shared {
     }
 
     /// Notes that a device has left, if it has: another session may have taken its place, and one that ends with the relay will come again.
-    pub(crate) async fn device_left(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
+    pub(crate) fn device_left(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
         if self.is_stopping() || self.hub.is_there(tunnel, device) {
             return;
         }
@@ -310,7 +310,9 @@ impl Shared {
         if self.hub.is_there(tunnel, device) {
             self.whose.is_back(tunnel, device, token);
         }
-        self.whose.keep(self.offload).await;
+        // Nothing depends on when it is durable: the session's connection gives its place free without waiting for that.
+        let (whose, offload) = (Arc::clone(&self.whose), self.offload);
+        tokio::spawn(async move { whose.keep(offload).await });
     }
 
     /// Forgets the devices whose token opens their tunnel no more: nobody can come for what is kept for them. What waited for them goes as far as no other
