@@ -4,7 +4,7 @@
 //! turn: after a restart all agents come at once and are to get in, one behind the other. Whose turn would come too late is not kept waiting. Healthie's
 //! addresses and whoever else is favoured are not counted, and nobody is before he has sent his part of a handshake: who only connects costs nothing, and must not
 //! take the turns of those who mean it (`accept` sees to both). Where an agent with a good token came from needs no turn: however many strangers there are, agents
-//! come back in.
+//! come back in. Where they came from before this process began, `relay` reads from the audit log.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ const AGENTS: usize = 1 << 14;
 /// Counts handshakes of strangers.
 pub(crate) struct Handshakes {
     addresses: Rates,
-    /// Where agents with good tokens came from since this process began.
+    /// Where agents with good tokens came from.
     agents: Mutex<HashSet<IpAddr>>,
     turns: Option<Turns>,
 }
@@ -73,6 +73,12 @@ impl Handshakes {
             agents.clear();
         }
         agents.insert(neighbourhood);
+    }
+
+    /// Whether an agent with a good token came from there.
+    #[cfg(test)]
+    pub(crate) fn knows(&self, neighbourhood: IpAddr) -> bool {
+        self.agents().contains(&neighbourhood)
     }
 
     /// Returns when it is this stranger's turn.

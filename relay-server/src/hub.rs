@@ -256,21 +256,7 @@ mod tests {
 
     fn offer() -> (Offer, oneshot::Receiver<Result<AnswerBody, AnswerFailure>>) {
         let (reply, answer) = oneshot::channel();
-        let delivery = Delivery {
-            id: tunnel_delivery::DeliveryId::from_bytes([0; 16]),
-            received_at: Timestamp::default(),
-            tunnel: "team".parse().unwrap(),
-            source_ip: [127, 0, 0, 1].into(),
-            environment: tunnel_delivery::Environment::Unknown,
-            method: "POST".parse().unwrap(),
-            target: "/".parse().unwrap(),
-            prefix_len: 0,
-            http_version: tunnel_delivery::HttpVersion::Http11,
-            headers: tunnel_delivery::Headers::default(),
-            body: bytes::Bytes::new(),
-            lost: Vec::new(),
-        };
-        (Offer { delivery: Arc::new(delivery), until: Instant::now(), reply }, answer)
+        (Offer { delivery: crate::sample::delivery(0, Timestamp::default(), ""), until: Instant::now(), reply }, answer)
     }
 
     fn names() -> (TunnelName, DeviceName, DeviceName, Pass) {

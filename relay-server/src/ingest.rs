@@ -26,7 +26,7 @@ use crate::metrics::{Limit, Outcome};
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
 use crate::respond::{self, Answer, Many, Problem, Whose};
 use crate::sealing;
-use crate::shared::Shared;
+use crate::shared::{Shared, Taking};
 use crate::sources::Source;
 use crate::traces;
 
@@ -139,6 +139,7 @@ async fn try_take(
     let longest = longest_body(&settings, shared.config.limits.body);
     let mut delivery = Arc::new(read(request, body, longest, &mut hold, shared).await?);
     in_hand.was_read();
+    let taking = shared.taking().await;
     // While the body came in, the tunnel may have become another one of the same name, with another owner, or closed to this sender.
     let now = shared.registry.snapshot().tunnels.get(&tunnel).cloned();
     let Some(settings) = now.filter(|now| now.created_at == settings.created_at) else {
@@ -156,8 +157,8 @@ async fn try_take(
         *made = Some(Arc::clone(&delivery));
     }
     match settings.answer {
-        AnswerMode::Ack => spool(&delivery, shared).await.map(|()| Taken::spooled(delivery.id)),
-        AnswerMode::Passthrough => pass_through(&delivery, &settings, shared).await,
+        AnswerMode::Ack => spool(&delivery, shared, taking).await.map(|()| Taken::spooled(delivery.id)),
+        AnswerMode::Passthrough => pass_through(&delivery, &settings, shared, taking).await,
     }
 }
 
@@ -297,10 +298,11 @@ async fn collect(
     Ok((if rest.is_empty() { first } else { rest.freeze() }, trailers))
 }
 
-/// Returns once the delivery is durably spooled.
-async fn spool(delivery: &Arc<Delivery>, shared: &Shared) -> Result<(), Problem> {
+/// Returns once the delivery is durably spooled. Until then its tunnel is not dropped.
+async fn spool(delivery: &Arc<Delivery>, shared: &Shared, taking: Taking) -> Result<(), Problem> {
     let began = Instant::now();
     let appended = shared.spool.append(Arc::clone(delivery)).await;
+    drop(taking);
     let (took, failed) = (began.elapsed(), appended.as_ref().err().map(|e| Problem::of_spool(e).outcome()));
     traces::part(&shared.traces, delivery, "spool", shared.now(), took, failed);
     match appended {
@@ -350,13 +352,14 @@ async fn pass_through(
     delivery: &Arc<Delivery>,
     settings: &TunnelSettings,
     shared: &Arc<Shared>,
+    taking: Taking,
 ) -> Result<Taken, Problem> {
     let until = Instant::now() + settings.answer_within();
     let (reply, answer) = oneshot::channel();
     match shared.hub.offer(&delivery.tunnel, Offer { delivery: Arc::clone(delivery), until, reply }) {
         Ok(()) => {}
         Err(NoTaker::Away) if settings.when_away == WhenAway::Spool => {
-            return spool(delivery, shared).await.map(|()| Taken::spooled(delivery.id));
+            return spool(delivery, shared, taking).await.map(|()| Taken::spooled(delivery.id));
         }
         Err(NoTaker::Away) => return Err(Problem::NoAgent),
         Err(NoTaker::Busy) => {
@@ -388,7 +391,7 @@ async fn pass_through(
         Err(_) => (true, false),
     };
     let answer = if others {
-        let (answer, spooled) = tokio::join!(answer, spool(delivery, shared));
+        let (answer, spooled) = tokio::join!(answer, spool(delivery, shared, taking));
         let answer = answer?;
         if (200..300).contains(&answer.status) {
             spooled?;
@@ -398,7 +401,9 @@ async fn pass_through(
         if watched {
             // Those that only watch are owed nothing that a sender would have to wait for.
             let (delivery, shared) = (Arc::clone(delivery), Arc::clone(shared));
-            tokio::spawn(async move { spool(&delivery, &shared).await });
+            tokio::spawn(async move { spool(&delivery, &shared, taking).await });
+        } else {
+            drop(taking);
         }
         answer.await?
     };

@@ -42,6 +42,8 @@ mod registry;
 mod relay;
 mod respond;
 mod route;
+#[cfg(test)]
+mod sample;
 mod sealing;
 mod session;
 mod settings;

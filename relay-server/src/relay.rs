@@ -198,6 +198,9 @@ impl Relay {
                 None
             }
         };
+        let shared = Arc::clone(&relay.shared);
+        // Beside all else: it takes a second where the log is as long as it gets, and agents come back until then as strangers do.
+        drop(relay.shared.offload.run(move || folder::remember_agents(&shared)));
         // Told to whoever started it only once connections are really accepted.
         audit.note(Entry::new(relay.shared.now(), What::RelayStarted, Who::Relay));
         if let Err(e) = folder::write_addresses(&data, &relay.addresses) {
@@ -261,6 +264,7 @@ impl Relay {
             incarnations,
             whose,
             wishes: std::sync::OnceLock::new(),
+            taking: Arc::default(),
             reloading: tokio::sync::Mutex::new(()),
             started: clock.now(),
             clock,
@@ -383,6 +387,8 @@ impl Relay {
             let _ = control.await;
             control::close(&shared.config.data);
         }
+        // What could not be noted before has one more chance.
+        let _ = tokio::time::timeout(Duration::from_secs(5), shared.whose.keep(shared.offload)).await;
         let (audit, now) = (shared.audit.clone(), shared.now());
         shared.lines.sum_up(now);
         audit.sum_up(now);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc};
 use tunnel_delivery::{DeviceName, Environment, Timestamp, TunnelName};
 use tunnel_telemetry::Traces;
 
@@ -71,6 +71,9 @@ pub(crate) struct Shared {
     pub(crate) whose: Arc<Whose>,
     /// Whoever keeps the settings of this process is asked here to look at them again.
     pub(crate) wishes: OnceLock<mpsc::Sender<Wish>>,
+    /// Held by whoever takes something for a tunnel, from the look whether there is such a tunnel until that is in the spool. What a removal drops comes after all of
+    /// them: what came behind it would lie there for whoever gets the name next.
+    pub(crate) taking: Arc<RwLock<()>>,
     /// One reload at a time.
     pub(crate) reloading: tokio::sync::Mutex<()>,
     /// When this process began: nothing is known of what was before.
@@ -86,6 +89,9 @@ pub(crate) struct Shared {
     /// Ports that listeners got, for the addresses told to agents.
     pub(crate) ports: Ports,
 }
+
+/// No tunnel is dropped while somebody has this.
+pub(crate) type Taking = OwnedRwLockReadGuard<()>;
 
 /// The ports under which the relay is reached.
 #[derive(Clone, Copy, Default)]
@@ -148,6 +154,11 @@ impl Shared {
         Ok(self.registry.snapshot().admit(token, wanted, self.now()))
     }
 
+    /// Keeps what is spooled for tunnels from being dropped. To be held for no longer than the disk takes, and not while the registry is read again.
+    pub(crate) async fn taking(&self) -> Taking {
+        Arc::clone(&self.taking).read_owned().await
+    }
+
     /// A session was opened with that token.
     pub(crate) fn note_use(&self, token: &TokenId) {
         let all = self.registry.snapshot();
@@ -192,6 +203,8 @@ impl Shared {
             self.metrics.tunnels(without.tunnels.keys());
             self.registry.publish(Arc::new(without), self.registry.last_seen());
             self.dismiss();
+            // Whoever takes something for one of them has seen it before, or sees from here on that it is gone.
+            drop(self.taking.write().await);
             if !self.drop_spooled(&stale).await {
                 return Err("what removed tunnels had spooled cannot be dropped yet; the log says why".into());
             }
@@ -280,29 +293,26 @@ impl Shared {
         self.hub.dismiss(|tunnel, pass| all.ends(pass, tunnel, now));
     }
 
-    /// Notes with which token a device came.
+    /// Notes with which token a device came. It is durable when this returns: on it depends that what waits for the device is kept.
     pub(crate) async fn device_came(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
-        if !self.whose.is_noted(tunnel, device, token) {
-            let (whose, name, its, with) = (Arc::clone(&self.whose), tunnel.clone(), device.clone(), token.clone());
-            let _ = self.offload.run(move || whose.came(&name, &its, &with)).await;
-        }
+        self.whose.came(tunnel, device, token);
+        // Also where it was noted already, by a session that waits for it still.
+        self.whose.keep(self.offload).await;
     }
 
     /// Notes that a device has left, if it has: another session may have taken its place, and one that ends with the relay will come again.
-    pub(crate) async fn device_left(self: &Arc<Self>, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
-        if self.is_stopping() || self.hub.is_there(tunnel, device) || !self.whose.is_noted(tunnel, device, token) {
+    pub(crate) fn device_left(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
+        if self.is_stopping() || self.hub.is_there(tunnel, device) {
             return;
         }
-        let (whose, name, its, with) = (Arc::clone(&self.whose), tunnel.clone(), device.clone(), token.clone());
-        let (now, shared) = (self.now(), Arc::clone(self));
-        let left = move || {
-            whose.left(&name, &its, &with, now);
-            // It may have come again between the look above and this line.
-            if shared.hub.is_there(&name, &its) {
-                whose.is_back(&name, &its, &with);
-            }
-        };
-        let _ = self.offload.run(left).await;
+        self.whose.left(tunnel, device, token, self.now());
+        // It may have come again between the look above and this line.
+        if self.hub.is_there(tunnel, device) {
+            self.whose.is_back(tunnel, device, token);
+        }
+        // Nothing depends on when it is durable: the session's connection gives its place free without waiting for that.
+        let (whose, offload) = (Arc::clone(&self.whose), self.offload);
+        tokio::spawn(async move { whose.keep(offload).await });
     }
 
     /// Forgets the devices whose token opens their tunnel no more: nobody can come for what is kept for them. What waited for them goes as far as no other
@@ -328,7 +338,7 @@ impl Shared {
             }
             match self.spool.forget(&tunnel, &device).await {
                 Ok(there) => {
-                    self.device_forgotten(&tunnel, &device).await;
+                    self.whose.forgotten(&tunnel, &device);
                     if there {
                         // One that came in this very moment has no place any more, and must join anew.
                         self.hub.dismiss_device(&tunnel, &device, why);
@@ -341,12 +351,13 @@ impl Shared {
                 Err(e) => tracing::warn!(%tunnel, %device, error = %e, "a device could not be forgotten"),
             }
         }
+        self.whose.keep(self.offload).await;
     }
 
     /// Nothing needs to be known of a device any more.
     pub(crate) async fn device_forgotten(&self, tunnel: &TunnelName, device: &DeviceName) {
-        let (whose, name, its) = (Arc::clone(&self.whose), tunnel.clone(), device.clone());
-        let _ = self.offload.run(move || whose.forgotten(&name, &its)).await;
+        self.whose.forgotten(tunnel, device);
+        self.whose.keep(self.offload).await;
     }
 
     /// Where senders reach a tunnel, best first: by host where there is a domain, by path in any case.

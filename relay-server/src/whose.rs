@@ -1,27 +1,27 @@
 //! Whose a device is: with which token it came last, and when it left. So that nothing is sealed to it and nothing kept for it once that token opens the
 //! tunnel no more, whether the relay ran at that moment or not; and so that one that is gone is forgotten in time though the relay was started anew.
 //!
-//! Kept beside the spool in `devices.jsonl`, a line for each change, the last one counts. A line survives the end of this process but is not synced: what a
-//! power cut costs is noted again when the device comes, and until then it is as with devices of a relay that knew nothing of this: they are forgotten by
-//! their age alone. It knows nothing of sessions and keys; what is done with the spool is `relay`'s.
+//! What is noted holds at once and is written to the file beside the spool (`book`) after that; [`Whose::keep`] returns when it is durable, and whoever
+//! builds on it waits for that: were the line of a device's new token lost in a power cut, it would be taken for one whose token was revoked, and forgotten with
+//! all that waits for it. Many wait for one write. It knows nothing of sessions and keys; what is done with the spool is `relay`'s.
+
+mod book;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Error, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 
+use crate::ground::Offload;
 use crate::registry::Snapshot;
 use crate::tokens::TokenId;
+use book::{Book, Entries};
 
-/// What is read of the file at most, in bytes: a line has some 150, and it is written anew long before.
-const LONGEST: u64 = 256 << 20;
-/// The file is written anew when it has so many lines more than twice what they say.
-const SPARE: usize = 1000;
+/// The most that waits to be written, in bytes; beyond that everything is written anew, which takes no more memory than it has already.
+const WAITING: usize = 1 << 20;
 
 /// How a device stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,15 +49,24 @@ struct Known {
     devices: BTreeMap<TunnelName, BTreeMap<DeviceName, Came>>,
     /// How many there are.
     count: usize,
-    /// Lines of the file.
-    lines: usize,
-    file: Option<File>,
+    /// Changes since the file was read.
+    changes: u64,
+    /// The lines of those that are still to be written.
+    waiting: Vec<u8>,
+    /// Some of those are not among the lines that wait: everything is to be written anew.
+    anew: bool,
 }
 
 /// Whose the devices are.
 pub(crate) struct Whose {
-    path: PathBuf,
+    /// Held for moments, and never while the disk is waited for.
     known: Mutex<Known>,
+    /// Held by who writes. Taken before `known`, never after it.
+    book: Mutex<Book>,
+    /// Changes that are on the disk.
+    kept: AtomicU64,
+    /// Those who wait for a write stand here, and not on threads.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Known {
@@ -78,43 +87,39 @@ impl Known {
     fn get(&self, tunnel: &TunnelName, device: &DeviceName) -> Option<&Came> {
         self.devices.get(tunnel)?.get(device)
     }
+
+    /// The lines that say all of it.
+    fn all(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        for (tunnel, devices) in &self.devices {
+            for (device, Came { token, left, .. }) in devices {
+                let (tunnel, device) = (tunnel.clone(), device.clone());
+                all.extend(text(&Line { tunnel, device, token: Some(token.clone()), left: *left }));
+            }
+        }
+        all
+    }
 }
 
 impl Whose {
     /// Reads the file beside the spool. Without one nothing is known; a line that is none was cut, and is passed over. Blocks.
     pub(crate) fn load(spool: &Path) -> Whose {
-        let path = spool.join("devices.jsonl");
+        let (book, text) = Book::open(spool);
         let mut known = Known::default();
-        let mut text = Vec::new();
-        match File::open(&path).and_then(|file| file.take(LONGEST).read_to_end(&mut text)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                tracing::warn!(path = %path.display(), %error, "with which tokens devices came cannot be read");
-            }
-            _ => {}
-        }
-        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            known.lines += 1;
+        for line in text.split(|byte| *byte == b'\n') {
             if let Ok(line) = serde_json::from_slice(line) {
                 known.set(line);
             }
         }
-        // A cut line at the end must not take the next one with it.
-        if !text.is_empty() && text.last() != Some(&b'\n') {
-            known.lines = usize::MAX;
-        }
-        Whose { path, known: Mutex::new(known) }
+        let (known, book) = (Mutex::new(known), Mutex::new(book));
+        Whose { known, book, kept: AtomicU64::new(0), turn: tokio::sync::Mutex::new(()) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether [`Whose::came`] has nothing to note. Does not block.
-    pub(crate) fn is_noted(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) -> bool {
-        self.known().get(tunnel, device).is_some_and(|came| came.token == *token && came.left.is_none())
-    }
-
-    /// A device came with that token. Blocks, as all that follow do.
+    /// A device came with that token. This and all that follow hold at once; that they last, [`Whose::keep`] sees to.
     pub(crate) fn came(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
         let other = |came: Option<&Came>| came.is_none_or(|came| came.token != *token || came.left.is_some());
         self.note(tunnel, device, (Some(token.clone()), None), other);
@@ -151,18 +156,49 @@ impl Whose {
             return;
         }
         let line = Line { tunnel: tunnel.clone(), device: device.clone(), token, left };
-        let text = text(&line);
-        known.set(line);
-        let written = if known.lines > 2 * known.count + SPARE {
-            known.file = None;
-            self.write_anew(&mut known)
+        known.changes += 1;
+        if known.anew || known.waiting.len() > WAITING {
+            known.anew = true;
+            known.waiting = Vec::new();
         } else {
-            self.append(&mut known, &text)
+            known.waiting.extend(text(&line));
+        }
+        known.set(line);
+    }
+
+    /// Returns once all that was noted so far is on the disk, or could not be written, which is told and tried again with the next call.
+    pub(crate) async fn keep(self: &Arc<Self>, offload: Offload) {
+        let upto = self.known().changes;
+        if self.is_kept(upto) {
+            return;
+        }
+        let _turn = self.turn.lock().await;
+        // Whoever was before may have written it along with his own.
+        if !self.is_kept(upto) {
+            let whose = Arc::clone(self);
+            let _ = offload.run(move || whose.write()).await;
+        }
+    }
+
+    fn is_kept(&self, upto: u64) -> bool {
+        self.kept.load(Ordering::Acquire) >= upto
+    }
+
+    /// Writes what is not written yet. Blocks on the disk.
+    fn write(&self) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let (upto, entries) = {
+            let mut known = self.known();
+            if self.is_kept(known.changes) {
+                return;
+            }
+            let more = std::mem::take(&mut known.waiting);
+            let anew = std::mem::take(&mut known.anew) || book.is_long(known.count);
+            (known.changes, if anew { Entries::All(known.all()) } else { Entries::More(more) })
         };
-        if let Err(error) = written {
-            known.file = None;
-            // What is known here is in force all the same.
-            tracing::warn!(path = %self.path.display(), %error, "with which token a device came cannot be noted");
+        match book.write(&entries) {
+            Ok(()) => self.kept.store(upto, Ordering::Release),
+            Err(()) => self.known().anew = true,
         }
     }
 
@@ -171,43 +207,6 @@ impl Whose {
         let mut known = self.known();
         let came = known.devices.get_mut(tunnel).and_then(|of| of.get_mut(device));
         came.is_some_and(|came| !std::mem::replace(&mut came.told, true))
-    }
-
-    fn append(&self, known: &mut Known, text: &[u8]) -> Result<(), Error> {
-        let mut file = match known.file.take() {
-            Some(file) => file,
-            None => {
-                let file = File::options().append(true).create(true).mode(0o600).open(&self.path)?;
-                self.hand_over(&file)?;
-                file
-            }
-        };
-        file.write_all(text)?;
-        known.lines += 1;
-        known.file = Some(file);
-        Ok(())
-    }
-
-    fn write_anew(&self, known: &mut Known) -> Result<(), Error> {
-        let mut all = Vec::new();
-        for (tunnel, devices) in &known.devices {
-            for (device, Came { token, left, .. }) in devices {
-                let (tunnel, device) = (tunnel.clone(), device.clone());
-                all.extend(text(&Line { tunnel, device, token: Some(token.clone()), left: *left }));
-            }
-        }
-        let new = self.path.with_extension("jsonl.new");
-        let file = tunnel_vault::write_private(&new, &all)?;
-        self.hand_over(&file)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &self.path)?;
-        known.lines = known.count;
-        Ok(())
-    }
-
-    /// The next relay may not be root's, as this one may be.
-    fn hand_over(&self, file: &File) -> Result<(), Error> {
-        self.path.parent().map_or(Ok(()), |folder| crate::ownership::hand_over(file, folder))
     }
 
     /// Why a device is nobody's any more: the token that it came with last does not open its tunnel at `now`. Nothing where it does, or where that token is
@@ -262,97 +261,4 @@ fn text(line: &Line) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::registry::{AnswerMode, NewToken, Registry, TunnelSettings};
-    use std::os::unix::fs::MetadataExt as _;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_micros(seconds * 1_000_000)
-    }
-
-    #[test]
-    fn a_device_is_lost_with_its_token_and_is_found_with_another() {
-        let dir = tempfile::tempdir().unwrap();
-        let registry = Registry::open(dir.path()).unwrap();
-        let (team, laptop): (TunnelName, DeviceName) = ("team".parse().unwrap(), "laptop".parse().unwrap());
-        registry.add_tunnel(team.clone(), TunnelSettings::new(AnswerMode::Ack, at(1))).unwrap();
-        let new = || NewToken { tunnels: [team.clone()].into(), ..NewToken::default() };
-        let stays = registry.issue_token(new(), at(1)).unwrap().id();
-        let ends = registry.issue_token(NewToken { expires_at: Some(at(10)), ..new() }, at(1)).unwrap().id();
-        let whose = Whose::load(dir.path());
-        let why = |whose: &Whose, second| {
-            registry.reload().unwrap();
-            let all = registry.snapshot();
-            let one = whose.lost(&team, &laptop, &all, at(second));
-            let listed: Vec<_> = whose.all_lost(&all, at(second)).into_iter().map(|(_, _, why)| why).collect();
-            assert_eq!(listed, one.into_iter().collect::<Vec<_>>());
-            one
-        };
-        assert_eq!(why(&whose, 2), None, "one that is not known is nobody's business here");
-        whose.came(&team, &laptop, &ends);
-        assert_eq!(why(&whose, 9), None);
-        assert!(why(&whose, 10).unwrap().contains("expired"));
-        whose.came(&team, &laptop, &stays);
-        assert_eq!(why(&whose, 10), None);
-        registry.withdraw(&stays, &team).unwrap();
-        assert!(why(&whose, 10).unwrap().contains("withdrawn"));
-        registry.grant(&stays, &team).unwrap();
-        assert_eq!(why(&whose, 10), None);
-        registry.revoke_token(&stays).unwrap();
-        // As another process sees it.
-        let later = Whose::load(dir.path());
-        assert!(why(&later, 10).unwrap().contains("revoked"));
-        assert_eq!(later.came_with(&stays), [(team.clone(), laptop.clone())]);
-        assert_eq!(later.came_with(&ends), []);
-        later.forgotten(&team, &laptop);
-        assert_eq!(why(&later, 10), None);
-        assert_eq!(why(&Whose::load(dir.path()), 10), None);
-        assert_eq!(std::fs::metadata(dir.path().join("devices.jsonl")).unwrap().mode() & 0o777, 0o600);
-    }
-
-    /// Sessions of one device come and go beside each other, in any order.
-    #[test]
-    fn who_goes_does_not_write_over_who_came() {
-        let dir = tempfile::tempdir().unwrap();
-        let (team, laptop): (TunnelName, DeviceName) = ("team".parse().unwrap(), "laptop".parse().unwrap());
-        let [old, new] = ["0123456789ab", "ba9876543210"].map(|id| TokenId::parse(id).unwrap());
-        let whose = Whose::load(dir.path());
-        whose.came(&team, &laptop, &old);
-        whose.came(&team, &laptop, &new);
-        whose.left(&team, &laptop, &old, at(1));
-        whose.is_back(&team, &laptop, &old);
-        assert!(whose.is_noted(&team, &laptop, &new));
-        whose.left(&team, &laptop, &new, at(2));
-        assert_eq!(whose.last_seen(&team, &laptop), Some(at(2)));
-        whose.is_back(&team, &laptop, &new);
-        for whose in [whose, Whose::load(dir.path())] {
-            assert!(whose.is_noted(&team, &laptop, &new), "it is there");
-            assert!(whose.tells_of(&team, &laptop) && !whose.tells_of(&team, &laptop));
-        }
-    }
-
-    #[test]
-    fn the_file_is_read_as_far_as_it_goes_and_does_not_grow_for_ever() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("devices.jsonl");
-        let (team, laptop): (TunnelName, DeviceName) = ("team".parse().unwrap(), "laptop".parse().unwrap());
-        let token = TokenId::parse("0123456789ab").unwrap();
-        let whose = Whose::load(dir.path());
-        for n in 0..3 * SPARE {
-            whose.came(&team, &laptop, &token);
-            whose.left(&team, &laptop, &token, at(n as i64));
-            whose.left(&team, &laptop, &token, at(0));
-        }
-        let text = std::fs::read(&path).unwrap();
-        assert!(text.iter().filter(|byte| **byte == b'\n').count() < 2 * SPARE, "{} bytes", text.len());
-        let again = Whose::load(dir.path());
-        assert_eq!(again.last_seen(&team, &laptop), Some(at(3 * SPARE as i64 - 1)));
-        // Cut by a crash, and written on.
-        std::fs::write(&path, [&text[..], b"nonsense\n{\"tunnel\":\"te"].concat()).unwrap();
-        let again = Whose::load(dir.path());
-        assert_eq!(again.last_seen(&team, &laptop), Some(at(3 * SPARE as i64 - 1)));
-        again.came(&team, &laptop, &token);
-        assert!(Whose::load(dir.path()).is_noted(&team, &laptop, &token));
-    }
-}
+mod tests;

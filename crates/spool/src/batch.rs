@@ -18,6 +18,8 @@ use crate::{Dropped, MAX_DEVICES, Place, Role, Seq, SpoolError, Start, Why, disk
 
 /// Deliveries that one transaction deletes at most, for each reason: what comes in meanwhile should not wait long.
 const MAX_DELETED: u64 = 10_000;
+/// And about so many bytes of them: the pages that they are on are read to be freed, some 100 MiB a second.
+const MAX_DELETED_BYTES: u64 = 32 << 20;
 
 type Deliveries<'t> = Table<'t, (u32, u64), &'static [u8]>;
 
@@ -79,13 +81,25 @@ pub(crate) struct Batch {
     pub(crate) committed: bool,
     /// The file is to be compacted afterwards, so that what was removed leaves it.
     pub(crate) compact: bool,
+    /// Who is owed an answer once that is done.
+    pub(crate) tidied: Vec<Answer<bool>>,
 }
 
 impl Batch {
     pub(crate) fn new(appends: Vec<Append>, orders: Vec<Order>, lazy: bool) -> Batch {
         let answers = Vec::with_capacity(appends.len() + orders.len());
-        let (drafts, dropped) = (HashMap::new(), Vec::new());
-        Batch { appends, orders, lazy, overdue: false, drafts, answers, dropped, committed: false, compact: false }
+        Batch {
+            appends,
+            orders,
+            lazy,
+            overdue: false,
+            drafts: HashMap::new(),
+            answers,
+            dropped: Vec::new(),
+            committed: false,
+            compact: false,
+            tidied: Vec::new(),
+        }
     }
 
     /// The tunnels that this batch needs copies of, with the bytes queued for each.
@@ -112,7 +126,7 @@ impl Batch {
                         names.entry(name.clone()).or_default();
                     }
                 }
-                Order::Flush { .. } => {}
+                Order::Tidied { .. } | Order::Flush { .. } => {}
             }
         }
         names
@@ -151,11 +165,14 @@ impl Batch {
             }
             if self.lazy {
                 for draft in self.drafts.values_mut() {
-                    let upto = draft.record.needed_from().min(Seq(draft.record.first.0 + MAX_DELETED));
+                    let upto = draft.record.needed_from().min(portion(&draft.record));
                     let bytes = delete(&mut deliveries, &draft.record, upto)?;
                     draft.record.trimmed(upto, bytes);
                     self.overdue |= draft.record.needed_from() > upto;
                 }
+            }
+            if self.compact {
+                txn.open_table(disk::META)?.insert(disk::OWED, 1)?;
             }
             let mut tunnels = txn.open_table(disk::TUNNELS)?;
             for (name, draft) in self.drafts.iter().filter(|(_, d)| d.touched && d.record.id != 0) {
@@ -276,7 +293,7 @@ impl Batch {
             Order::Purge { tunnel, answer } => {
                 let (mut run, mut more) = (Vec::new(), false);
                 if let Some(draft) = self.drafts.get_mut(&tunnel).filter(|draft| draft.record.id != 0) {
-                    let upto = draft.record.next.min(Seq(draft.record.first.0 + MAX_DELETED));
+                    let upto = draft.record.next.min(portion(&draft.record));
                     let bytes = delete(deliveries, &draft.record, upto)?;
                     draft.touched = true;
                     let why = Why::Removed;
@@ -292,6 +309,10 @@ impl Batch {
                 let (dropped, more) = self.expire(deliveries, bounds, now)?;
                 Owed::Expire(answer, dropped, more)
             }
+            Order::Tidied { answer } => {
+                self.tidied.push(answer);
+                return Ok(());
+            }
             Order::Flush { answer } => Owed::Flush(answer),
         };
         self.answers.push(owed);
@@ -305,7 +326,7 @@ impl Batch {
         now: Timestamp,
     ) -> Result<(Vec<Dropped>, bool), redb::Error> {
         let mut dropped = Vec::new();
-        let mut left = MAX_DELETED;
+        let (mut left, mut bytes_left) = (MAX_DELETED, MAX_DELETED_BYTES);
         for (name, draft) in &mut self.drafts {
             let id = draft.record.id;
             let (oldest, most) = (now.earlier(bounds.age_of(name)), bounds.dropped_beyond(name));
@@ -320,9 +341,10 @@ impl Batch {
                         Why::Size => excess > 0,
                         Why::Removed => false,
                     };
-                    if !goes || left == 0 {
+                    if !goes || left == 0 || bytes_left == 0 {
                         break;
                     }
+                    bytes_left = bytes_left.saturating_sub(value.value().len() as u64);
                     excess = excess.saturating_sub(value.value().len() as u64);
                     left -= 1;
                     upto = upto.next();
@@ -337,7 +359,7 @@ impl Batch {
                 }
             }
         }
-        Ok((dropped, left == 0))
+        Ok((dropped, left == 0 || bytes_left == 0))
     }
 }
 
@@ -387,10 +409,17 @@ fn clear(deliveries: &mut Deliveries<'_>, draft: &mut Draft) -> Result<bool, red
     draft.touched = true;
     draft.record.devices.clear();
     draft.record.gap = None;
-    let upto = draft.record.next.min(Seq(draft.record.first.0 + MAX_DELETED));
+    let upto = draft.record.next.min(portion(&draft.record));
     let bytes = delete(deliveries, &draft.record, upto)?;
     draft.record.trimmed(upto, bytes);
     Ok(draft.record.first < draft.record.next)
+}
+
+/// Up to before where a tunnel's deliveries are deleted in one transaction, where all of them are to go: as many as may, and as their usual size lets.
+fn portion(record: &Record) -> Seq {
+    let usual = record.bytes / record.next.0.saturating_sub(record.first.0).max(1);
+    let fit = MAX_DELETED_BYTES.checked_div(usual).unwrap_or(MAX_DELETED);
+    Seq(record.first.0 + fit.clamp(1, MAX_DELETED))
 }
 
 /// Deletes the tunnel's deliveries before `upto`. Their bytes.

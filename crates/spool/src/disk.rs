@@ -22,8 +22,11 @@ use crate::{Seq, SpoolError};
 pub(crate) const DELIVERIES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("deliveries");
 /// A tunnel's name to its record as format.rs writes it.
 pub(crate) const TUNNELS: TableDefinition<&str, &[u8]> = TableDefinition::new("tunnels");
-/// One entry, `format`.
+/// `format`, and [`OWED`] where it is so.
 pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+
+/// In [`META`] from the commit that removed something until its bytes have left the file, whatever happens in between.
+pub(crate) const OWED: &str = "compaction owed";
 
 const FILE: &str = "spool.redb";
 /// The layout of the tables. A change that older versions cannot read gets a new number.
@@ -44,6 +47,8 @@ pub(crate) struct Opened {
     pub(crate) db: Database,
     pub(crate) tunnels: Tunnels,
     pub(crate) vault: Option<Vault>,
+    /// Bytes of what was removed are still in the file.
+    pub(crate) owed: bool,
 }
 
 /// Opens the spool in `dir`, making folder, file and data keys where they are missing.
@@ -79,7 +84,20 @@ pub(crate) fn open(dir: &Path, key: Option<&UserKey>, entropy: Entropy) -> Resul
             tracing::warn!(%error, "could not compact the spool");
         }
     }
-    Ok(Opened { db, tunnels, vault })
+    let owed = owed(&db).map_err(|e| SpoolError::Damaged { path: path.clone(), reason: e.to_string() })?;
+    Ok(Opened { db, tunnels, vault, owed })
+}
+
+fn owed(db: &Database) -> Result<bool, redb::Error> {
+    Ok(db.begin_read()?.open_table(META)?.get(OWED)?.is_some())
+}
+
+/// Nothing that was removed is left in the file.
+pub(crate) fn settle(db: &Database) -> Result<(), redb::Error> {
+    let txn = db.begin_write()?;
+    txn.open_table(META)?.remove(OWED)?;
+    txn.commit()?;
+    Ok(())
 }
 
 /// Whether the file holds so much more room than `live` bytes of deliveries need that compacting it is worth the while; where the disk

@@ -132,20 +132,29 @@ pub trait Spool: Send + Sync + 'static {
     /// `Busy`, `Failed`.
     fn forget<'a>(&'a self, tunnel: &'a TunnelName, device: &'a DeviceName) -> Later<'a, bool>;
 
-    /// Removes everything of a tunnel but the memory of its last place: a later tunnel of that name goes on counting. Its bytes leave the disk as with
-    /// [`Spool::purge`].
+    /// Removes everything of a tunnel but the memory of its last place: a later tunnel of that name goes on counting. When this returns nobody can read it
+    /// any more; its bytes leave the disk right after that, as with [`Spool::purge`].
     ///
     /// # Errors
     /// `Busy`, `Failed`.
     fn drop_tunnel<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, ()>;
 
     /// Drops everything of a tunnel, whoever may still need it, and has its bytes leave the disk as far as the spool's file goes. The tunnel, its
-    /// devices and its numbers stay; those who miss something find the gap. What was dropped that somebody needed. While the spool is being copied its file cannot
-    /// get shorter: then the bytes leave it when the copy has ended.
+    /// devices and its numbers stay; those who miss something find the gap. What was dropped that somebody needed. When this returns nobody can read it any more;
+    /// when its bytes have left the file, which takes time with a long one, [`Spool::tidied`] says.
     ///
     /// # Errors
     /// `Busy`, `Failed`.
     fn purge<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, Vec<Dropped>>;
+
+    /// Returns once the bytes of all that was removed by [`Spool::drop_tunnel`] and [`Spool::purge`] so far have left the spool's file; at once, and `false`, while
+    /// the spool is being copied: its file cannot get shorter then, and they leave it when the copy has ended.
+    ///
+    /// # Errors
+    /// `Busy`, `Failed`.
+    fn tidied(&self) -> Later<'_, bool> {
+        Box::pin(async { Ok(true) })
+    }
 
     /// The devices of a tunnel.
     ///
@@ -169,7 +178,7 @@ pub trait Spool: Send + Sync + 'static {
     /// `Busy`, `Failed`.
     fn expire(&self, now: Timestamp) -> Later<'_, Vec<Dropped>>;
 
-    /// Makes everything noted by [`Spool::taken`] so far durable, and deletes what all have taken (10,000 deliveries at most in one
+    /// Makes everything noted by [`Spool::taken`] so far durable, and deletes what all have taken (10,000 deliveries or some 32 MiB at most in one
     /// go; the rest follows by itself).
     ///
     /// # Errors

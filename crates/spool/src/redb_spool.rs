@@ -61,13 +61,14 @@ impl RedbSpool {
     /// # Errors
     /// Likewise; `Key` where it is the wrong one, or is missing.
     pub fn open_with(dir: &Path, limits: Limits, key: Option<&UserKey>) -> Result<RedbSpool, SpoolError> {
-        let disk::Opened { db, tunnels, vault } = disk::open(dir, key, Entropy::system())?;
+        let disk::Opened { db, tunnels, vault, owed } = disk::open(dir, key, Entropy::system())?;
         let vault = vault.map(Arc::new);
         let next_id = tunnels.values().map(|t| t.id).max().unwrap_or(0) + 1;
         let shared = Arc::new(Shared::new(tunnels, limits));
         let db = Arc::new(RwLock::new(db));
         let (theirs, keys) = (Arc::clone(&db), vault.clone());
-        let writer = Writer { shared: Arc::clone(&shared), db: theirs, dir: dir.to_owned(), vault: keys, next_id };
+        let dir_of_writer = dir.to_owned();
+        let writer = Writer { shared: Arc::clone(&shared), db: theirs, dir: dir_of_writer, vault: keys, next_id, owed };
         let thread = std::thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|e| SpoolError::Open { path: dir.to_owned(), reason: e.to_string() })?;
         Ok(RedbSpool(Arc::new(Handle { shared, db, dir: dir.to_owned(), vault, writer: Some(thread) })))
@@ -291,6 +292,10 @@ impl Spool for RedbSpool {
                 }
             }
         })
+    }
+
+    fn tidied(&self) -> Later<'_, bool> {
+        Box::pin(async move { self.ask(|answer| Order::Tidied { answer }).await })
     }
 
     fn expire(&self, now: Timestamp) -> Later<'_, Vec<Dropped>> {

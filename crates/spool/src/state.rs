@@ -71,6 +71,10 @@ pub(crate) enum Order {
         now: Timestamp,
         answer: Answer<(Vec<Dropped>, bool)>,
     },
+    /// Whether nothing that was dropped or purged is left in the file, once that has been seen to.
+    Tidied {
+        answer: Answer<bool>,
+    },
     /// Commits everything lazy.
     Flush {
         answer: Answer<()>,
@@ -82,9 +86,10 @@ impl Order {
         // Whoever asked may be gone: nothing is owed then.
         match self {
             Order::Join { answer, .. } => drop(answer.send(Err(error))),
-            Order::SetKey { answer, .. } | Order::Forget { answer, .. } | Order::DropTunnel { answer, .. } => {
-                drop(answer.send(Err(error)));
-            }
+            Order::SetKey { answer, .. }
+            | Order::Forget { answer, .. }
+            | Order::DropTunnel { answer, .. }
+            | Order::Tidied { answer } => drop(answer.send(Err(error))),
             Order::Expire { answer, .. } | Order::Purge { answer, .. } => drop(answer.send(Err(error))),
             Order::Flush { answer } => drop(answer.send(Err(error))),
         }

@@ -38,6 +38,8 @@ pub(crate) struct Writer {
     pub(crate) vault: Option<Arc<Vault>>,
     /// The number that the next new tunnel gets.
     pub(crate) next_id: u32,
+    /// Something was removed whose bytes are still in the file's free pages: it met a copy, or the end of the process.
+    pub(crate) owed: bool,
 }
 
 /// Tells everybody that nobody writes any more, however the thread ends.
@@ -58,12 +60,12 @@ impl Writer {
         self.look_at_disk();
         let mut looked = Instant::now();
         let mut compacted = None;
-        // A purge that met a copy: what it dropped is still in the file's free pages.
-        let mut owed = false;
         loop {
-            let Some(mut batch) = self.wait(looked, owed) else {
+            let Some(mut batch) = self.wait(looked) else {
                 // Whoever copies holds the spool open, so nobody does any more.
-                if owed && let Err(error) = self.compact() {
+                if self.owed
+                    && let Err(error) = self.tidy()
+                {
                     tracing::warn!(%error, "what was purged may still stand in free pages of the spool's file");
                 }
                 return;
@@ -87,22 +89,10 @@ impl Writer {
                 let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
                 batch.write(&db, &bounds, self.vault.as_deref(), &mut self.next_id)
             };
+            // What is about to be deleted would only be moved about by a compaction, and the next one has to wait.
+            let deletes = deletes && (!batch.overdue || full.is_some());
             let asked = std::mem::take(&mut batch.compact);
-            if done.is_ok() && (asked || owed) {
-                // Before the answer: whoever purged is told when it is gone. While somebody copies the spool the file cannot be compacted at all, and nobody
-                // is kept waiting for a copy's end.
-                if let Some(_whole) = shared.alone() {
-                    done = self.compact();
-                    owed = false;
-                } else {
-                    if !owed {
-                        tracing::warn!(
-                            "the spool is being copied: what was purged leaves its file when that has ended"
-                        );
-                    }
-                    owed = true;
-                }
-            }
+            let tidied = std::mem::take(&mut batch.tidied);
             let batch = match &done {
                 Ok(()) => {
                     self.finish(batch);
@@ -110,6 +100,24 @@ impl Writer {
                 }
                 Err(_) => Some(batch),
             };
+            if done.is_ok() && (asked || self.owed) {
+                // Behind the answers: what was removed cannot be read any more, and a long file takes its time. While somebody copies the spool the file cannot be
+                // compacted at all, and nobody is kept waiting for a copy's end.
+                if let Some(_whole) = shared.alone() {
+                    done = self.tidy();
+                    compacted = Some(Instant::now());
+                } else {
+                    if !self.owed {
+                        tracing::warn!(
+                            "the spool is being copied: what was purged leaves its file when that has ended"
+                        );
+                    }
+                    self.owed = true;
+                }
+            }
+            if done.is_ok() {
+                tidied.into_iter().for_each(|answer| drop(answer.send(Ok(!self.owed))));
+            }
             let rested = compacted.is_none_or(|at: Instant| at.elapsed() >= REST);
             if done.is_ok()
                 && deletes
@@ -134,10 +142,18 @@ impl Writer {
         disk::compact(&mut self.db.write().unwrap_or_else(PoisonError::into_inner), &self.dir)
     }
 
+    /// Has the bytes of what was removed leave the file.
+    fn tidy(&mut self) -> Result<(), redb::Error> {
+        self.compact()?;
+        disk::settle(&self.db.read().unwrap_or_else(PoisonError::into_inner))?;
+        self.owed = false;
+        Ok(())
+    }
+
     /// Sleeps until there is something to do; none when the spool is closed and all is written.
     ///
-    /// Where a compaction is `owed`, it also wakes up every now and then for that.
-    fn wait(&self, looked: Instant, owed: bool) -> Option<Batch> {
+    /// Where a compaction is owed, it also wakes up every now and then for that.
+    fn wait(&self, looked: Instant) -> Option<Batch> {
         let mut state = self.shared.lock();
         loop {
             let now = Instant::now();
@@ -150,7 +166,7 @@ impl Writer {
             if state.closing {
                 return None;
             }
-            let look_at = (owed || state.disk_full.is_some() || state.short_of_room).then(|| looked + LOOK);
+            let look_at = (self.owed || state.disk_full.is_some() || state.short_of_room).then(|| looked + LOOK);
             if look_at.is_some_and(|at| at <= now) {
                 return Some(take(&mut state, lazy)); // empty: only the disk is looked at, or a copy's end
             }

@@ -122,6 +122,7 @@ async fn a_purge_during_a_copy_harms_nothing_and_is_made_whole_afterwards() {
                     let dropped = purged.expect("a copy stops nobody").unwrap();
                     assert_eq!(dropped.iter().map(|run| run.count()).sum::<u64>(), 6);
                     assert_eq!(meanwhile.read(&team(), Seq(0), ALL).unwrap(), []);
+                    assert!(!meanwhile.tidied().await.unwrap(), "nobody waits for a copy's end");
                     append(&meanwhile, 7, 100).await;
                 });
             }
@@ -131,6 +132,7 @@ async fn a_purge_during_a_copy_harms_nothing_and_is_made_whole_afterwards() {
     });
     assert_eq!(copied.await.unwrap().deliveries, 6, "the copy is of its moment");
     eventually("a shorter file", || (std::fs::metadata(spool.file()).unwrap().len() <= before / 4).then_some(()));
+    assert!(spool.tidied().await.unwrap());
     append(&spool, 8, 100).await;
 }
 

@@ -123,7 +123,9 @@ async fn what_is_purged_is_gone_from_the_disk_and_missed_by_name() {
     assert!(marks(dir.path()) >= 200);
     let dropped = spool.purge(&team()).await.unwrap();
     assert_eq!(dropped.iter().map(|run| run.count()).sum::<u64>(), 200);
-    assert_eq!(marks(dir.path()), 0, "it is answered when it is gone");
+    assert_eq!(spool.read(&team(), Seq(0), ALL).unwrap(), [], "it is answered when it cannot be read");
+    assert!(spool.tidied().await.unwrap());
+    assert_eq!(marks(dir.path()), 0);
     assert_eq!(spool.read(&team(), Seq(0), ALL).unwrap(), []);
     let place = spool.join(&team(), &device, Start::Now, NOW).await.unwrap();
     assert_eq!(place.gap, Some(Gap { from: Seq(1), upto: Seq(200), why: Why::Removed }));
@@ -133,7 +135,52 @@ async fn what_is_purged_is_gone_from_the_disk_and_missed_by_name() {
     assert_eq!(spool.purge(&"nobody".parse().unwrap()).await.unwrap(), []);
     spool.drop_tunnel(&team()).await.unwrap();
     spool.drop_tunnel(&other).await.unwrap();
+    assert!(spool.tidied().await.unwrap());
     assert_eq!(marks(dir.path()), 0, "as with a purge");
+}
+
+/// Takes an image of the spool's file when the second part of a copy comes: the purge has met the copy, and its bytes are in the file.
+struct Crashes<'a> {
+    purge: Box<dyn FnMut() + 'a>,
+    file: std::path::PathBuf,
+    to: std::path::PathBuf,
+    parts: usize,
+}
+
+impl tunnel_spool::CopySink for Crashes<'_> {
+    fn begun(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn part(&mut self, _: &[u8]) -> std::io::Result<()> {
+        self.parts += 1;
+        if self.parts == 1 {
+            (self.purge)();
+            std::fs::copy(&self.file, &self.to)?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_kept_in_the_file_leaves_it_after_the_next_start() {
+    let (dir, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let spool = open(dir.path(), None).unwrap();
+    for n in 1..=200 {
+        append(&spool, n).await;
+    }
+    let (copying, to, handle) = (spool.clone(), after.path().join("spool.redb"), tokio::runtime::Handle::current());
+    let copied = tokio::task::spawn_blocking(move || {
+        let purge = || drop(handle.block_on(copying.purge(&team())).unwrap());
+        let mut sink = Crashes { purge: Box::new(purge), file: copying.file(), to, parts: 0 };
+        copying.copy(&mut sink).unwrap()
+    });
+    assert_eq!(copied.await.unwrap().deliveries, 200);
+    assert!(marks(after.path()) > 0, "it died before its file was compacted");
+    let again = open(after.path(), None).unwrap();
+    assert_eq!(again.read(&team(), Seq(0), ALL).unwrap(), []);
+    assert!(again.tidied().await.unwrap());
+    assert_eq!(marks(after.path()), 0);
 }
 
 /// Age is a promise too: what is too old is gone from what can be read at once, and from the file when it is compacted.
@@ -148,5 +195,6 @@ async fn what_is_too_old_cannot_be_read_any_more() {
     assert_eq!(spool.expire(later).await.unwrap()[0].count(), 5);
     assert_eq!(spool.read(&team(), Seq(0), ALL).unwrap(), []);
     spool.purge(&team()).await.unwrap();
+    assert!(spool.tidied().await.unwrap());
     assert_eq!(marks(dir.path()), 0);
 }

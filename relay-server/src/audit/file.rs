@@ -1,6 +1,7 @@
 //! The audit log's files: how large, how many, whose, and which lines of them somebody wants. The handling of files is crates/journal's. Blocks on the disk.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde_json::Value;
@@ -49,6 +50,22 @@ pub(crate) fn read(data: &Path, tunnel: Option<&TunnelName>, since: Option<Times
     journal(data).read(since, |line| tunnel.is_none_or(|tunnel| is_of(line, tunnel)))
 }
 
+/// Says from which addresses agents came or went since then, oldest first and as often as they did: each had shown a good token. Lines that are none are passed over.
+///
+/// # Errors
+/// A file cannot be read.
+pub(crate) fn agents_from(data: &Path, since: Timestamp, each: impl Fn(IpAddr)) -> io::Result<()> {
+    let came = |line: &Value| {
+        let is_agent = matches!(line["what"].as_str(), Some("agent-connected" | "agent-disconnected"));
+        if let Some(from) = line["from"].as_str().filter(|_| is_agent).and_then(|from| from.parse().ok()) {
+            each(from);
+        }
+        // Nothing of it is to be held.
+        false
+    };
+    journal(data).read(Some(since), came).map(drop)
+}
+
 fn is_of(line: &Value, tunnel: &TunnelName) -> bool {
     line["tunnels"].as_array().is_some_and(|all| all.iter().any(|name| name.as_str() == Some(tunnel.as_str())))
 }
@@ -63,6 +80,27 @@ mod tests {
     fn entry(second: i64, tunnel: &str) -> Entry {
         let at = Timestamp::from_micros(second * 1_000_000);
         Entry::new(at, What::TunnelAdded, Who::Operator { uid: 7 }).tunnel(&tunnel.parse().unwrap())
+    }
+
+    #[test]
+    fn where_agents_came_from_is_known_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = || Who::Agent { with_token: crate::tokens::TokenId::parse("0123456789ab").unwrap() };
+        let line = |second: i64, what, last| {
+            let at = Timestamp::from_micros(second * 1_000_000);
+            Entry::new(at, what, agent()).from([192, 0, 2, last].into())
+        };
+        let all = [
+            line(1, What::AgentConnected, 1),
+            line(5, What::AgentConnected, 2),
+            line(6, What::AnswerChanged, 3),
+            line(7, What::AgentDisconnected, 4),
+        ];
+        append(dir.path(), &all).unwrap();
+        append(dir.path(), &[entry(8, "a")]).unwrap();
+        let found = std::cell::RefCell::new(Vec::new());
+        agents_from(dir.path(), Timestamp::from_micros(5_000_000), |from| found.borrow_mut().push(from)).unwrap();
+        assert_eq!(found.into_inner(), [2, 4].map(|last| IpAddr::from([192, 0, 2, last])));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 
-pub(crate) use file::{append, is_part, parts, read};
+pub(crate) use file::{agents_from, append, is_part, parts, read};
 pub(crate) use tunnel_journal::Found;
 pub(crate) use writer::Audit;
 

@@ -8,7 +8,7 @@ use tunnel_delivery::Timestamp;
 
 use super::tell;
 use crate::audit::{Entry, What, Who, append};
-use crate::control::{Question, Told, ask_running};
+use crate::control::{Question, Told, ask_telling};
 use crate::session::wall_clock;
 use crate::settings::units::span;
 use crate::tokens::TokenId;
@@ -24,13 +24,21 @@ pub(super) fn changed(data: &Path, entry: Entry) {
     if let Err(e) = append(data, &[entry]) {
         tell(&format!("healthie-relay: IT IS DONE, BUT THE AUDIT LOG CANNOT BE WRITTEN: {e}"));
     }
-    match ask_running(data, &Question::Changed) {
+    match ask_telling(data, &Question::Changed, &mut still_to_come) {
         Ok(None | Some(Told::Taken)) => {}
         Ok(Some(Told::No { why })) => tell(&format!("healthie-relay: it is noted, and not in force yet: {why}")),
         Ok(Some(_)) => {
             tell("healthie-relay: it is noted; the running relay is of another version and takes it over soon");
         }
         Err(e) => tell(&format!("healthie-relay: it is noted, and in force once the relay looks: {e}")),
+    }
+}
+
+/// Tells whoever waits for a running relay that it is still at it: after five seconds, and every ten from then on. To be asked each second or so.
+pub(super) fn still_to_come(so_long: Duration) {
+    let seconds = so_long.as_secs();
+    if seconds % 10 == 5 {
+        tell(&format!("the relay has been at it for {seconds} s; waiting for it"));
     }
 }
 

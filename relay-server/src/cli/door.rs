@@ -1,17 +1,18 @@
 //! The settings of `serve` for its public door: HTTPS, certificates, proxies before it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use crate::config::{Acme, AcmeBinding, AcmeChallenge, Https, PairFiles, Problem};
 use crate::proxy::Proxies;
+use crate::settings::addresses::{mail, network};
 use crate::settings::units;
 
 #[derive(Args)]
@@ -40,6 +41,7 @@ pub(super) struct Door {
     #[arg(
         long,
         value_name = "MAIL",
+        value_parser = mail,
         value_delimiter = ',',
         env = "HEALTHIE_RELAY_ACME_CONTACT",
         help_heading = "ACME"
@@ -102,17 +104,6 @@ enum Listener {
     Http,
     /// the one that --https gives
     Https,
-}
-
-/// A network, or a single address. IPv4 in the clothes of IPv6 is IPv4, as it is everywhere in the relay.
-fn network(text: &str) -> Result<IpNet, String> {
-    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let network = network.map_err(|_| "write it like 10.0.0.0/8 or 2001:db8::1".to_owned())?;
-    let mapped = network.prefix_len().checked_sub(96).and_then(|len| match network.addr() {
-        IpAddr::V6(six) => Ipv4Net::new(six.to_ipv4_mapped()?, len).ok(),
-        IpAddr::V4(_) => None,
-    });
-    Ok(mapped.map_or(network, IpNet::from))
 }
 
 /// A network that one operator may have to himself. None is wider than the widest private ones; whoever lives in what is trusted may name any address as his.
@@ -196,23 +187,6 @@ fn key(file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_network_in_other_clothes_is_the_same() {
-        for (text, read) in [
-            ("10.0.0.0/8", "10.0.0.0/8"),
-            ("10.0.0.1", "10.0.0.1/32"),
-            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
-            ("::ffff:10.0.0.1", "10.0.0.1/32"),
-            ("2001:db8::/32", "2001:db8::/32"),
-            ("::/0", "::/0"),
-        ] {
-            assert_eq!(network(text).unwrap().to_string(), read, "{text}");
-        }
-        for text in ["", "10.0.0.0/33", "10.0.0", "relay.test"] {
-            assert!(network(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn not_everybody_is_a_trusted_proxy() {

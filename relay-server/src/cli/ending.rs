@@ -6,13 +6,13 @@ use tunnel_delivery::{DeviceName, TunnelName};
 use tunnel_spool::RedbSpool;
 use tunnel_vault::KeySource;
 
-use super::changed::{changed, done, later};
+use super::changed::{changed, done, later, still_to_come};
 use super::consent::Consent;
 use super::data_key::DataKey;
 use super::tunnel::refused;
 use super::{Data, Failure, tell};
 use crate::audit::What;
-use crate::control::{Question, Told, ask, ask_running};
+use crate::control::{AskError, Question, Told, ask, ask_running, ask_telling};
 use crate::registry::RegistryError;
 use crate::session::wall_clock;
 use crate::tokens::TokenId;
@@ -55,8 +55,9 @@ pub(super) fn purge(tunnel: TunnelName, consent: Consent, key: DataKey, data: &D
     consent.get(&format!("Drop all that waits for the agents of tunnel {tunnel}? {waiting}"))?;
     match ask(&data.data, key, &Question::Purge { tunnel })? {
         Told::Purged { deliveries } => {
-            tell(&format!("{deliveries} that waited are gone"));
-            Ok(())
+            let rid = rid(data);
+            tell(&format!("{deliveries} that waited are gone.{}", rid.as_deref().unwrap_or_default()));
+            rid.map(drop).map_err(|still| Failure { code: 3, message: still })
         }
         other => Err(refused(other)),
     }
@@ -134,12 +135,9 @@ fn left(tunnel: &TunnelName, key: Option<KeySource>, data: &Data) -> Result<Stri
     if !RedbSpool::is_in(&spool) {
         return Ok(String::new());
     }
-    let gone = " Nothing of it is left in the spool's file; copies made before, such as backups, still hold it.";
-    let why = match ask_running(&data.data, &Question::Changed) {
-        // It drops before it says so. While a backup is being made the file cannot get shorter.
-        Ok(Some(Told::Taken)) => {
-            return Ok(format!("{gone} (If a backup is being made just now: once that has ended.)"));
-        }
+    let why = match ask_telling(&data.data, &Question::Changed, &mut still_to_come) {
+        // It drops before it says so.
+        Ok(Some(Told::Taken)) => return rid(data),
         Ok(Some(_)) | Err(_) => {
             return Err(
                 "What waited for it IS STILL IN THE SPOOL'S FILE: the running relay has not dropped it yet. It tries again by itself; its log says when it has"
@@ -147,7 +145,7 @@ fn left(tunnel: &TunnelName, key: Option<KeySource>, data: &Data) -> Result<Stri
             );
         }
         Ok(None) => match ask(&data.data, key, &Question::Drop { tunnel: tunnel.clone() }) {
-            Ok(Told::Dropped) => return Ok(gone.to_owned()),
+            Ok(Told::Dropped) => return rid(data),
             Ok(Told::No { why }) => why,
             Ok(_) => "the spool answered something else".to_owned(),
             Err(e) => e.to_string(),
@@ -157,6 +155,27 @@ fn left(tunnel: &TunnelName, key: Option<KeySource>, data: &Data) -> Result<Stri
         "What waited for it IS STILL IN {} ({why}), and in backups made from it. `healthie-relay serve` drops it at its next start, with the spool's key",
         spool.display()
     ))
+}
+
+/// Waits until nothing of what was dropped is left in the spool's file, which takes its time with a long one, and says so; or what is left there and until when.
+fn rid(data: &Data) -> Result<String, String> {
+    const STILL: &str = "What was dropped nobody can read any more, but bytes of it ARE STILL IN THE SPOOL'S FILE";
+    match ask_telling(&data.data, &Question::Tidied, &mut still_to_come) {
+        // Without a relay this command has opened the spool, which is compacted before it is closed.
+        Ok(None | Some(Told::Tidied { whole: true })) => {
+            Ok(" Nothing of it is left in the spool's file; copies made before, such as backups, still hold it.".to_owned())
+        }
+        Ok(Some(Told::Tidied { whole: false })) => Ok(
+            " A backup is being made just now: bytes of it leave the spool's file once that has ended; copies, such as that backup, hold it on."
+                .to_owned(),
+        ),
+        Err(AskError::Silent { .. }) => Err(format!(
+            "{STILL}: the relay is still compacting that. Its log says when it has (\"compacted the spool\"), and a relay that is started anew goes on with it"
+        )),
+        Ok(Some(Told::No { why })) => Err(format!("{STILL}, or whether they are could not be found out ({why})")),
+        Ok(Some(_)) => Err(format!("{STILL}, or whether they are could not be found out")),
+        Err(e) => Err(format!("{STILL}, or whether they are could not be found out ({e})")),
+    }
 }
 
 fn waits(count: u64, bytes: u64) -> String {

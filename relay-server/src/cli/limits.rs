@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use crate::config::{FRAME_LEAST, Limits};
 use crate::http::head::MAX_LINES;
 use crate::rates::Rate;
+use crate::settings::addresses::network;
 use crate::settings::units::{count_of, size_of, span_of};
 use tunnel_protocol::{MAX_ANSWER, MAX_BODY, MAX_FRAME, MAX_HEAD};
 use tunnel_spool::MAX_DEVICES;
@@ -140,15 +141,6 @@ impl Bounds {
             drain: self.drain,
         }
     }
-}
-
-/// For clap: a network or an address.
-fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
-    text.parse::<IpNet>()
-        .ok()
-        .or_else(address)
-        .ok_or_else(|| "write a network such as 192.0.2.0/24, or an address".to_owned())
 }
 
 #[cfg(test)]

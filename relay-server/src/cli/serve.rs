@@ -92,6 +92,11 @@ impl Serve {
         runtime.block_on(serve(resolved.config, InForce { arguments, shown: resolved.shown }))
     }
 
+    /// The folder that everything is kept in.
+    pub(super) fn folder(self) -> PathBuf {
+        self.data.data
+    }
+
     /// What the relay is told; what contradicts itself goes to `wrong`.
     pub(super) fn config(self, wrong: &mut Vec<Problem>) -> Config {
         let proxies = self.door.proxies();

@@ -6,6 +6,7 @@ use tunnel_protocol::MAX_BODY;
 
 use super::Failure;
 use crate::registry::{AnswerMode, TunnelSettings, WhenAway};
+use crate::settings::addresses::unambiguous;
 use crate::settings::units::{show_size, size, some_span, span};
 use crate::sources::Source;
 
@@ -184,7 +185,12 @@ fn method(text: &str) -> Result<Method, String> {
 }
 
 fn from(text: &str) -> Result<From, String> {
-    if text == "any" { Ok(From::Any) } else { text.parse().map(From::Source) }
+    if text == "any" {
+        return Ok(From::Any);
+    }
+    // A registry is read with such ones in it all the same; who types one is asked which he means.
+    text.parse().map_or(Ok(()), unambiguous)?;
+    text.parse().map(From::Source)
 }
 
 fn body(text: &str) -> Result<u64, String> {
@@ -317,6 +323,7 @@ mod tests {
         for (line, told) in [
             ("--from any,10.0.0.0/8", "give it alone"),
             ("--from production", "healthie-production"),
+            ("--from 10.0.0.1/8", "write 10.0.0.0/8 for all of that network, or 10.0.0.1 for the one address"),
             ("--methods P(ST", "POST, PUT"),
             ("--methods CONNECT", "none of GET, HEAD, POST"),
             ("--methods FOO", "none of GET, HEAD, POST"),

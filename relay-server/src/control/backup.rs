@@ -2,7 +2,6 @@
 //! the command itself. What is in a backup is `backup`'s.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::net::UnixStream as Blocking;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use tokio::net::UnixStream;
 use tunnel_delivery::Timestamp;
 use tunnel_spool::{Copied, CopySink, RedbSpool};
 
+use super::asking::connect;
 use super::{AskError, Question, Told, WITHIN, path};
 use crate::audit::{Entry, What, Who};
 use crate::backup::{self, BackupError};
@@ -73,7 +73,7 @@ impl<W: std::io::Write> std::io::Write for UntilStop<W> {
 /// Writes a backup, uncompressed: by the relay that runs on this data folder, or, if none does, from the folder itself.
 pub(crate) fn back_up(data: &Path, to: &mut dyn std::io::Write) -> Result<(), AskError> {
     let path = path(data);
-    let Ok(mut stream) = Blocking::connect(&path) else {
+    let Some(mut stream) = connect(data)? else {
         let spool = data.join("spool");
         let mut source = |sink: &mut dyn CopySink| {
             if RedbSpool::is_in(&spool) {

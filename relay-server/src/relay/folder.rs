@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tracing::warn;
@@ -10,11 +11,13 @@ use tunnel_vault::KeySource;
 
 use super::{Addresses, StartError};
 use crate::acme::Keeper;
+use crate::admission::neighbourhood;
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::ground::{Clock, Offload};
 use crate::incarnations::Incarnations;
 use crate::registry::Registry;
+use crate::shared::Shared;
 use crate::store::Store;
 use crate::tls::Tls;
 
@@ -80,6 +83,18 @@ pub(super) fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<O
         _ => None,
     };
     Ok(Opened { registry, spool: Store::new(spool), stream, tls, keeper, audit })
+}
+
+/// For how long it is remembered where an agent came from.
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Where agents with good tokens came from before this process began, as the audit log has it: they are let in again before strangers. Blocks.
+pub(super) fn remember_agents(shared: &Shared) {
+    let since = shared.now().earlier(REMEMBERED);
+    let each = |from| shared.handshakes.agent_came_from(neighbourhood(from));
+    if let Err(error) = crate::audit::agents_from(&shared.config.data, since, each) {
+        warn!(%error, "agents from before this start wait their turn with strangers: the audit log cannot be read");
+    }
 }
 
 /// A relay that root runs leaves nothing behind that the folder's owner could not use.

@@ -70,6 +70,51 @@ async fn what_a_command_changed_is_in_force_when_it_was_said() {
 }
 
 #[tokio::test]
+async fn agents_from_before_a_start_are_let_in_before_strangers() {
+    use crate::audit::{Entry, What, Who, append};
+    let dir = tempfile::tempdir().unwrap();
+    let now = crate::session::wall_clock();
+    let agent = || Who::Agent { with_token: crate::tokens::TokenId::parse("0123456789ab").unwrap() };
+    let line = |days: u64, last| {
+        let at = now.earlier(Duration::from_secs(days * 24 * 3600));
+        Entry::new(at, What::AgentConnected, agent()).from([192, 0, 2, last].into())
+    };
+    append(dir.path(), &[line(31, 1), line(29, 2)]).unwrap();
+    let relay = Relay::start(Config::loopback(dir.path().to_owned())).await.unwrap();
+    while !relay.shared.handshakes.knows([192, 0, 2, 2].into()) {
+        tokio::task::yield_now().await;
+    }
+    assert!(!relay.shared.handshakes.knows([192, 0, 2, 1].into()), "that is too long ago");
+    relay.stop().await;
+}
+
+/// What was accepted for a tunnel and comes into the spool behind its removal would lie there for whoever gets the name next.
+#[tokio::test]
+async fn a_removed_tunnel_is_dropped_behind_all_that_is_being_taken_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let relay = Relay::start(Config::loopback(dir.path().to_owned())).await.unwrap();
+    let (team, now): (tunnel_delivery::TunnelName, _) = ("team".parse().unwrap(), relay.shared.now());
+    let settings = crate::registry::TunnelSettings::new(crate::registry::AnswerMode::Ack, now);
+    relay.registry().add_tunnel(team.clone(), settings).unwrap();
+    relay.shared.read_again().await.unwrap();
+    let taking = relay.shared.taking().await;
+    assert!(relay.registry().snapshot().tunnels.contains_key(&team), "it was there when somebody looked");
+    relay.registry().retire_tunnel(&team, now, false, now).unwrap();
+    let shared = Arc::clone(&relay.shared);
+    let removing = tokio::spawn(async move { shared.read_again().await });
+    while relay.registry().snapshot().tunnels.contains_key(&team) {
+        tokio::task::yield_now().await;
+    }
+    let laptop = "laptop".parse().unwrap();
+    relay.shared.spool.join(&team, &laptop, tunnel_spool::Start::Now, now).await.unwrap();
+    assert!(!removing.is_finished());
+    drop(taking);
+    removing.await.unwrap().unwrap();
+    assert_eq!(relay.shared.spool.devices(&team).unwrap(), [], "nothing of it is left");
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn a_stop_waits_for_who_still_holds_the_spool() {
     let dir = tempfile::tempdir().unwrap();
     let config = Config::loopback(dir.path().to_owned());

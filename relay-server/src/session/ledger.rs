@@ -277,25 +277,12 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion};
+    use tunnel_delivery::Headers;
 
     use std::time::Duration;
 
     fn delivery(len: usize) -> Arc<Delivery> {
-        Arc::new(Delivery {
-            id: DeliveryId::from_bytes([0; 16]),
-            received_at: Timestamp::default(),
-            tunnel: "team".parse().unwrap(),
-            source_ip: [127, 0, 0, 1].into(),
-            environment: Environment::Unknown,
-            method: "POST".parse().unwrap(),
-            target: "/".parse().unwrap(),
-            prefix_len: 0,
-            http_version: HttpVersion::Http11,
-            headers: Headers::default(),
-            body: Bytes::from(vec![b'x'; len]),
-            lost: Vec::new(),
-        })
+        crate::sample::delivery(0, Timestamp::default(), vec![b'x'; len])
     }
 
     fn sent(ledger: &mut Ledger) -> Vec<String> {

@@ -91,7 +91,7 @@ where
     session.note(What::AgentDisconnected, &why);
     let (shared, device) = (Arc::clone(&session.shared), session.device.clone());
     drop(session);
-    shared.device_left(&caller.tunnel, &device, &caller.pass.token).await;
+    shared.device_left(&caller.tunnel, &device, &caller.pass.token);
     close(pump).await;
 }
 

@@ -125,6 +125,13 @@ impl Session {
             refuse_one_more(pump, &shared, &caller.tunnel).await;
             return None;
         }
+        let taking = shared.taking().await;
+        // A tunnel that is gone by now must not get a device, nor the next one of its name.
+        if let Some(why) = shared.registry.snapshot().ends(&caller.pass, &caller.tunnel, shared.now()) {
+            drop(taking);
+            refuse(pump, Refusal::Unavailable, why).await;
+            return None;
+        }
         if caller.pass.access == Access::Full {
             // Before the place is this one's: what an onlooker has taken must not move it.
             shared.hub.dismiss_onlooker(&caller.tunnel, &hello.device);
@@ -155,6 +162,7 @@ impl Session {
             }
             Err(e) => Err(e),
         };
+        drop(taking);
         let key::Noted { place, notice } = match joined {
             Ok(noted) => noted,
             Err(e) => {

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use tokio::sync::oneshot;
-use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion};
 use tunnel_protocol::{AnswerBody, AnswerFailure, Answers, Hello, SetAnswer, Start, Window};
 use tunnel_spool::{Limits, RedbSpool};
 
@@ -53,6 +52,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
         incarnations: Incarnations::load(&dir.join("spool"), &registry.snapshot()),
         registry,
         whose: Arc::new(crate::whose::Whose::load(&dir.join("spool"))),
+        taking: Arc::default(),
         reloading: tokio::sync::Mutex::new(()),
         started: NOW,
         clock,
@@ -67,20 +67,7 @@ fn shared(dir: &Path) -> Arc<Shared> {
 }
 
 fn delivery(number: u8) -> Arc<Delivery> {
-    Arc::new(Delivery {
-        id: DeliveryId::from_bytes([number; 16]),
-        received_at: NOW,
-        tunnel: "team".parse().unwrap(),
-        source_ip: [127, 0, 0, 1].into(),
-        environment: Environment::Unknown,
-        method: "POST".parse().unwrap(),
-        target: "/".parse().unwrap(),
-        prefix_len: 0,
-        http_version: HttpVersion::Http11,
-        headers: Headers::default(),
-        body: Bytes::from_static(b"{}"),
-        lost: Vec::new(),
-    })
+    crate::sample::delivery(number, NOW, "{}")
 }
 
 async fn session(shared: &Arc<Shared>, device: &str) -> Session {

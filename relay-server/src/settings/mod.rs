@@ -4,6 +4,7 @@
 //! parser as if it had been written as flags, so that every flag is a key and each value is read and refused in one way only. Nothing here
 //! knows any particular setting, nor what becomes of it.
 
+pub(crate) mod addresses;
 mod example;
 mod file;
 mod keys;

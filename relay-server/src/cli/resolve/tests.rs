@@ -164,6 +164,22 @@ fn what_does_not_go_together_is_refused_by_both_and_told_where_it_stands() {
             "[proxies]\ntrusted-proxy = ['0.0.0.0/0']",
             "r.toml:4:18: \"0.0.0.0/0\" is no value for proxies.trusted-proxy: 0.0.0.0/0 is wider than",
         ),
+        (
+            "[proxies]\ntrusted-proxy = ['192.0.2.1', '10.0.0.1/8']",
+            "r.toml:4:31: \"10.0.0.1/8\" is no value for proxies.trusted-proxy: 10.0.0.1/8 is an address with",
+        ),
+        (
+            "metrics-from = ['10.0.0.1/8']",
+            "r.toml:3:17: \"10.0.0.1/8\" is no value for metrics-from: 10.0.0.1/8 is an address with",
+        ),
+        (
+            "[limits]\nunlimited = ['10.0.0.1/8']",
+            "write 10.0.0.0/8 for all of that network, or 10.0.0.1 for the one address",
+        ),
+        (
+            "[acme]\ncontact = ['ops@example.com', 'mailto:ops@example.com']",
+            "r.toml:4:31: \"mailto:ops@example.com\" is no value for acme.contact: write a mail address like",
+        ),
         ("[proxies]\nproxy-protocol = ['http']", "give --trusted-proxy (r.toml:4: proxies.proxy-protocol)"),
         ("[tls]\ncert = ['c']\nkey = ['k']", "--cert is of no use without --https (r.toml:4: tls.cert)"),
         ("[tls]\nhttps = '127.0.0.1:0'", "give --cert and --key, or --acme-name (r.toml:4: tls.https)"),
