@@ -39,7 +39,18 @@ fn how(millis: u64) -> How {
 }
 
 async fn send(client: &Client, server: &Server) -> Attempted {
-    send_within(client, server, 10_000).await
+    send_within(client, server, 60_000).await
+}
+
+/// What comes of a target that answers in part and then stalls: with more time where not even that part came, as on a busy machine.
+async fn send_to_stalling(server: &Server, part: &str) -> Attempted {
+    for millis in [150, 1_500, 15_000] {
+        let done = send_within(&client(), server, millis).await;
+        if done.attempt.response_body == part {
+            return done;
+        }
+    }
+    panic!("{part} did not come");
 }
 
 async fn send_within(client: &Client, server: &Server, millis: u64) -> Attempted {
@@ -96,7 +107,7 @@ async fn big_bodies_go_and_come_whole() {
     let body: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
     for _ in 0..2 {
         let out = Outgoing { body: body.clone().into(), ..outgoing(b"") };
-        let done = attempt(&client, &to, &out, how(10_000)).await;
+        let done = attempt(&client, &to, &out, how(60_000)).await;
         assert_eq!(kind(&done), None, "{:?}", done.attempt.error);
         assert!(done.answer.unwrap().body.ends_with(&body));
         assert_eq!((done.attempt.response_body.len(), done.attempt.response_truncated), (KEPT_BODY, true));
@@ -132,7 +143,7 @@ async fn too_slow_before_and_after_the_status() {
         std::future::pending::<()>().await;
     })
     .await;
-    let done = send_within(&client(), &stalls, 150).await;
+    let done = send_to_stalling(&stalls, "12345").await;
     assert_eq!((done.attempt.status, kind(&done)), (Some(200), Some(ErrorKind::Timeout)));
     assert!(done.attempt.response_truncated && !done.attempt.succeeded());
 }
@@ -229,9 +240,8 @@ async fn what_came_of_an_answer_is_kept_when_the_rest_does_not_come() {
         std::future::pending::<()>().await;
     })
     .await;
-    let done = send_within(&client(), &stalls, 300).await;
+    let done = send_to_stalling(&stalls, "1234567890").await;
     assert_eq!((done.attempt.status, kind(&done)), (Some(200), Some(ErrorKind::Timeout)));
-    assert_eq!(done.attempt.response_body, "1234567890");
     assert!(done.attempt.response_truncated);
 }
 

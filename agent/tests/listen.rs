@@ -226,10 +226,11 @@ async fn a_big_body_in_chunks_does_not_hold_up_a_small_one() {
     session.send(&chunk(0)).await;
     session.send(&ToAgent::Delivery(incoming(2, delivery(2, "{}"), false))).await;
     session.taken(vec![2]).await;
+    assert_eq!(agent.attempt().await.0, delivery(2, "").id);
     session.send(&chunk(1)).await;
     session.send(&chunk(2)).await;
     session.taken(vec![1]).await;
-    assert_eq!((agent.attempt().await.0, agent.attempt().await.0), (delivery(2, "").id, delivery(1, "").id));
+    assert_eq!(agent.attempt().await.0, delivery(1, "").id);
     agent.stop(session).await.unwrap();
     let stored = archive(data.path()).get(delivery(1, "").id).unwrap().unwrap();
     assert_eq!(stored.delivery.body, big);
@@ -431,7 +432,13 @@ async fn the_status_is_right_at_every_moment() {
     })
     .await;
 
-    drop((session, relay));
+    drop(session);
+    // Whoever comes is turned away; the port stays ours, or another test would meet this agent there.
+    let turning_away = tokio::spawn(async move {
+        loop {
+            drop(relay.listener.accept().await);
+        }
+    });
     let lost = patiently("the loss of the relay", async {
         loop {
             let c = connection().await;
@@ -446,6 +453,7 @@ async fn the_status_is_right_at_every_moment() {
     assert_eq!(status().await.waiting.at_relay, None);
     drop(agent.end.take());
     patiently("the agent's end", agent.task).await.unwrap().unwrap();
+    turning_away.abort();
 }
 
 /// As a relay repeats a gap at each connection until something behind it is taken.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tunnel_testkit::{Agent, Answered, Handler, Log, Plan, pass};
 
-/// How many deliveries one `replay` sends.
-const AT_ONCE: usize = 400;
+/// How many deliveries one `replay` sends: each is recorded by itself, and all must be before the command's own end is given up.
+const AT_ONCE: usize = 200;
 
 /// How long between two looks at a whole list.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use tunnel_stories::{HOST, World, post};
-use tunnel_testkit::{AnswerMode, Connection, Proxy, eventually};
+use tunnel_testkit::{AnswerMode, Connection, Log, Proxy, eventually};
 
 #[test]
 fn deliveries_wait_while_the_agent_is_away_and_come_in_order() {
@@ -56,6 +56,7 @@ fn a_relay_killed_under_load_loses_nothing_it_answered_for() {
     for _ in 0..4 {
         let load = Load::start(&world);
         let already = world.handler.received().len();
+        load.goes_on(20);
         world.handler.wait_for(already + 20);
         world.relay.kill();
         answered.extend(load.stop());
@@ -72,6 +73,7 @@ fn an_agent_killed_under_load_loses_nothing_that_was_answered() {
     let load = Load::start(&world);
     for _ in 0..4 {
         let already = world.handler.received().len();
+        load.goes_on(20);
         world.handler.wait_for(already + 20);
         world.agent.kill();
         world.agent.start();
@@ -99,20 +101,24 @@ fn all_are_stored_once(world: &World, answered: &BTreeSet<String>) {
 /// Four senders that send one delivery after the other until they are stopped or the relay is gone.
 struct Load {
     over: Arc<AtomicBool>,
-    senders: Vec<JoinHandle<Vec<String>>>,
+    /// The ids that were answered 200.
+    answered: Log<String>,
+    senders: Vec<JoinHandle<()>>,
 }
 
 impl Load {
     fn start(world: &World) -> Load {
-        let over = Arc::new(AtomicBool::new(false));
-        let to = world.relay.http();
+        let (over, answered) = (Arc::new(AtomicBool::new(false)), Log::default());
         let sender = |n: usize| {
-            let over = over.clone();
+            let (over, answered) = (over.clone(), answered.clone());
+            // Here and not on the sender's own thread: the relay may be killed before that has its turn.
+            let mut connection = Connection::open(world.relay.http());
             std::thread::spawn(move || {
-                let mut connection = Connection::open(to);
-                let mut answered = Vec::new();
-                while !over.load(Ordering::SeqCst) {
-                    let body = format!("{n} {}", answered.len());
+                for count in 0.. {
+                    if over.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let body = format!("{n} {count}");
                     if connection.try_send(&post(HOST, "/hook", body.as_bytes())).is_err() {
                         break;
                     }
@@ -120,15 +126,21 @@ impl Load {
                     assert_eq!(answer.status(), Some(200), "{}", answer.text());
                     answered.push(answer.header("healthie-tunnel-delivery").expect("the relay names the delivery"));
                 }
-                answered
             })
         };
-        Load { senders: (0..4).map(sender).collect(), over }
+        Load { senders: (0..4).map(sender).collect(), over, answered }
+    }
+
+    /// Waits until this many more were answered 200.
+    fn goes_on(&self, more: usize) {
+        let wanted = self.answered.len() + more;
+        self.answered.wait(&format!("{wanted} answers"), |seen| (seen.len() >= wanted).then_some(()));
     }
 
     /// The ids that were answered 200.
     fn stop(self) -> Vec<String> {
         self.over.store(true, Ordering::SeqCst);
-        self.senders.into_iter().flat_map(|s| s.join().expect("a sender does not fail")).collect()
+        self.senders.into_iter().for_each(|s| s.join().expect("a sender does not fail"));
+        self.answered.all()
     }
 }

@@ -15,12 +15,18 @@ fn what(lines: &[Value]) -> Vec<&str> {
     lines.iter().map(|line| line["what"].as_str().unwrap()).collect()
 }
 
+/// Waits until that is the last line: a relay writes its lines aside, and a command that comes next may write its own before.
+fn noted(world: &World, last: &str) {
+    eventually("the relay's line", || (what(&audit(world, &[])).last() == Some(&last)).then_some(()));
+}
+
 #[test]
 fn a_day_is_told_and_no_secret_with_it() {
     let mut world = World::new(AnswerMode::Ack);
     world.agent = world.agent.with(&["--device", "desk"]);
     world.agent.start();
     world.agent.run(&["answer", "passthrough"]).ok();
+    noted(&world, "answer-changed");
     let id = world.token.split('_').nth(1).unwrap().to_owned();
     world.relay.run(&["tunnel", "add", "second"]).ok();
     world.relay.run(&["token", "grant", &id, "--tunnel", "second"]).ok();
@@ -30,6 +36,7 @@ fn a_day_is_told_and_no_secret_with_it() {
     eventually("the agent is gone", || {
         world.relay.run(&["tunnel", "forget", TUNNEL, "desk"]).code.filter(|code| *code == 0)
     });
+    noted(&world, "device-forgotten");
     world.relay.run(&["token", "revoke", &id]).ok();
     world.relay.run(&["tunnel", "remove", "second", "--yes"]).ok();
     // A command without a running relay writes it down just so.

@@ -69,7 +69,10 @@ fn a_full_tunnel_is_its_own_affair() {
     let answers: Vec<_> = (0..20).map(|_| into(TUNNEL).status().unwrap()).collect();
     assert_eq!(answers, [vec![200; 3], vec![503; 17]].concat());
     assert_eq!((0..20).filter(|_| into("other").status() == Some(200)).count(), 20);
-    let log = String::from_utf8_lossy(&world.relay.server().printed()).into_owned();
+    let log = tunnel_testkit::eventually("a line about it", || {
+        let log = String::from_utf8_lossy(&world.relay.server().printed()).into_owned();
+        log.contains("could not be spooled").then_some(log)
+    });
     assert_eq!(log.lines().filter(|line| line.contains("could not be spooled")).count(), 1, "{log}");
     set(&world, &["--spool-bytes", "default"]).ok();
     assert_eq!(into(TUNNEL).status(), Some(200));

@@ -1,6 +1,6 @@
 //! Many agents and a relay that goes away: none of them runs in circles, they do not come back all at once, and each gets everything.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tunnel_stories::{World, states};
 use tunnel_testkit::{Agent, AnswerMode, Proxy, pass};
@@ -13,8 +13,16 @@ const AWAY: Duration = Duration::from_secs(4);
 /// The most tries of one agent in that time: its pauses double from at least 125 ms.
 const TRIES: usize = 6;
 
-/// The least time between the first and the last of the crowd to try again: the first pause is drawn from 125 ms.
-const SPREAD: Duration = Duration::from_millis(40);
+/// The least between the shortest and the longest of the crowd's first pauses, in milliseconds: they are drawn from 125.
+const SPREAD: u64 = 40;
+
+/// The first pause that an agent made after so many lines, in milliseconds, once it has made a second one.
+fn first_of_two_pauses(agent: &Agent, before: usize) -> u64 {
+    agent.lines().wait("two pauses", |lines| {
+        let mut pauses = lines[before..].iter().filter(|line| line["state"] == "waiting");
+        pauses.next().filter(|_| pauses.next().is_some()).and_then(|line| line["delay_ms"].as_u64())
+    })
+}
 
 #[test]
 fn they_come_back_spread_and_without_a_busy_loop() {
@@ -33,13 +41,18 @@ fn they_come_back_spread_and_without_a_busy_loop() {
     let before: Vec<usize> = agents.iter().map(|agent| agent.lines().len()).collect();
     let already = proxy.accepted().len();
 
+    let gone = Instant::now();
     world.relay.kill();
     pass(AWAY);
+    // A busy machine may have let more time pass.
     let tries = proxy.accepted().after(already);
-    assert!(tries.len() >= 2 * AGENTS, "only {} tries of {AGENTS} agents", tries.len());
-    assert!(tries.len() <= TRIES * AGENTS, "{} tries of {AGENTS} agents in {AWAY:?}", tries.len());
-    let spread = tries[AGENTS - 1].duration_since(tries[0]);
-    assert!(spread >= SPREAD, "{AGENTS} agents tried again within {spread:?}");
+    let tries = tries.iter().filter(|at| at.duration_since(gone) <= AWAY).count();
+    assert!(tries <= TRIES * AGENTS, "{tries} tries of {AGENTS} agents in {AWAY:?}");
+    // Each tries more than once. How far apart they mean to be is in what they say; when they come is the machine's affair too.
+    let first: Vec<u64> =
+        agents.iter().zip(&before).map(|(agent, before)| first_of_two_pauses(agent, *before)).collect();
+    let spread = first.iter().max().zip(first.iter().min()).map(|(most, least)| most - least);
+    assert!(spread >= Some(SPREAD), "{AGENTS} agents meant to try again after {first:?} ms");
 
     world.relay.start();
     proxy.lead_to(world.relay.http());

@@ -1,11 +1,11 @@
 //! Passthrough when something dies or goes away between the delivery and its answer: the sender gets exactly one answer within the tunnel's
 //! limit, what the handler still says is recorded, and what was answered 2xx reaches every device.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tunnel_stories::{HOST, TUNNEL, World, post};
-use tunnel_testkit::{AnswerMode, Connection, Gate, Handler, HttpMessage, Reply, eventually};
+use tunnel_testkit::{AnswerMode, Connection, Gate, Handler, HttpMessage, Reply, eventually, pass};
 
 /// A handler that answers 200 once the gate is open.
 fn gated() -> (Handler, Gate) {
@@ -40,15 +40,13 @@ fn the_agent_dies_between_taking_and_answering() {
     let (handler, gate) = gated();
     let mut world = World::with_handler(AnswerMode::Passthrough, handler);
     world.agent.start();
-    let begin = Instant::now();
     let connection = sent(&world, HOST);
     world.handler.wait_for(1);
     world.agent.wait_line("delivery");
     world.agent.kill();
+    // At once, not when the tunnel's fifteen seconds are over: then it would be another answer.
     let (answer, id) = only_answer(connection);
     assert_eq!((answer.status(), &answer.json()["error"]), (Some(502), &"agent-gone".into()));
-    // At once, not when the tunnel's fifteen seconds are over.
-    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 
     // It is stored, and not handed over again behind the sender's back: the sender was told, and sends again itself.
     gate.open();
@@ -69,8 +67,12 @@ fn an_answer_that_comes_too_late_is_recorded() {
     world.agent.start();
     let (answer, id) = only_answer(sent(&world, "hasty.relay.test"));
     assert_eq!((answer.status(), &answer.json()["error"]), (Some(504), &"handler-timeout".into()));
+    world.handler.wait_for(1);
+    world.agent.wait_line("delivery");
     assert_eq!(attempts(&world, &id), [Value::Null; 0]);
 
+    // The agent counts the second from when the delivery came to it, which may be some time after the relay sent it.
+    pass(Duration::from_secs(2));
     gate.open();
     let shown = world.agent.show_attempted(&id, 1);
     let late = &shown["attempts"][0];
@@ -79,8 +81,10 @@ fn an_answer_that_comes_too_late_is_recorded() {
     // It is said that the sender had another answer by then.
     let warned = world.agent.wait_line("warning");
     assert!(warned["message"].as_str().is_some_and(|text| text.contains(&id)), "{warned}");
-    let answer = tunnel_testkit::send(world.relay.http(), &post("hasty.relay.test", "/hook", b"{}"));
-    assert_eq!(answer.status(), Some(200));
+    eventually("an answer within the second", || {
+        let answer = tunnel_testkit::send(world.relay.http(), &post("hasty.relay.test", "/hook", b"{}"));
+        (answer.status() == Some(200)).then_some(())
+    });
 }
 
 #[test]

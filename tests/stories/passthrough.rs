@@ -74,7 +74,7 @@ fn the_handler_s_own_answer_comes_back() {
 #[test]
 fn a_handler_that_fails_costs_one_short_answer_and_nothing_stops() {
     let mut world = World::with_handler(AnswerMode::Passthrough, moody());
-    world.agent = world.agent.with(&["--timeout", "2s"]);
+    world.agent = world.agent.with(&["--timeout", "6s"]);
     world.agent.start();
     for (target, status, code, kind) in [
         ("/garbage", 502, "handler-broken", "garbage"),
@@ -113,8 +113,11 @@ fn a_handler_slower_than_the_tunnel_allows() {
     world.agent.start();
     let answer = tunnel_testkit::send(world.relay.http(), &post("hasty.relay.test", "/never", b"{}"));
     assert_eq!((answer.status(), &answer.json()["error"]), (Some(504), &"handler-timeout".into()));
-    let answer = tunnel_testkit::send(world.relay.http(), &post("hasty.relay.test", "/fine", b"{}"));
-    assert_eq!(answer.status(), Some(200));
+    // Within a second, which a busy machine may take for itself.
+    tunnel_testkit::eventually("an answer in time", || {
+        let answer = tunnel_testkit::send(world.relay.http(), &post("hasty.relay.test", "/fine", b"{}"));
+        (answer.status() == Some(200)).then_some(())
+    });
 }
 
 #[test]

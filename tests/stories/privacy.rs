@@ -18,9 +18,9 @@ fn key(stage: &Stage, name: &str, first: u8) -> (PathBuf, String) {
 
 /// Everything below a folder.
 fn walk(dir: &Path, each: &mut dyn FnMut(&Path, &fs::Metadata)) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        // A file may go at any time.
+    // A file may go at any time, and a folder.
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         each(&path, &meta);
         if meta.is_dir() {

@@ -17,6 +17,8 @@ fn a_pause_holds_everything_back_and_a_resume_lets_it_go_in_order() {
     world.agent.start();
     world.accepted("/hook", b"before");
     world.handler.wait_for(1);
+    // Until then it counts as one that waits.
+    world.agent.wait_line("attempt");
     world.agent.run(&["pause"]).ok();
     assert_eq!(world.agent.wait_line("forwarding")["paused"], true);
     for n in 0..40 {
@@ -103,6 +105,7 @@ fn the_answer_mode_is_switched_under_load_and_nothing_is_lost() {
     assert_eq!(got.len(), distinct.len(), "and once");
 
     // For good, and for whoever comes next.
+    world.agent.terminate();
     world.relay.terminate();
     let listed = world.relay.run(&["tunnel", "list", "--json"]).ok().json();
     assert_eq!(listed[0]["answer"], "passthrough");
@@ -145,11 +148,14 @@ fn a_handler_that_is_down_for_a_while_gets_everything() {
         }
     });
     let mut world = World::with_handler(AnswerMode::Ack, handler);
-    world.agent = world.agent.with(&["--retry", "50", "--retry-backoff", "50ms..200ms", "--concurrency", "2"]);
+    world.agent = world.agent.with(&["--retry", "100", "--retry-backoff", "50ms..1s", "--concurrency", "2"]);
     world.agent.start();
     let ids: Vec<_> = (0..20).map(|n| world.accepted("/hook", n.to_string().as_bytes())).collect();
     // Each was tried, and most more than once.
-    world.handler.wait_for(50);
+    world.handler.received().wait("a try of each, and 50 in all", |seen| {
+        let tried: BTreeSet<_> = seen.iter().map(|r| r.message.text()).collect();
+        (tried.len() == ids.len() && seen.len() >= 50).then_some(())
+    });
     let waiting = eventually("deliveries that wait to be tried again", || {
         let status = world.agent.run(&["status", "--json"]).ok().json();
         status["waiting"]["to_retry"].as_u64().filter(|n| *n > 0)
@@ -214,6 +220,7 @@ fn a_script_gets_each_event_that_is_meant() {
     let meant = world.accepted("/hook", BODY.as_bytes());
     let other = world.accepted("/hook", BODY.replace("task.", "goal.").as_bytes());
     let fails = world.accepted("/hook", BODY.replace('7', "9").as_bytes());
+    world.agent.wait_lines("delivery", 3);
     let attempt = world.agent.show_attempted(&meant, 1)["attempts"][0].clone();
     assert_eq!((&attempt["target"], &attempt["cause"]), (&"exec:python3 on-event.py".into(), &"forward".into()));
     assert_eq!((&attempt["status"], &attempt["error"]), (&serde_json::Value::Null, &serde_json::Value::Null));

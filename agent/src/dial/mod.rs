@@ -252,7 +252,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_port_is_said_with_its_name() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Bound and not listened on, so that nobody else gets it meanwhile.
+        let held = tokio::net::TcpSocket::new_v4().unwrap();
+        held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let free = held.local_addr().unwrap().port();
         let peer = Peer { tls: false, host: "localhost".into(), port: free };
         let error = Dialer::new(Trust::default()).dial(&peer).await.err().unwrap();
         assert!(matches!(error, DialError::Connect { .. }), "{error:?}");

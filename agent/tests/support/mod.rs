@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
-/// How long anything is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything is waited for: far longer than anything takes, so that a busy machine fails no test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What `work` comes to; says what was waited for if it takes too long.
 pub async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
@@ -100,9 +100,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// A port at which nobody listens.
+    /// A port at which nobody listens: bound for as long as this process lives, so that no other test gets it and answers there.
     pub fn closed() -> Server {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let held = TcpSocket::new_v4().unwrap();
+        held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let port = held.local_addr().unwrap().port();
+        std::mem::forget(held);
         Server { port, seen: Seen::default() }
     }
 }

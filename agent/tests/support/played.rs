@@ -23,7 +23,7 @@ use tunnel_protocol::{AnswerMode, Hello, Incoming, Start, ToAgent, ToRelay, Welc
 use tunnel_signature::Secret;
 
 use super::deliveries::{plain, second};
-use super::{Server, patiently};
+use super::{PATIENCE, Server, patiently};
 
 /// The relay as the test plays it.
 pub struct Relay {
@@ -74,7 +74,8 @@ pub fn welcome(after: u64) -> ToAgent {
         public_urls: vec!["http://team.relay.test".into()],
         max_body: 16 << 20,
         heartbeat: Duration::from_secs(5),
-        dead_after: Duration::from_secs(15),
+        // Longer than anything is waited for: a test that looks elsewhere answers no sign of life.
+        dead_after: 2 * PATIENCE,
         stream: Bytes::from_static(b"stream"),
         after,
         waiting: 0,

@@ -52,8 +52,8 @@ pub(crate) struct Folder {
     format: u32,
     /// The format that it is to have.
     wanted: u32,
-    /// The lock goes when the file is closed.
-    _lock: File,
+    /// Keeps others out for as long as this lives.
+    _lock: Lock,
 }
 
 impl Folder {
@@ -338,7 +338,18 @@ fn closed_line(c: &Counters) -> String {
     format!("{} deliveries, {} attempts, {} bytes of bodies\n", c.deliveries, c.attempts, c.body_bytes)
 }
 
-fn lock(dir: &Path) -> Result<File, ArchiveError> {
+/// What keeps others out, until it is dropped.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said rather than left to closing the file: a command that is just being started has a copy of its handle until it runs, and would
+        // go on holding the folder for that long. Where it fails, closing does it.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(dir: &Path) -> Result<Lock, ArchiveError> {
     let path = dir.join("lock");
     let open = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = open.map_err(io("open", &path))?;
@@ -353,7 +364,7 @@ fn lock(dir: &Path) -> Result<File, ArchiveError> {
     // Only for the message to a second opener: where the disk has no room for it, that one is told less.
     let pid = format!("{}\n", std::process::id());
     let _ = file.set_len(0).and_then(|()| file.write_all(pid.as_bytes()));
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Reads a file of ours, which is short; whatever else lies there in its place is not read in full.
@@ -375,6 +386,18 @@ pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As a process has it that another thread is just starting.
+    #[test]
+    fn a_copy_of_the_lock_s_handle_holds_nothing_once_the_folder_is_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Folder::open(dir.path()).unwrap();
+        let copy = first._lock.0.try_clone().unwrap();
+        assert!(matches!(Folder::open(dir.path()), Err(ArchiveError::Held { .. })));
+        drop(first);
+        Folder::open(dir.path()).unwrap();
+        drop(copy);
+    }
 
     #[test]
     fn a_second_opener_is_told_who_holds_it() {

@@ -251,7 +251,8 @@ async fn work_goes_on_while_it_is_compacted_trimmed_and_checked() {
         let (archive, ended) = (archive.clone(), Arc::clone(&ended));
         tokio::spawn(async move {
             let mut n = 1000;
-            while !ended.load(Ordering::Relaxed) {
+            // Once at least, however late it has its turn.
+            loop {
                 archive.insert(minutely(n)).await.unwrap();
                 archive.record(id(n), sample::attempt(n)).await.unwrap();
                 if n % 5 == 0 {
@@ -261,15 +262,17 @@ async fn work_goes_on_while_it_is_compacted_trimmed_and_checked() {
                     archive.remove(vec![id(n - 2)]).await.unwrap();
                 }
                 n += 1;
+                if ended.load(Ordering::Relaxed) {
+                    return n;
+                }
             }
-            n
         })
     };
     let reader = {
         let (archive, ended) = (archive.clone(), Arc::clone(&ended));
         tokio::task::spawn_blocking(move || {
             let mut read = 0;
-            while !ended.load(Ordering::Relaxed) {
+            loop {
                 // What lists name may be gone when it is asked for; it is never half there.
                 for id in ids(&archive).into_iter().rev().take(50) {
                     archive.get(id).unwrap();
@@ -277,8 +280,10 @@ async fn work_goes_on_while_it_is_compacted_trimmed_and_checked() {
                 let report = archive.check(|_| ()).unwrap();
                 assert!(report.is_sound(), "{:?} {report:?}", report.findings());
                 read += 1;
+                if ended.load(Ordering::Relaxed) {
+                    return read;
+                }
             }
-            read
         })
     };
     for round in 0..3 {

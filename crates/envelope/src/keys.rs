@@ -209,6 +209,10 @@ mod tests {
         let again = KeyRing::parse(&both.text()).unwrap();
         assert_eq!(again.all().collect::<Vec<_>>(), [first, second]);
         assert_eq!(again.public(), first);
+        // One that is there already takes no second place.
+        let twice = KeyRing::parse(&format!("{}{}", *both.text(), *both.text())).unwrap();
+        assert_eq!(twice.all().count(), 2);
+        assert_eq!(twice.behind(KeyRing::parse(&both.text()).unwrap()).unwrap().all().count(), 2);
         let secret = STANDARD.encode(both.0[0].private.secret_bytes());
         assert!(both.text().contains(&secret));
         assert!(!format!("{both:?}").contains(&secret));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a story waits for anything before it gives up: far longer than anything takes, so that a busy machine fails no story.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often a condition that nobody announces is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tunnel_delivery::{DeliveryId, Environment, HeaderLine, Lost, Timestamp};
@@ -264,4 +266,62 @@ fn what_an_envelope_is_bound_to_is_what_it_always_was() {
     let v6 = bound("2001:db8::1", Environment::Staging);
     assert_eq!(v6, format!("{id}{at}01{}{}", "1020010db8000000000000000000000001", "047465616d"));
     assert!(context(&sample(b"")).starts_with(b"healthie-tunnel sealed delivery 1\0"));
+}
+
+/// Made by version 1: for [`sample`] with the body of [`sealed_by_version_1`], to the pair below and to one that is lost.
+const PAIR_1: &str =
+    "healthie-tunnel-key-1 r1PlAcyjKiBOIoWQhzrDh5X7TbjZ+CLfH3wXr0nFVpw= 0kPrM50MmQcaRqAloJlNJPU35XgWCl6mJbMy3FYAMwQ=";
+const ENVELOPE_1: [&str; 9] = [
+    "SFRFAQJzIXNRUQ45fBedXlXsxyQuqMUUFXDaD4jDlJDo9z6b6nH4ovp//aYbbuXtJ1rMEz37kClf4U1U9C99quQvA2Kvz3udzvmTlIMa+lK2",
+    "j2oImAOVZRvE2AAlmn9W4LCGsQOZYsRR44gjAnkOsXyjY6BfUCb0fD2a++zsnDrQry93aQynyKQOrdBgT6POuFkKKNgDueu5ShoF4JGGbl7z",
+    "IgrHT15UYBU2WVGuJYb5jeyRfwIcR3gipmYIo9fZdqSx5gquQY4la5eTjZiCI80L8CUoTivdEGqHCx07ZFDcZDjyI9gUK/CCJGeInhXHadD1",
+    "4FmS+w5l40Y0mpkMFGgr2GroEZt8DtDSsv6ndHDCEgEzxzzLXBfA30/GDmt1mZ8DPATM1jRAeyAkyv/JkI9Kz8x6B2V03fZMC7MuWnPsF3aY",
+    "mI+C+NGNrwiN5YTeDxZke85pvGs8a2HTX6hYPkRwxTeSA9yyigxPDu7E3qNRbeRS9fVSgvAezNAgFB1rp9WQklFZa8pcnyh6qQcJUnMiHh5o",
+    "2bOeDnX4SsgVpqSzX/7eJfHGR05Pp2INRtfUO9MEqXMiwjAIRmnNPaQ1tB83aOIYjKKCQXUAhZDZ3dypsG5MHAkjuATVhd6A4Zobtuo/vbxy",
+    "fzw/NqwR7wXrL32ZLTYynXbZChO3+vCHWBNzS3lSPITOFF+2NBnGgTQ5SfsEYCNUjt7Vh/FDZo3Uo61L2z990IUGgDsjksZR5sTJ9gPPWJ4n",
+    "ZG9m30r57JhJao7Ys26OgMwSsMcWkvuN5G7sISgmIVl7uWNmPvgKeaoEYm6BE3VwS3VyzdmiMSF2jY+vAJzP1MriSJ8MW3bb7dqrWWycz5tb",
+    "P+GalKcioKiix6/kDunL2/mfKTv5U2ZH3FybfnwUaYLW0xgUayNqH9pF4d1v9TEy5ws1oCHm8g2N8jNITQ==",
+];
+
+fn sealed_by_version_1() -> (Delivery, KeyRing) {
+    let body = STANDARD.decode(ENVELOPE_1.concat()).unwrap();
+    let sealed = seal(&sample(b"{\"resource_id\":12}"), &[OURS.public()]).unwrap();
+    (Delivery { body: body.into(), ..sealed }, KeyRing::parse(PAIR_1).unwrap())
+}
+
+/// Envelopes lie in spools and archives: whatever sealing and opening change together, those would not open any more.
+#[test]
+fn what_version_1_sealed_opens_with_every_later_program() {
+    let (sealed, ring) = sealed_by_version_1();
+    assert_eq!(open(&sealed, &ring), Ok(sample(b"{\"resource_id\":12}")));
+    assert_eq!(open(&sealed, &OURS), Err(OpenError::NotForUs(2)));
+}
+
+#[test]
+fn a_number_of_recipients_that_cannot_be_is_told_before_their_keys_are_looked_for() {
+    let sealed = seal(&sample(b"{}"), &[OURS.public()]).unwrap();
+    for count in [0, 65, 255] {
+        let mut body = sealed.body.to_vec();
+        body[4] = count;
+        body.resize(30_000, 7);
+        let changed = Delivery { body: body.into(), ..sealed.clone() };
+        assert!(matches!(open(&changed, &OURS), Err(OpenError::Malformed(_))), "{count}");
+    }
+}
+
+/// The cipher vouches for the text's length and not for what the text says of itself.
+#[test]
+fn a_text_that_ends_within_its_body_or_hides_something_behind_it_is_refused() {
+    let mut text = Vec::new();
+    content::write(&sample(b"0123456789"), &mut text);
+    assert!(open(&forged(&text), &OURS).is_ok());
+    let end = text.iter().rposition(|b| *b != 0).unwrap() + 1;
+    assert!(open(&forged(&text[..end]), &OURS).is_ok(), "nothing but padding is missing");
+    assert!(matches!(open(&forged(&text[..end - 1]), &OURS), Err(OpenError::Content(_))), "a byte is missing");
+    let last = text.len() - 1;
+    for at in [end, last] {
+        let mut hiding = text.clone();
+        hiding[at] = 1;
+        assert!(matches!(open(&forged(&hiding), &OURS), Err(OpenError::Content(_))), "behind the body, at {at}");
+    }
 }
