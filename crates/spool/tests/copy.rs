@@ -71,9 +71,7 @@ async fn what_was_acknowledged_is_in_the_copy_and_work_goes_on_meanwhile() {
                 meanwhile.taken(&team(), &laptop, Seq(12));
                 handle.block_on(async {
                     meanwhile.flush().await.unwrap();
-                    tokio::time::timeout(DEADLINE, append(&meanwhile, 13, 100))
-                        .await
-                        .expect("a copy stops nobody");
+                    tokio::time::timeout(DEADLINE, append(&meanwhile, 13, 100)).await.expect("a copy stops nobody");
                 });
             }
             Ok(())
