@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::tokens::Token;
+use crate::tokens::{Token, work_of};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
@@ -191,17 +191,10 @@ fn a_removed_name_is_kept_for_its_owner() {
     add(&[], false, 102).unwrap();
 }
 
-/// How long this thread has had the processor: what else the machine does counts for little.
-fn worked() -> Duration {
-    let at = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(at.tv_sec.try_into().unwrap(), at.tv_nsec.try_into().unwrap())
-}
-
-/// Whoever guesses must not learn by the time it takes what there is: the same work is done for everything that is wrong. Each case is held to the others of
-/// its round, which is too short for the processor to become slower or faster within most of them, and the middle of many rounds counts; only a gross
-/// difference fails, as one hash more or less would be.
+/// Whoever guesses must not learn by the time it takes what there is: the same work is done for everything that is wrong. It is counted and not timed: a hash
+/// is a tenth of what all of it takes in a build for tests, and a busy processor's moods are more. What real connections see is measured by a story.
 #[test]
-fn every_refusal_takes_the_same_time() {
+fn every_refusal_costs_the_same_work() {
     let dir = tempfile::tempdir().unwrap();
     let (registry, team, other) = two_tunnels(dir.path());
     let token = registry.create_token(&team, at(1)).unwrap();
@@ -220,25 +213,12 @@ fn every_refusal_takes_the_same_time() {
         ("another's tunnel", Some(&good), Some(&other)),
         ("no such tunnel", Some(&good), Some(&none)),
     ];
-    let mut shares = [const { Vec::new() }; 6];
-    for _ in 0..501 {
-        let took = cases.map(|(_, token, wanted)| {
-            let began = worked();
-            for _ in 0..10 {
-                assert_eq!(std::hint::black_box(&all).admit(token, wanted, at(3)), Admission::No);
-            }
-            (worked() - began).as_secs_f64()
-        });
-        let whole: f64 = took.iter().sum();
-        shares.iter_mut().zip(took).for_each(|(shares, took)| shares.push(took / whole));
+    let good = |secret: &str| all.admit(Some(secret), Some(&team), at(3));
+    assert_eq!(work_of(|| assert!(matches!(good(token.expose()), Admission::Open(..)))), (1, 2), "what is right, too");
+    for (what, token, wanted) in cases {
+        let work = work_of(|| assert_eq!(all.admit(token, wanted, at(3)), Admission::No, "{what}"));
+        assert_eq!(work, (1, 2), "{what}: one hash, and one comparison for each secret that a token may have");
     }
-    let middle = shares.map(|mut shares| {
-        shares.sort_by(f64::total_cmp);
-        shares[shares.len() / 2]
-    });
-    let shown: Vec<String> = cases.iter().zip(middle).map(|(case, share)| format!("{}: {share:.3}", case.0)).collect();
-    let (fastest, slowest) = middle.iter().fold((f64::MAX, 0_f64), |(a, b), share| (a.min(*share), b.max(*share)));
-    assert!(slowest < fastest * 1.4, "{shown:?}");
 }
 
 /// Whoever has the folder may have put a link where the next file is written; a command of root's must not follow it.
