@@ -102,3 +102,23 @@ impl Lines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_told_once_and_what_agents_do_as_often_as_a_team_does_it() {
+        let lines = Lines::default();
+        let at = |minute: i64| Timestamp::from_micros(minute * 60_000_000);
+        let told = |line, of: &str, minute| (0..1000).filter(|_| lines.tells(line, of.to_owned(), at(minute))).count();
+        assert_eq!((told(Line::TunnelFull, "team", 0), told(Line::TunnelFull, "other", 0)), (1, 1), "each for itself");
+        assert_eq!((told(Line::DiskFull, "team", 0), told(Line::Registry, "team", 0)), (1, 1), "and each kind");
+        assert_eq!((told(Line::Proxy, "192.0.2.1", 0), told(Line::AgentConnected, "0123456789ab", 0)), (4, 32));
+        lines.sum_up(at(1));
+        assert_eq!(told(Line::TunnelFull, "team", 1), 0, "it still is as it was");
+        lines.sum_up(at(2));
+        lines.sum_up(at(3));
+        assert_eq!((told(Line::TunnelFull, "team", 3), told(Line::AgentConnected, "0123456789ab", 3)), (1, 32));
+    }
+}

@@ -62,6 +62,8 @@ impl Token {
     }
 
     pub(crate) fn hash(&self) -> TokenHash {
+        #[cfg(test)]
+        WORK.with(|work| work.set((work.get().0 + 1, work.get().1)));
         TokenHash(Sha256::digest(self.0.as_bytes()).into())
     }
 
@@ -103,6 +105,8 @@ impl TokenHash {
 
     /// Whether the other is the same. Takes the same time wherever they differ.
     pub(crate) fn is(&self, other: &TokenHash) -> bool {
+        #[cfg(test)]
+        WORK.with(|work| work.set((work.get().0, work.get().1 + 1)));
         self.0.ct_eq(&other.0).into()
     }
 }
@@ -194,6 +198,20 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Hashes and comparisons that this thread has made.
+    static WORK: std::cell::Cell<(u32, u32)> = const { std::cell::Cell::new((0, 0)) };
+}
+
+/// How many tokens are hashed and hashes compared meanwhile.
+#[cfg(test)]
+pub(crate) fn work_of(what: impl FnOnce()) -> (u32, u32) {
+    WORK.set((0, 0));
+    what();
+    WORK.get()
 }
 
 #[cfg(test)]

@@ -103,6 +103,8 @@ mod tests {
         assert_eq!([0, 1, 2].map(|n| bounds.dropped_beyond(&name(n))), [1000, 1000, 5000]);
         bounds.looked_at_disk(Some(50 + 2500), 0, || unreachable!("there is enough for everybody"));
         assert_eq!(of(&bounds), [1000, 300, 5000]);
+        bounds.looked_at_disk(Some(50 + 1000), 0, || 0);
+        assert_eq!(of(&bounds), [1000, 300, 2000], "enough for all but the one that may have more");
         bounds.looked_at_disk(Some(50 + 200), 100, || 100);
         assert_eq!(of(&bounds), [400, 300, 400]);
         assert!(matches!(bounds.refusal(&name(0), 400), SpoolError::DiskLow { part: 400, .. }));

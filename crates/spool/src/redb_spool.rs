@@ -29,6 +29,21 @@ struct Handle {
     writer: Option<JoinHandle<()>>,
 }
 
+impl Handle {
+    /// An open spool, and what is to write it on a thread of its own: until then everything waits.
+    fn without_writer(dir: &Path, limits: Limits, key: Option<&UserKey>) -> Result<(Handle, Writer), SpoolError> {
+        let disk::Opened { db, tunnels, vault, owed } = disk::open(dir, key, Entropy::system())?;
+        let vault = vault.map(Arc::new);
+        let next_id = tunnels.values().map(|t| t.id).max().unwrap_or(0) + 1;
+        let shared = Arc::new(Shared::new(tunnels, limits));
+        let db = Arc::new(RwLock::new(db));
+        let (theirs, keys) = (Arc::clone(&db), vault.clone());
+        let dir_of_writer = dir.to_owned();
+        let writer = Writer { shared: Arc::clone(&shared), db: theirs, dir: dir_of_writer, vault: keys, next_id, owed };
+        Ok((Handle { shared, db, dir: dir.to_owned(), vault, writer: None }, writer))
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
         self.shared.close();
@@ -61,17 +76,13 @@ impl RedbSpool {
     /// # Errors
     /// Likewise; `Key` where it is the wrong one, or is missing.
     pub fn open_with(dir: &Path, limits: Limits, key: Option<&UserKey>) -> Result<RedbSpool, SpoolError> {
-        let disk::Opened { db, tunnels, vault, owed } = disk::open(dir, key, Entropy::system())?;
-        let vault = vault.map(Arc::new);
-        let next_id = tunnels.values().map(|t| t.id).max().unwrap_or(0) + 1;
-        let shared = Arc::new(Shared::new(tunnels, limits));
-        let db = Arc::new(RwLock::new(db));
-        let (theirs, keys) = (Arc::clone(&db), vault.clone());
-        let dir_of_writer = dir.to_owned();
-        let writer = Writer { shared: Arc::clone(&shared), db: theirs, dir: dir_of_writer, vault: keys, next_id, owed };
+        let (mut handle, writer) = Handle::without_writer(dir, limits, key)?;
         let thread = std::thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run());
-        let thread = thread.map_err(|e| SpoolError::Open { path: dir.to_owned(), reason: e.to_string() })?;
-        Ok(RedbSpool(Arc::new(Handle { shared, db, dir: dir.to_owned(), vault, writer: Some(thread) })))
+        handle.writer = match thread {
+            Ok(thread) => Some(thread),
+            Err(e) => return Err(SpoolError::Open { path: dir.to_owned(), reason: e.to_string() }),
+        };
+        Ok(RedbSpool(Arc::new(handle)))
     }
 
     /// Whether there is a spool in the folder `dir`.
@@ -337,5 +348,63 @@ pub(crate) fn join_runs(all: &mut Vec<Dropped>, dropped: Vec<Dropped>) {
             }
             None => all.push(next),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion};
+
+    fn delivery(n: u64) -> Arc<Delivery> {
+        Arc::new(Delivery {
+            id: DeliveryId::from_bytes([7; 16]),
+            received_at: Timestamp::from_micros(1_800_000_000_000_000),
+            tunnel: "team".parse().unwrap(),
+            source_ip: [127, 0, 0, 1].into(),
+            environment: Environment::Unknown,
+            method: "POST".parse().unwrap(),
+            target: format!("/{n}").parse().unwrap(),
+            prefix_len: 0,
+            http_version: HttpVersion::Http11,
+            headers: Headers::default(),
+            body: Bytes::from_static(b"{}"),
+            lost: Vec::new(),
+        })
+    }
+
+    /// The writer begins when all of them wait, as they do while it is busy with a commit before.
+    #[tokio::test]
+    async fn those_who_wait_share_a_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits { min_free_bytes: 0, ..Limits::default() };
+        let (handle, writer) = Handle::without_writer(dir.path(), limits, None).unwrap();
+        let spool = RedbSpool(Arc::new(handle));
+        let tasks: Vec<_> = (0..500)
+            .map(|n| {
+                let spool = spool.clone();
+                tokio::spawn(async move { (spool.append(delivery(n)).await.unwrap(), n) })
+            })
+            .collect();
+        while spool.0.shared.lock().appends.len() < tasks.len() {
+            tokio::task::yield_now().await;
+        }
+        let writing = std::thread::spawn(move || writer.run());
+        let mut given = Vec::new();
+        for task in tasks {
+            given.push(task.await.unwrap());
+        }
+        let counters = spool.counters();
+        assert_eq!((counters.appended, counters.commits), (500, 1));
+        given.sort();
+        let all = ReadLimit { count: usize::MAX, bytes: usize::MAX };
+        let stored = spool.read(&"team".parse().unwrap(), Seq(0), all).unwrap();
+        assert_eq!(stored.len(), given.len());
+        for ((seq, n), (place, stored)) in given.into_iter().zip(stored) {
+            assert_eq!((seq, delivery(n)), (place, stored), "what {n} was told is its place");
+        }
+        drop(spool);
+        writing.join().unwrap();
     }
 }

@@ -4,14 +4,13 @@ mod sample;
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 use tunnel_spool::{
     Copied, CopyError, CopySink, Limits, MAX_COPY_PART, ReadLimit, RedbSpool, Restoring, Seq, Spool as _, SpoolError,
     Start, copy_closed, count_part,
 };
-use tunnel_testkit::eventually;
+use tunnel_testkit::{DEADLINE, eventually};
 
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const ALL: ReadLimit = ReadLimit { count: usize::MAX, bytes: usize::MAX };
@@ -72,9 +71,7 @@ async fn what_was_acknowledged_is_in_the_copy_and_work_goes_on_meanwhile() {
                 meanwhile.taken(&team(), &laptop, Seq(12));
                 handle.block_on(async {
                     meanwhile.flush().await.unwrap();
-                    tokio::time::timeout(Duration::from_secs(20), append(&meanwhile, 13, 100))
-                        .await
-                        .expect("a copy stops nobody");
+                    tokio::time::timeout(DEADLINE, append(&meanwhile, 13, 100)).await.expect("a copy stops nobody");
                 });
             }
             Ok(())
@@ -118,7 +115,7 @@ async fn a_purge_during_a_copy_harms_nothing_and_is_made_whole_afterwards() {
         let mut sink = Parts(Vec::new(), |part| {
             if part == 1 {
                 handle.block_on(async {
-                    let purged = tokio::time::timeout(Duration::from_secs(20), meanwhile.purge(&team())).await;
+                    let purged = tokio::time::timeout(DEADLINE, meanwhile.purge(&team())).await;
                     let dropped = purged.expect("a copy stops nobody").unwrap();
                     assert_eq!(dropped.iter().map(|run| run.count()).sum::<u64>(), 6);
                     assert_eq!(meanwhile.read(&team(), Seq(0), ALL).unwrap(), []);

@@ -12,6 +12,7 @@ use tunnel_delivery::{DeviceKey, DeviceName, Timestamp, TunnelName};
 use tunnel_spool::{
     Gap, Limits, MAX_DEVICES, Place, ReadLimit, RedbSpool, Role, Seq, Share, Shares, Spool as _, SpoolError, Start, Why,
 };
+use tunnel_testkit::eventually;
 
 const ALL: ReadLimit = ReadLimit { count: usize::MAX, bytes: usize::MAX };
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -101,11 +102,7 @@ async fn what_was_taken_is_deleted_without_anybody_asking() {
     spool.join(&team(), &device("a"), Start::Now, NOW).await.unwrap();
     append(&spool, 1).await.unwrap();
     spool.taken(&team(), &device("a"), Seq(1));
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while spool.stats(&team()).unwrap().bytes > 0 {
-        assert!(std::time::Instant::now() < deadline, "still there: {:?}", spool.stats(&team()));
-        tokio::task::yield_now().await;
-    }
+    eventually("what was taken to go", || (spool.stats(&team()).unwrap().bytes == 0).then_some(()));
 }
 
 #[tokio::test]
@@ -263,35 +260,6 @@ async fn too_many_devices_and_too_large_deliveries_are_refused() {
     spool.join(&team(), &device("one-more"), Start::Now, NOW).await.unwrap();
     let refused = spool.append(sample::delivery(&team(), 1, 0, 5001)).await.unwrap_err();
     assert!(matches!(refused, SpoolError::TooLarge { .. }) && !refused.is_temporary(), "{refused}");
-}
-
-#[tokio::test]
-async fn those_who_wait_share_commits() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    let tasks: Vec<_> = (0..500)
-        .map(|n| {
-            let spool = spool.clone();
-            tokio::spawn(async move { (append(&spool, n).await.unwrap(), n) })
-        })
-        .collect();
-    let mut given = Vec::new();
-    for task in tasks {
-        given.push(task.await.unwrap());
-    }
-    let counters = spool.counters();
-    assert_eq!(counters.appended, 500);
-    // On one thread all are queued before the first is answered; only those that came during the first commit's few wake-ups differ.
-    assert!(counters.commits <= 50, "{} commits for 500 deliveries", counters.commits);
-    given.sort();
-    for ((seq, n), (stored, delivery)) in given.into_iter().zip(spool.read(&team(), Seq(0), ALL).unwrap()) {
-        assert_eq!(seq, stored);
-        assert_eq!(
-            delivery,
-            sample::delivery(&team(), n, NOW.as_micros() + n as i64, 100),
-            "what {n} was told is its place"
-        );
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tunnel_delivery::{DeliveryId, Timestamp};
 use tunnel_telemetry::{Kind, Span, TraceSettings, Traces, Value, new_span};
-use tunnel_testkit::{Collector, Spanned};
+use tunnel_testkit::{ClosedPort, Collector, Spanned};
 
 fn settings(endpoint: String) -> TraceSettings {
     TraceSettings { endpoint, service: "tester", version: "1", ratio: 1.0, trust_senders: false, tls: None }
@@ -75,11 +75,8 @@ async fn a_sender_decides_nothing_unless_it_is_trusted() {
 
 #[tokio::test]
 async fn a_collector_that_is_not_there_keeps_nobody_waiting() {
-    let gone = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
-    let traces = open(&settings(gone));
+    let gone = ClosedPort::new();
+    let traces = open(&settings(gone.url()));
     let (root, _) = traces.of_delivery(id(), None).unwrap();
     for _ in 0..20_000 {
         traces.tell(Span {

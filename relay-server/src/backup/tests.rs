@@ -20,7 +20,10 @@ fn folder(dir: &Path) {
     fs::write(dir.join("acme/0123/certificate.pem"), "PEM").unwrap();
     fs::write(dir.join("audit.jsonl"), "{}\n").unwrap();
     fs::create_dir_all(dir.join("spool")).unwrap();
-    for left_out in ["addresses.json", "spool/stream-id", "registry.json.new", "spool/spool.redb.new-7"] {
+    fs::create_dir_all(dir.join(UNFINISHED)).unwrap();
+    for left_out in
+        ["addresses.json", "spool/stream-id", "registry.json.new", "spool/spool.redb.new-7", "restore.part/audit.jsonl"]
+    {
         fs::write(dir.join(left_out), "no").unwrap();
     }
     drop(RedbSpool::open(&dir.join("spool"), Limits::default()).unwrap());
@@ -185,6 +188,10 @@ fn a_hostile_archive_writes_nothing_outside() {
         more.insert(2, (name.to_owned(), b"x".to_vec()));
         assert!(try_it(&listed(more)).is_some(), "{name}");
     }
+    let mut later = all.clone();
+    let part = later.iter_mut().find(|(name, _)| name == "spool/00000001").expect("a part of the spool");
+    part.0 = "spool/00000002".to_owned();
+    assert!(try_it(&listed(later)).unwrap().contains("not the spool's next part"));
     for kind in [
         tar::EntryType::Symlink,
         tar::EntryType::Link,

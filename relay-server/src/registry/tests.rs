@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::tokens::Token;
+use crate::tokens::{Token, work_of};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
@@ -191,10 +191,10 @@ fn a_removed_name_is_kept_for_its_owner() {
     add(&[], false, 102).unwrap();
 }
 
-/// Whoever guesses must not learn by the time it takes what there is: the same work is done for everything that is wrong. Means over many tries, each the
-/// least of several rounds; only a gross difference fails, as one hash more or less would be.
+/// Whoever guesses must not learn by the time it takes what there is: the same work is done for everything that is wrong. It is counted and not timed: a hash
+/// is a tenth of what all of it takes in a build for tests, and a busy processor's moods are more. What real connections see is measured by a story.
 #[test]
-fn every_refusal_takes_the_same_time() {
+fn every_refusal_costs_the_same_work() {
     let dir = tempfile::tempdir().unwrap();
     let (registry, team, other) = two_tunnels(dir.path());
     let token = registry.create_token(&team, at(1)).unwrap();
@@ -213,19 +213,12 @@ fn every_refusal_takes_the_same_time() {
         ("another's tunnel", Some(&good), Some(&other)),
         ("no such tunnel", Some(&good), Some(&none)),
     ];
-    let mut least = [f64::MAX; 6];
-    for _ in 0..15 {
-        for ((_, token, wanted), least) in cases.iter().zip(&mut least) {
-            let began = std::time::Instant::now();
-            for _ in 0..200 {
-                assert_eq!(std::hint::black_box(&all).admit(*token, *wanted, at(3)), Admission::No);
-            }
-            *least = least.min(began.elapsed().as_nanos() as f64 / 200.0);
-        }
+    let good = |secret: &str| all.admit(Some(secret), Some(&team), at(3));
+    assert_eq!(work_of(|| assert!(matches!(good(token.expose()), Admission::Open(..)))), (1, 2), "what is right, too");
+    for (what, token, wanted) in cases {
+        let work = work_of(|| assert_eq!(all.admit(token, wanted, at(3)), Admission::No, "{what}"));
+        assert_eq!(work, (1, 2), "{what}: one hash, and one comparison for each secret that a token may have");
     }
-    let shown: Vec<String> = cases.iter().zip(&least).map(|(case, ns)| format!("{}: {ns:.0} ns", case.0)).collect();
-    let (fastest, slowest) = least.iter().fold((f64::MAX, 0_f64), |(a, b), ns| (a.min(*ns), b.max(*ns)));
-    assert!(slowest < fastest * 1.6, "{shown:?}");
 }
 
 /// Whoever has the folder may have put a link where the next file is written; a command of root's must not follow it.

@@ -18,6 +18,8 @@ async fn what_a_relay_of_root_s_makes_belongs_to_the_folder_s_owner() {
     // Made when the first device comes.
     let (late, token) = ("late".parse().unwrap(), crate::tokens::TokenId::parse("0123456789ab").unwrap());
     relay.shared.device_came(&late, &"laptop".parse().unwrap(), &token).await;
+    // Its file is made and handed over by a thread of its own, in two steps.
+    relay.shared.audit.flush();
     let mut names = vec![dir.path().to_owned()];
     for folder in [dir.path().to_owned(), dir.path().join("spool")] {
         names.extend(std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));

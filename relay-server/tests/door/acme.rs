@@ -2,10 +2,10 @@
 //! what is told when there is none.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::visitor::{DELIVERY, Visitor, ask, eventually, readyz, shown};
@@ -91,11 +91,14 @@ async fn a_name_is_proved_in_a_handshake_and_renewed_without_dropping_a_connecti
 
     // Connections that deliver all the while.
     let (stop, delivered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let there = Arc::new(AtomicUsize::new(0));
     let held: Vec<_> = (0..HELD)
         .map(|_| {
             let (visitor, stop, delivered, to) = (visitor.clone(), stop.clone(), delivered.clone(), pebble.https());
+            let there = there.clone();
             tokio::spawn(async move {
                 let mut stream = visitor.visit(to, "team.relay.test").await.unwrap();
+                there.fetch_add(1, Ordering::Relaxed);
                 while !stop.load(Ordering::Relaxed) {
                     assert_eq!(ask(&mut stream, DELIVERY, "{}").await.expect("it is not dropped").0, 200);
                     delivered.fetch_add(1, Ordering::Relaxed);
@@ -104,6 +107,7 @@ async fn a_name_is_proved_in_a_handshake_and_renewed_without_dropping_a_connecti
             })
         })
         .collect();
+    eventually("all of them", async || (there.load(Ordering::Relaxed) == HELD).then_some(())).await;
     assert!(command(&data, &["renew"]).await.0);
     let new = eventually("a new certificate", async || {
         let now = shown(&visitor.visit(pebble.https(), "relay.test").await.unwrap());
@@ -171,8 +175,11 @@ async fn a_wildcard_is_proved_by_the_dns_hook_which_clears_up() {
         log.display(),
         pebble.dns_management()
     );
-    std::fs::write(&hook, script).unwrap();
-    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o700)).unwrap();
+    // By a process of its own: a program that some process has open for writing cannot be run, and the children that the other tests start have, for a
+    // moment, all that this process has.
+    let write = ["-c", r#"printf %s "$1" > "$0"; chmod 700 "$0""#];
+    let written = std::process::Command::new("sh").args(write).args([hook.as_os_str(), script.as_ref()]).status();
+    assert!(written.unwrap().success());
     let settings = Acme { dns_hook: Some(hook), ..acme(&pebble, &["relay.test", "*.relay.test"], AcmeChallenge::Dns) };
     let relay = start(&pebble, &dir.path().join("data"), settings).await;
     until_ready(&relay).await;

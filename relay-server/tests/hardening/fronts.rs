@@ -1,6 +1,6 @@
 //! Real proxies before the relay: nginx, haproxy, caddy, each on a socket in the story's own folder, set up as their manuals have it, with connections to the
-//! relay that are kept and used again, which is what smuggling needs. Their time limits are short, so that a request that never ends is
-//! given up soon.
+//! relay that are kept and used again, which is what smuggling needs. Their time limits for who sends are short, so that a request that never ends is
+//! given up soon; for the relay they are long, since its disk may be busy.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ impl Program {
                 )
             }
             Program::Haproxy => format!(
-                "defaults\n  mode http\n  timeout connect 5s\n  timeout server 4s\n  timeout client 1s\n  timeout http-request 1s\n  timeout http-keep-alive 1s\n\
+                "defaults\n  mode http\n  timeout connect 30s\n  timeout server 30s\n  timeout client 1s\n  timeout http-request 1s\n  timeout http-keep-alive 1s\n\
                  \x20 http-reuse always\nfrontend door\n  bind unix@{listen}\n  default_backend relay\nbackend relay\n\
                  \x20 http-response set-header X-From relay\n  server relay unix@{relay}\n"
             ),

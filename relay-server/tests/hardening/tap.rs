@@ -4,54 +4,75 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// It ends with the process.
-pub(crate) struct Tap {
-    answers: Arc<AtomicUsize>,
+pub(crate) struct Tap(Arc<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    answers: AtomicUsize,
+    connections: Mutex<Vec<Arc<Ends>>>,
+}
+
+/// Which sides of a connection say no more.
+#[derive(Default)]
+struct Ends {
+    proxy: AtomicBool,
+    relay: AtomicBool,
 }
 
 impl Tap {
     /// Listens at a socket in the file system and hands on to `relay`.
     pub(crate) fn listen(at: &Path, relay: SocketAddr) -> Tap {
         let listener = UnixListener::bind(at).expect("the stage's folder takes a socket");
-        let answers = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&answers);
+        let seen = Arc::<Seen>::default();
+        let shared = Arc::clone(&seen);
         std::thread::spawn(move || {
             for proxy in listener.incoming().map_while(Result::ok) {
                 let Ok(relay) = TcpStream::connect(relay) else { continue };
                 let _ = relay.set_nodelay(true);
                 let (up, down) = ((proxy.try_clone().unwrap(), relay.try_clone().unwrap()), (relay, proxy));
-                let counted = Arc::clone(&counted);
-                std::thread::spawn(move || requests(up.0, up.1));
-                std::thread::spawn(move || answered(down.0, down.1, &counted));
+                let ends = Arc::<Ends>::default();
+                shared.connections.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&ends));
+                let (seen, theirs) = (Arc::clone(&shared), Arc::clone(&ends));
+                std::thread::spawn(move || requests(up.0, up.1, &theirs));
+                std::thread::spawn(move || answered(down.0, down.1, &seen.answers, &ends));
             }
         });
-        Tap { answers }
+        Tap(seen)
     }
 
     /// How many answers the relay has given so far.
     pub(crate) fn answers(&self) -> usize {
-        self.answers.load(Ordering::SeqCst)
+        self.0.answers.load(Ordering::SeqCst)
+    }
+
+    /// Whether the relay has said its last on each connection that the proxy has given up.
+    pub(crate) fn is_settled(&self) -> bool {
+        let mut connections = self.0.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.retain(|ends| !ends.relay.load(Ordering::SeqCst));
+        connections.iter().all(|ends| !ends.proxy.load(Ordering::SeqCst))
     }
 }
 
-fn requests(mut from: UnixStream, mut to: TcpStream) {
+fn requests(mut from: UnixStream, mut to: TcpStream, ends: &Ends) {
     let _ = std::io::copy(&mut from, &mut to);
+    ends.proxy.store(true, Ordering::SeqCst);
     let _ = to.shutdown(Shutdown::Write);
     let _ = from.shutdown(Shutdown::Read);
 }
 
-fn answered(mut from: TcpStream, mut to: UnixStream, counted: &AtomicUsize) {
-    let (mut tail, mut block) = (Vec::new(), [0; 16 << 10]);
+fn answered(mut from: TcpStream, mut to: UnixStream, counted: &AtomicUsize, ends: &Ends) {
+    let (mut tail, mut block, mut is_wanted) = (Vec::new(), [0; 16 << 10], true);
     while let Ok(read @ 1..) = from.read(&mut block) {
         tail.extend_from_slice(&block[..read]);
         counted.fetch_add(count(&mut tail), Ordering::SeqCst);
-        if to.write_all(&block[..read]).is_err() {
-            break;
-        }
+        // What a proxy that has gone does not hear counts all the same.
+        is_wanted = is_wanted && to.write_all(&block[..read]).is_ok();
     }
+    ends.relay.store(true, Ordering::SeqCst);
     // The other direction goes on: the relay reads what is still coming after an early answer.
     let _ = to.shutdown(Shutdown::Write);
     let _ = from.shutdown(Shutdown::Read);
