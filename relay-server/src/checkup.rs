@@ -154,7 +154,11 @@ impl Found<'_> {
         match &acme.root {
             Some(root) => {
                 if let Err(e) = fs::File::open(root) {
-                    self.of(&["acme-root"], Weight::Wrong, format!("--acme-root {} cannot be read: {e}", root.display()));
+                    self.of(
+                        &["acme-root"],
+                        Weight::Wrong,
+                        format!("--acme-root {} cannot be read: {e}", root.display()),
+                    );
                 }
             }
             // They can come while the relay runs: it looks again at each try.
