@@ -21,6 +21,7 @@ use tunnel_telemetry::Traces;
 
 pub(crate) use folder::key_advice;
 
+use crate::acme;
 use crate::config::{Config, Https, Problem, collide};
 use crate::tls::Tls;
 
@@ -150,10 +151,22 @@ impl Found<'_> {
             }
         }
         let Some(acme) = &https.acme else { return };
-        if let Some(root) = &acme.root
-            && let Err(e) = fs::File::open(root)
-        {
-            self.of(&["acme-root"], Weight::Wrong, format!("--acme-root {} cannot be read: {e}", root.display()));
+        match &acme.root {
+            Some(root) => {
+                if let Err(e) = fs::File::open(root) {
+                    self.of(
+                        &["acme-root"],
+                        Weight::Wrong,
+                        format!("--acme-root {} cannot be read: {e}", root.display()),
+                    );
+                }
+            }
+            // They can come while the relay runs: it looks again at each try.
+            None => {
+                if let Err(e) = acme::trusts(acme) {
+                    self.of(&["acme-name"], Weight::Doubtful, e.to_string());
+                }
+            }
         }
         if let Some(hook) = &acme.dns_hook {
             self.hook(hook);

@@ -41,7 +41,10 @@ impl Client {
             .with_safe_default_protocol_versions()
             .map_err(|e| other(e.into()))?;
         let config = match root {
-            None => builder.with_platform_verifier().map_err(|e| other(e.into()))?.with_no_client_auth(),
+            None => builder
+                .with_platform_verifier()
+                .map_err(|e| AcmeError::NoAuthorities(e.to_string()))?
+                .with_no_client_auth(),
             Some(path) => {
                 let file = |problem: String| AcmeError::Folder { path: path.to_owned(), problem };
                 let mut roots = RootCertStore::empty();

@@ -40,6 +40,11 @@ pub enum AcmeError {
     /// The server, or the way to it.
     #[error("the ACME server: {0}")]
     Server(#[from] instant_acme::Error),
+    /// The system has nothing to know the server by, as a bare Debian has not.
+    #[error(
+        "the ACME server cannot be trusted, because this system has no certificate authorities: install them (Debian: apt install ca-certificates), or name a file with --acme-root ({0})"
+    )]
+    NoAuthorities(String),
     /// It looked for the proof that a name is ours and did not find it.
     #[error("the ACME server refuses {0}")]
     Refused(String),
@@ -70,6 +75,11 @@ pub enum AcmeError {
     /// What the server issued cannot be used.
     #[error("the certificate that was issued cannot be used: {0}")]
     Issued(String),
+}
+
+/// Why no ACME server could be trusted on this system, whichever it is.
+pub(crate) fn trusts(acme: &Acme) -> Result<(), AcmeError> {
+    Client::new(acme.root.as_deref()).map(drop)
 }
 
 /// Keeps a certificate from an ACME server in force.

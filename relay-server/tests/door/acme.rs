@@ -66,6 +66,21 @@ async fn command(data: &Path, words: &[&str]) -> (bool, String) {
     (out.status.success(), String::from_utf8(said).unwrap())
 }
 
+/// As on a bare server without Debian's `ca-certificates`: looked at before anybody waits for a certificate that never comes.
+#[tokio::test]
+async fn a_system_without_authorities_is_told_before_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut check = tokio::process::Command::new(env!("CARGO_BIN_EXE_healthie-relay"));
+    check.args(["check-config", "--https", "127.0.0.1:0", "--acme-name", "relay.test", "--acme-agree", "--data"]);
+    check.arg(dir.path().join("data"));
+    let nowhere = dir.path().join("nowhere");
+    check.env("SSL_CERT_FILE", &nowhere).env("SSL_CERT_DIR", &nowhere);
+    let out = check.output().await.unwrap();
+    let said = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
+    assert!(said.contains("look: ") && said.contains("apt install ca-certificates"), "{said}");
+    assert!(out.status.success(), "they can be installed while it runs: {said}");
+}
+
 async fn delivers(visitor: &Visitor, to: SocketAddr) {
     let mut stream = visitor.visit(to, "team.relay.test").await.unwrap();
     assert_eq!(ask(&mut stream, DELIVERY, "{}").await.unwrap().0, 200);
