@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc};
 use tunnel_delivery::{DeviceName, Environment, Timestamp, TunnelName};
 use tunnel_telemetry::Traces;
@@ -78,7 +79,7 @@ pub(crate) struct Shared {
     pub(crate) reloading: tokio::sync::Mutex<()>,
     /// When this process began: nothing is known of what was before.
     pub(crate) started: Timestamp,
-    /// Names the stream that the spool's places count in: another spool, another stream.
+    /// Names what the spool's places count in: another spool, another name. Agents are told a name for their tunnel's part, [`Shared::stream_of`].
     pub(crate) stream: Bytes,
     /// Raised once no new work is taken.
     pub(crate) stopping: Flag,
@@ -358,6 +359,16 @@ impl Shared {
     pub(crate) async fn device_forgotten(&self, tunnel: &TunnelName, device: &DeviceName) {
         self.whose.forgotten(tunnel, device);
         self.whose.keep(self.offload).await;
+    }
+
+    /// Names the stream that a tunnel's places count in, for its agents: each tunnel has its own, and one that has taken the name of another has a new one. A token
+    /// may open another tunnel than it did when its agent was last there, and how far that agent got in the one says nothing of the other.
+    pub(crate) fn stream_of(&self, tunnel: &TunnelName, settings: &TunnelSettings) -> Bytes {
+        let mut hash = Sha256::new();
+        hash.update(&self.stream);
+        hash.update(settings.created_at.as_micros().to_be_bytes());
+        hash.update(tunnel.as_str());
+        Bytes::copy_from_slice(&hash.finalize()[..16])
     }
 
     /// Where senders reach a tunnel, best first: by host where there is a domain, by path in any case.

@@ -212,9 +212,10 @@ impl Session {
                 .await;
             return None;
         }
+        let stream = shared.stream_of(&caller.tunnel, settings);
         let (mut after, mut missing) = (place.after, place.gap);
         if let Some(resume) = &hello.resume
-            && resume.stream == shared.stream
+            && resume.stream == stream
             && Seq(resume.after) > after
             && Seq(resume.after) <= shared.spool.last(&caller.tunnel)
         {
@@ -234,7 +235,7 @@ impl Session {
                 max_body: settings.max_body.map_or(limits.body, |own| own.min(limits.body)),
                 heartbeat: limits.heartbeat,
                 dead_after: limits.dead_after,
-                stream: shared.stream.clone(),
+                stream,
                 after: after.0,
                 waiting,
                 software: concat!("healthie-relay ", env!("CARGO_PKG_VERSION")).into(),
