@@ -19,6 +19,9 @@ fn job(n: u8) -> Job {
     Job { delivery, matched: None, target: None, command: None, summary, trail: Trail::default() }
 }
 
+/// What the archive told, and what is behind it.
+type Found = (Vec<u8>, Next);
+
 /// A backlog between deliveries that come and an archive, with everything that happens beside something else cut into steps.
 #[derive(Default)]
 struct Scene {
@@ -30,7 +33,7 @@ struct Scene {
     /// What the archive tells as queued.
     queued: BTreeSet<u8>,
     /// The reading under way, and what it found.
-    reading: Option<(Reading, Option<(Vec<u8>, Next)>)>,
+    reading: Option<(Reading, Option<Found>)>,
     /// The last reading said that it would be notified.
     waits: bool,
     begun: Vec<u8>,
