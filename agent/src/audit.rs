@@ -18,6 +18,7 @@ use tunnel_delivery::{DeliveryId, Environment, Summary, Timestamp};
 use tunnel_journal::{Found, Journal};
 
 use crate::control::{ControlError, Filter, Kind};
+use crate::data_folder;
 use crate::query::Query;
 
 /// The length at which a file is put aside, in bytes: some 20,000 lines.
@@ -167,8 +168,8 @@ impl Audit {
     /// It cannot be noted: then it must not be done.
     pub async fn note(&self, line: Line) -> Result<(), ControlError> {
         let text = self.text(&line);
-        let journal = journal(&self.data);
-        let written = tokio::task::spawn_blocking(move || journal.append(&text)).await;
+        let data = self.data.clone();
+        let written = tokio::task::spawn_blocking(move || append(&data, &text)).await;
         written.unwrap_or_else(|e| Err(io::Error::other(e))).map_err(|e| self.refused(&e))
     }
 
@@ -177,7 +178,7 @@ impl Audit {
     /// # Errors
     /// As [`Audit::note`].
     pub fn note_now(&self, line: &Line) -> Result<(), ControlError> {
-        journal(&self.data).append(&self.text(line)).map_err(|e| self.refused(&e))
+        append(&self.data, &self.text(line)).map_err(|e| self.refused(&e))
     }
 
     fn refused(&self, e: &io::Error) -> ControlError {
@@ -235,6 +236,12 @@ pub(crate) fn program(user_agent: &str) -> String {
 
 fn journal(data: &Path) -> Journal {
     Journal::new(data, "audit", FILE_MAX, FILES)
+}
+
+/// A command may have others do the work (a running agent) and still write this itself: root's would be a file that the agent cannot write to any more.
+fn append(data: &Path, text: &str) -> io::Result<()> {
+    data_folder::check(data).map_err(io::Error::other)?;
+    journal(data).append(text)
 }
 
 /// Writes those lines anew that hold filters as they were typed: they were noted as JSON once, which no outline begins like.
@@ -318,6 +325,19 @@ mod tests {
         }
         Audit::new(dir.path(), By::Command).note_now(&Line::new(What::Purged)).unwrap();
         assert_eq!(read(dir.path(), None).unwrap().lines.len(), 7);
+    }
+
+    /// As where a running agent does what root asks of it, and root notes it. Can be seen by root only.
+    #[test]
+    fn root_leaves_no_log_in_another_s_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            std::os::unix::fs::chown(dir.path(), Some(4242), Some(4242)).unwrap();
+        }
+        let noted = Audit::new(dir.path(), By::Command).note_now(&Line::new(What::Exported));
+        assert_eq!(noted.is_err(), is_root, "{noted:?}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count() == 0, is_root);
     }
 
     #[tokio::test]

@@ -80,8 +80,8 @@ struct Inner {
     spilled: bool,
     /// How many were left to the archive so far.
     spills: u64,
-    /// What came and was not pushed yet, and whether reading back may have stopped at it.
-    coming: HashMap<DeliveryId, bool>,
+    /// What came and was not pushed yet.
+    coming: HashMap<DeliveryId, Underway>,
     /// While the archive is read: what came since that began.
     since: Option<HashSet<DeliveryId>>,
     /// What was tried and waits to be tried again.
@@ -96,7 +96,7 @@ impl Inner {
     /// set nothing new gets past the archive.
     fn begin_reading(&mut self) -> Reading {
         self.since = Some(HashSet::new());
-        self.coming.values_mut().for_each(|stopped_at| *stopped_at = true);
+        self.coming.values_mut().for_each(|underway| underway.stopped_at = true);
         Reading { busy: self.busy.clone(), coming: self.coming.keys().copied().collect(), spills: self.spills }
     }
 
@@ -107,8 +107,8 @@ impl Inner {
             let id = job.delivery.id;
             if self.since.as_ref().is_some_and(|since| since.contains(&id)) {
                 return match self.coming.get_mut(&id) {
-                    Some(stopped_at) => {
-                        *stopped_at = true;
+                    Some(underway) => {
+                        underway.stopped_at = true;
                         some
                     }
                     // Nobody will say any more that it came.
@@ -138,6 +138,15 @@ impl Inner {
     }
 }
 
+/// A delivery that came and was not pushed yet.
+#[derive(Default)]
+struct Underway {
+    /// So often: one that comes again over another connection may find itself still under way.
+    times: usize,
+    /// Reading back may have stopped at it.
+    stopped_at: bool,
+}
+
 /// What is not to be read back, as it was when reading began.
 struct Reading {
     busy: HashSet<DeliveryId>,
@@ -154,8 +163,13 @@ pub(crate) struct Coming {
 impl Drop for Coming {
     fn drop(&mut self) {
         let mut inner = self.backlog.lock();
+        let Some(underway) = inner.coming.get_mut(&self.id) else { return };
+        underway.times -= 1;
+        if underway.times > 0 {
+            return;
+        }
         // It was not pushed: it need not be handed over, or it was there from before and is the archive's to tell.
-        if inner.coming.remove(&self.id) == Some(true) {
+        if inner.coming.remove(&self.id).is_some_and(|underway| underway.stopped_at) {
             inner.spill();
             drop(inner);
             self.backlog.more.notify_one();
@@ -184,7 +198,7 @@ impl Backlog {
     /// A delivery came and will be stored.
     pub(crate) fn coming(self: &Arc<Self>, id: DeliveryId) -> Coming {
         let mut inner = self.lock();
-        inner.coming.insert(id, false);
+        inner.coming.entry(id).or_default().times += 1;
         if let Some(since) = &mut inner.since {
             since.insert(id);
         }
@@ -198,6 +212,8 @@ impl Backlog {
         let len = job.delivery.body.len();
         if inner.busy.contains(&job.delivery.id) {
             // Read back from the archive between its being stored and this call.
+            drop(inner);
+            self.more.notify_one();
             return;
         }
         // Once some are only in the archive, all that follow must wait behind them.
@@ -330,7 +346,13 @@ impl Backlog {
     async fn refill(&self, hand: &Hand, policy: &Arc<Policy>) -> Result<bool, ArchiveError> {
         let reading = Arc::new(self.lock().begin_reading());
         let read = self.read(hand, policy, &reading).await;
-        self.lock().since = None;
+        let mut inner = self.lock();
+        inner.since = None;
+        if let Ok(false) = read {
+            // Nothing that came can be begun now: what is tried again need not leave it its turn, and would be asked after without end.
+            inner.was_again = false;
+        }
+        drop(inner);
         read
     }
 

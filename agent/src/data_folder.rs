@@ -32,7 +32,8 @@ impl UnfitFolder {
     pub fn hint(&self) -> String {
         match self {
             UnfitFolder::Anothers { owner, .. } => format!(
-                "nothing was changed; run this as that user (`sudo -u '#{owner}' healthie-tunnel …`), or name a folder of root's own with --data"
+                "nothing was changed; run this as that user (`sudo -u '#{owner}' healthie-tunnel …`, a container with `--user {owner}`), or name a folder of \
+                 root's own with --data"
             ),
             UnfitFolder::NoFolder(_) => "name a folder with --data".to_owned(),
         }
@@ -53,7 +54,9 @@ fn check_as(data: &Path, root: bool) -> Result<(), UnfitFolder> {
     if !found.is_dir() {
         return Err(UnfitFolder::NoFolder(data.to_owned()));
     }
-    if root && found.uid() != 0 {
+    // Where root has made the store already, only root can use it: to keep root out would keep everybody out.
+    let roots = || fs::symlink_metadata(data.join("archive")).is_ok_and(|archive| archive.uid() == 0);
+    if root && found.uid() != 0 && !roots() {
         return Err(UnfitFolder::Anothers { folder: data.to_owned(), owner: found.uid() });
     }
     Ok(())
@@ -101,8 +104,15 @@ mod tests {
         assert_eq!(refused, UnfitFolder::Anothers { folder: dir.path().to_owned(), owner });
         assert!(refused.hint().contains(&format!("sudo -u '#{owner}'")), "{}", refused.hint());
         assert_eq!(check_as(dir.path(), false), Ok(()), "whoever is not root is told by the system");
-        assert_eq!(check_as(Path::new("/"), true), Ok(()), "root's own");
+        // In a container of a user's own it may belong to somebody else.
+        if fs::metadata("/").unwrap().uid() == 0 {
+            assert_eq!(check_as(Path::new("/"), true), Ok(()), "root's own");
+        }
         assert_eq!(check_as(&dir.path().join("none"), true), Ok(()));
+        // A store that is root's already is nobody else's to use.
+        fs::create_dir(dir.path().join("archive")).unwrap();
+        let kept_out = fs::metadata(dir.path().join("archive")).unwrap().uid() != 0;
+        assert_eq!(check_as(dir.path(), true).is_err(), kept_out);
         let file = tempfile::NamedTempFile::new().unwrap();
         assert_eq!(check_as(file.path(), false), Err(UnfitFolder::NoFolder(file.path().to_owned())));
     }

@@ -19,6 +19,9 @@ fn job(n: u8) -> Job {
     Job { delivery, matched: None, target: None, command: None, summary, trail: Trail::default() }
 }
 
+/// What the archive told, and what is behind it.
+type Found = (Vec<u8>, Next);
+
 /// A backlog between deliveries that come and an archive, with everything that happens beside something else cut into steps.
 #[derive(Default)]
 struct Scene {
@@ -30,7 +33,7 @@ struct Scene {
     /// What the archive tells as queued.
     queued: BTreeSet<u8>,
     /// The reading under way, and what it found.
-    reading: Option<(Reading, Option<(Vec<u8>, Next)>)>,
+    reading: Option<(Reading, Option<Found>)>,
     /// The last reading said that it would be notified.
     waits: bool,
     begun: Vec<u8>,
@@ -43,6 +46,14 @@ impl Scene {
         // What was stored before the relay heard of it comes once more.
         let again = self.queued.contains(&n) || self.begun.contains(&n);
         self.under_way.push_back((n, self.backlog.coming(id(n)), again));
+    }
+
+    /// One comes again over another connection, whatever became of it meanwhile.
+    fn comes_again(&mut self, which: usize) {
+        if let Some(n) = which.checked_rem(self.came.into()) {
+            let n = n as u8;
+            self.under_way.push_back((n, self.backlog.coming(id(n)), true));
+        }
     }
 
     /// Any of those that came may be the next that is stored.
@@ -111,10 +122,25 @@ impl Scene {
     }
 }
 
+/// It waits from an earlier run, and the relay was not told of it: it sends it, the connection breaks, and it sends it again.
+#[test]
+fn one_that_comes_twice_at_once_is_not_waited_for_in_vain() {
+    let mut scene = Scene { queued: [0].into(), ..Scene::default() };
+    scene.comes();
+    (0..3).for_each(|_| scene.reads());
+    assert!(scene.waits, "it is still coming");
+    scene.comes_again(0);
+    (0..2).for_each(|_| scene.turn());
+    (0..3).for_each(|_| scene.reads());
+    scene.hands_one_over();
+    assert_eq!(scene.begun, [0]);
+    assert!(scene.backlog.lock().coming.is_empty());
+}
+
 proptest! {
     /// However storing, pushing and reading back fall together, all are handed over once and in the order in which they came.
     #[test]
-    fn the_order_is_that_of_coming(before in 0_u8..6, steps in prop::collection::vec((0_u8..8, any::<usize>()), 0..200)) {
+    fn the_order_is_that_of_coming(before in 0_u8..6, steps in prop::collection::vec((0_u8..9, any::<usize>()), 0..200)) {
         let mut scene = Scene { queued: (0..before).collect(), ..Scene::default() };
         for (step, which) in steps {
             match step {
@@ -122,6 +148,7 @@ proptest! {
                 2 | 3 => scene.is_stored(which),
                 4 => scene.turn(),
                 5 | 6 => scene.reads(),
+                7 => scene.comes_again(which),
                 _ => scene.hands_one_over(),
             }
         }

@@ -1,4 +1,6 @@
-//! What cannot be read back keeps back nothing else.
+//! What cannot be read back yet, or at all, keeps back nothing else.
+
+use std::path::Path;
 
 use tunnel_archive::{Archive, Inserted, Intake, Options, Page};
 use tunnel_delivery::{SignatureStatus, Verdict};
@@ -12,7 +14,7 @@ use crate::notice::{Announcer, Notice};
 use crate::signing::Signing;
 
 /// A store in which one record cannot be read.
-struct Holed(Archive, DeliveryId);
+struct Holed(Archive, Option<DeliveryId>);
 
 impl Keep for Holed {
     fn insert(&self, intake: Intake) -> Later<'_, Inserted> {
@@ -32,7 +34,7 @@ impl Keep for Holed {
     }
 
     fn get(&self, id: DeliveryId) -> Result<Option<Stored>, ArchiveError> {
-        match id == self.1 {
+        match Some(id) == self.1 {
             true => Err(ArchiveError::Damaged { dir: "here".into(), detail: "unreadable request".into() }),
             false => self.0.get(id),
         }
@@ -43,11 +45,10 @@ impl Keep for Holed {
     }
 }
 
-#[tokio::test]
-async fn one_record_that_cannot_be_read_keeps_back_none_behind_it() {
-    let data = tempfile::tempdir().unwrap();
-    let archive = Archive::open(data.path(), Options::default()).unwrap();
-    for n in 1..=3 {
+/// So many that wait to be forwarded, from the first second on.
+async fn waiting(data: &Path, count: i64) -> Archive {
+    let archive = Archive::open(data, Options::default()).unwrap();
+    for n in 1..=count {
         let intake = Intake {
             delivery: Arc::new(delivery(n)),
             body_sha256: [0; 32],
@@ -57,7 +58,12 @@ async fn one_record_that_cannot_be_read_keeps_back_none_behind_it() {
         };
         archive.insert(intake).await.unwrap();
     }
-    let (mut due, warnings) = (Vec::new(), Arc::new(Mutex::new(Vec::new())));
+    archive
+}
+
+/// The way to handlers, where nobody listens, and whatever warnings come of it.
+fn hand(keep: Holed) -> (Hand, Arc<Policy>, Arc<Mutex<Vec<String>>>) {
+    let warnings = Arc::new(Mutex::new(Vec::new()));
     let sink = {
         let warnings = Arc::clone(&warnings);
         move |notice: Arc<Notice>| {
@@ -70,7 +76,7 @@ async fn one_record_that_cannot_be_read_keeps_back_none_behind_it() {
     let hand = Hand {
         client: Client::new(Dialer::new(Trust::default()), HostHeader::Sent, interrupt.clone()),
         signing: Arc::new(Signing::new(Vec::new())),
-        keep: Arc::new(Holed(archive.clone(), delivery(1).id)),
+        keep: Arc::new(keep),
         announcer: Announcer::new(Arc::new(sink)),
         limit: Duration::from_secs(1),
         marks: true,
@@ -78,8 +84,41 @@ async fn one_record_that_cannot_be_read_keeps_back_none_behind_it() {
     };
     let mut policy = Policy::default();
     policy.routes.default = Some("9".parse().unwrap());
-    let policy = Arc::new(policy);
+    (hand, Arc::new(policy), warnings)
+}
 
+/// Else it would be looked for without end.
+#[tokio::test]
+async fn what_is_tried_again_does_not_wait_for_what_is_still_coming() {
+    let data = tempfile::tempdir().unwrap();
+    let archive = waiting(data.path(), 1).await;
+    let (hand, policy, _) = hand(Holed(archive.clone(), None));
+    let backlog = Arc::new(Backlog::default());
+    let coming = backlog.coming(delivery(1).id);
+    let again = Again { id: delivery(2).id, whom: Whom::Handler, made: 1 };
+    {
+        let mut inner = backlog.lock();
+        inner.was_again = true;
+        inner.again.put(again, Instant::now(), Duration::ZERO);
+    }
+    let pause = Pause::default();
+    let due = |text| {
+        let next = backlog.next(&hand, &policy, &pause);
+        async move { tokio::time::timeout(Duration::from_secs(60), next).await.expect(text) }
+    };
+    assert!(matches!(due("what is tried again").await, Due::Again(found) if found == again));
+    drop(coming);
+    assert!(matches!(due("what came").await, Due::Job(job) if job.delivery.id == delivery(1).id));
+    drop(hand);
+    archive.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_record_that_cannot_be_read_keeps_back_none_behind_it() {
+    let data = tempfile::tempdir().unwrap();
+    let archive = waiting(data.path(), 3).await;
+    let (hand, policy, warnings) = hand(Holed(archive.clone(), Some(delivery(1).id)));
+    let mut due = Vec::new();
     let backlog = Backlog::default();
     for _ in 0..2 {
         backlog.refill(&hand, &policy).await.unwrap();
