@@ -6,14 +6,16 @@
 //! Deliveries are stored in many tasks at once, so the archive may show one before those that came ahead of it. Reading back therefore stops at the
 //! first that is still coming: it is pushed in its turn, or left to the archive in its turn.
 
+mod page;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
-use tunnel_archive::{ArchiveError, Cursor, Order, Query};
-use tunnel_delivery::{AnswerClass, Attempt, Cause, Delivery, DeliveryId, Stored, Summary};
+use tunnel_archive::ArchiveError;
+use tunnel_delivery::{Attempt, Cause, Delivery, DeliveryId, Stored, Summary};
 use tunnel_signature::Match;
 
 use crate::again::{Again, Waiting, Whom};
@@ -26,6 +28,7 @@ use crate::pause::Pause;
 use crate::policy::Policy;
 use crate::summary;
 use crate::trail::Trail;
+use page::{Next, Part, page};
 
 /// The most deliveries held in memory, and the most bytes of their bodies.
 const MOST: usize = 256;
@@ -475,94 +478,6 @@ impl One {
             None
         })
     }
-}
-
-/// A part of what is queued.
-struct Part {
-    found: Vec<Job>,
-    /// What is damaged, and how: it must not keep back what waits behind it.
-    unreadable: Vec<(DeliveryId, ArchiveError)>,
-    next: Next,
-}
-
-/// What is behind a part.
-enum Next {
-    /// Nothing.
-    End,
-    /// Something that there was no room for.
-    Full,
-    /// One that is still coming.
-    Coming,
-    /// Another page.
-    At(Cursor),
-}
-
-/// What is due in one page of the queued deliveries, oldest first.
-async fn page(
-    hand: &Hand,
-    policy: &Arc<Policy>,
-    cursor: Option<Cursor>,
-    reading: &Arc<Reading>,
-) -> Result<Part, ArchiveError> {
-    let (keep, signing, policy, reading) =
-        (Arc::clone(&hand.keep), Arc::clone(&hand.signing), Arc::clone(policy), Arc::clone(reading));
-    let blocks = keep.blocks();
-    let read = move || {
-        let query = Query {
-            order: Order::OldestFirst,
-            limit: PAGE,
-            cursor,
-            answer: vec![AnswerClass::Queued],
-            ..Query::default()
-        };
-        let page = keep.list(&query)?;
-        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
-        let mut bytes = 0;
-        for summary in page.items {
-            if bytes > MOST_BYTES {
-                return Ok(Part { found, unreadable, next: Next::Full });
-            }
-            if reading.coming.contains(&summary.id) {
-                return Ok(Part { found, unreadable, next: Next::Coming });
-            }
-            if reading.busy.contains(&summary.id) {
-                continue;
-            }
-            let event = summary.event_type.as_deref();
-            let target = policy.target(event, summary.signature).cloned();
-            let command = policy.command(event, summary.signature).cloned();
-            if target.is_none() && command.is_none() {
-                continue;
-            }
-            let stored = match keep.get(summary.id) {
-                Ok(Some(stored)) => stored,
-                Ok(None) => continue,
-                Err(e @ ArchiveError::Damaged { .. }) => {
-                    unreadable.push((summary.id, e));
-                    continue;
-                }
-                Err(e) => return Err(e),
-            };
-            if stored.attempts.iter().any(|a| a.cause == Cause::Forward) {
-                continue;
-            }
-            let matched = signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;
-            bytes += stored.delivery.body.len();
-            found.push(Job {
-                delivery: Arc::new(stored.delivery),
-                matched,
-                target,
-                command,
-                summary,
-                trail: Trail::default(),
-            });
-        }
-        Ok(Part { found, unreadable, next: page.next.map_or(Next::End, Next::At) })
-    };
-    if !blocks {
-        return read();
-    }
-    tokio::task::spawn_blocking(read).await.unwrap_or(Err(ArchiveError::Closed))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! need not read of it at each. Kept in the data folder, so that an agent that is started again knows it too.
 //!
 //! It errs only towards telling again. What was told is believed for the same stream and tunnel, and only where the relay stands no earlier than it did then
-//! and its stream reaches as far: a tunnel that was removed and added again counts from 1, and its gaps are news. It knows no sockets and tells nobody.
+//! and its stream reaches as far: a tunnel that was removed and added again is another stream, and its gaps are news. It knows no sockets and tells nobody.
 
 use std::fs;
 use std::io::{self, Read as _};

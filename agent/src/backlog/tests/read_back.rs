@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tunnel_archive::{Archive, Inserted, Intake, Options, Page};
+use tunnel_archive::{Archive, Inserted, Intake, Options, Page, Query};
 use tunnel_delivery::{SignatureStatus, Verdict};
 
 use super::super::*;
