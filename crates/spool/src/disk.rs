@@ -1,6 +1,6 @@
 //! The spool's file: where it is, how it is made and opened, what its tables are, how much room is left.
 //!
-//! Knows redb and the file system, nothing of threads and queues.
+//! Knows redb and the file system, nothing of threads and queues. How the file is written anew is `anew`'s.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use tunnel_vault::{Entropy, UserKey, Vault};
 
 use crate::format;
 use crate::record::Record;
-use crate::{Seq, SpoolError};
+use crate::{Seq, SpoolError, anew};
 
 /// `(tunnel's number, place)` to a delivery as format.rs writes it.
 pub(crate) const DELIVERIES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("deliveries");
@@ -28,7 +28,7 @@ pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta")
 /// In [`META`] from the commit that removed something until its bytes have left the file, whatever happens in between.
 pub(crate) const OWED: &str = "compaction owed";
 
-const FILE: &str = "spool.redb";
+pub(crate) const FILE: &str = "spool.redb";
 /// The layout of the tables. A change that older versions cannot read gets a new number.
 const FORMAT: u64 = 1;
 /// The same, with deliveries that may be encrypted.
@@ -36,7 +36,7 @@ const ENCRYPTED: u64 = 2;
 
 /// redb's cache, in bytes. What is live is served from memory (recent.rs), so the cache only has to hold the tree's inner pages and
 /// what one commit writes; 4 MiB gained no throughput worth their place in memory.
-const CACHE: usize = 2 << 20;
+pub(crate) const CACHE: usize = 2 << 20;
 
 /// A file below this size, in bytes, is not worth compacting.
 const COMPACT_FROM: u64 = 64 << 20;
@@ -65,6 +65,8 @@ pub(crate) fn open(dir: &Path, key: Option<&UserKey>, entropy: Entropy) -> Resul
     // Bodies are in it; whoever else has an account on the machine has no business with them.
     tunnel_vault::tighten_all(dir).map_err(io)?;
     let mut db = open_file(&path)?;
+    // Whoever has the file open is the only one who writes one anew.
+    anew::sweep(dir).map_err(io)?;
     let found = check_format(&db, &path)?;
     let vault = Vault::open(dir, key, found >= ENCRYPTED, entropy)?;
     if vault.is_some() && found < ENCRYPTED {
@@ -90,14 +92,6 @@ pub(crate) fn open(dir: &Path, key: Option<&UserKey>, entropy: Entropy) -> Resul
 
 fn owed(db: &Database) -> Result<bool, redb::Error> {
     Ok(db.begin_read()?.open_table(META)?.get(OWED)?.is_some())
-}
-
-/// Nothing that was removed is left in the file.
-pub(crate) fn settle(db: &Database) -> Result<(), redb::Error> {
-    let txn = db.begin_write()?;
-    txn.open_table(META)?.remove(OWED)?;
-    txn.commit()?;
-    Ok(())
 }
 
 /// Whether the file holds so much more room than `live` bytes of deliveries need that compacting it is worth the while; where the disk

@@ -10,6 +10,7 @@
 //! With a key ([`RedbSpool::open_with`]) deliveries are encrypted; `format` says what stays legible. The data keys lie in `keys.json` beside
 //! the spool's file ([`rekey`], [`encrypt`]).
 
+mod anew;
 mod batch;
 mod bounds;
 mod copy;

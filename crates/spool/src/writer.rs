@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use redb::Database;
 use tunnel_vault::Vault;
 
+use crate::anew::{Anew, write_anew};
 use crate::batch::{Batch, Draft};
 use crate::redb_spool::join_runs;
 use crate::state::{Order, Shared, State, Tunnel};
@@ -29,9 +30,12 @@ const RUNS: usize = 4096;
 /// The least time between two compactions: one takes some ten commits' time, and a file that is needed again would only grow again.
 const REST: Duration = Duration::from_secs(10);
 
+/// When it is tried again to write the file anew.
+const AGAIN: Duration = Duration::from_mins(1);
+
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
-    /// Locked by readers too; by itself only for compacting, which must be alone.
+    /// Locked by readers too; by itself only for compacting, which must be alone, and for putting another file in its place.
     pub(crate) db: Arc<RwLock<Database>>,
     pub(crate) dir: PathBuf,
     /// What deliveries are encrypted with.
@@ -59,7 +63,7 @@ impl Writer {
         let _end = End(&shared);
         self.look_at_disk();
         let mut looked = Instant::now();
-        let mut compacted = None;
+        let (mut compacted, mut failed) = (None, None);
         loop {
             let Some(mut batch) = self.wait(looked) else {
                 // Whoever copies holds the spool open, so nobody does any more.
@@ -100,12 +104,15 @@ impl Writer {
                 }
                 Err(_) => Some(batch),
             };
-            if done.is_ok() && (asked || self.owed) {
+            // What could not be done is not tried at every look.
+            let again = self.owed && failed.is_none_or(|at: Instant| at.elapsed() >= AGAIN);
+            if done.is_ok() && (asked || again) {
                 // Behind the answers: what was removed cannot be read any more, and a long file takes its time. While somebody copies the spool the file cannot be
                 // compacted at all, and nobody is kept waiting for a copy's end.
                 if let Some(_whole) = shared.alone() {
                     done = self.tidy();
                     compacted = Some(Instant::now());
+                    failed = self.owed.then(Instant::now);
                 } else {
                     if !self.owed {
                         tracing::warn!(
@@ -142,11 +149,27 @@ impl Writer {
         disk::compact(&mut self.db.write().unwrap_or_else(PoisonError::into_inner), &self.dir)
     }
 
-    /// Has the bytes of what was removed leave the file.
+    /// Has the bytes of what was removed leave the file. Where that cannot be done it is owed still, and told.
     fn tidy(&mut self) -> Result<(), redb::Error> {
-        self.compact()?;
-        disk::settle(&self.db.read().unwrap_or_else(PoisonError::into_inner))?;
-        self.owed = false;
+        let room = self.shared.live_bytes().saturating_mul(2).saturating_add(self.shared.limits.min_free_bytes);
+        let anew = {
+            // This thread alone writes: all that is in the file now is all that there is.
+            let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+            write_anew(&db, &self.dir, room)?
+        };
+        match anew {
+            Anew::Done(db) => {
+                *self.db.write().unwrap_or_else(PoisonError::into_inner) = db;
+                self.owed = false;
+            }
+            Anew::NotDone(reason) => {
+                tracing::warn!(
+                    reason,
+                    "what was removed still stands in free pages of the spool's file; it is tried again"
+                );
+                self.owed = true;
+            }
+        }
         Ok(())
     }
 

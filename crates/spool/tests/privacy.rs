@@ -183,6 +183,38 @@ async fn what_a_crash_kept_in_the_file_leaves_it_after_the_next_start() {
     assert_eq!(marks(after.path()), 0);
 }
 
+/// Pages that stay free in the middle of the file, and those that are used again for less, would keep what was in them.
+#[tokio::test]
+async fn what_is_purged_is_gone_from_between_what_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path(), None).unwrap();
+    let other: TunnelName = "other".parse().unwrap();
+    for n in 1..=100 {
+        append(&spool, n).await;
+        spool.append(sample::delivery(&other, 1000 + n, NOW.as_micros(), 200_000)).await.unwrap();
+    }
+    assert!(marks(dir.path()) >= 100);
+    spool.purge(&team()).await.unwrap();
+    assert!(spool.tidied().await.unwrap());
+    assert_eq!(marks(dir.path()), 0);
+    append(&spool, 101).await;
+    let device: DeviceName = "laptop".parse().unwrap();
+    spool.join(&other, &device, Start::Beginning, NOW).await.unwrap();
+    assert_eq!(spool.read(&other, Seq(0), ALL).unwrap().len(), 100);
+    drop(spool);
+    // As it is on the disk, and in that file only.
+    assert_eq!(
+        std::fs::read_dir(dir.path())
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("new"))
+            .count(),
+        0
+    );
+    let spool = open(dir.path(), None).unwrap();
+    assert_eq!(spool.read(&other, Seq(0), ALL).unwrap().len(), 100);
+    assert_eq!(spool.read(&team(), Seq(0), ALL).unwrap().len(), 1);
+}
+
 /// Age is a promise too: what is too old is gone from what can be read at once, and from the file when it is compacted.
 #[tokio::test]
 async fn what_is_too_old_cannot_be_read_any_more() {

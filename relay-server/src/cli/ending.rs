@@ -166,7 +166,7 @@ fn rid(data: &Data) -> Result<String, String> {
             Ok(" Nothing of it is left in the spool's file; copies made before, such as backups, still hold it.".to_owned())
         }
         Ok(Some(Told::Tidied { whole: false })) => Ok(
-            " A backup is being made just now: bytes of it leave the spool's file once that has ended; copies, such as that backup, hold it on."
+            " Bytes of it leave the spool's file later: a backup is being made just now, or the disk has no room for writing the file anew (the log says); copies, such as that backup, hold it on."
                 .to_owned(),
         ),
         Err(AskError::Silent { .. }) => Err(format!(

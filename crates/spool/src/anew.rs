@@ -1,0 +1,115 @@
+//! The spool's file written anew, so that nothing of what was removed is left in it. Compacting moves pages and gives back what is free at the end; in the
+//! pages that stay free before that, and in those that are used again for less, old bytes stay legible.
+//!
+//! Everything that is there is copied to a file beside it, which takes its place once all of it is on the disk. A crash leaves the one or the other, and the mark
+//! that something is owed is in the old one only. Called by whoever alone writes; others may read meanwhile.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _};
+
+use crate::disk;
+
+/// So many bytes are copied in one commit.
+const PORTION: usize = 32 << 20;
+
+/// What came of it.
+pub(crate) enum Anew {
+    /// The file is another one, and this is it. What was open before must not be written any more.
+    Done(Database),
+    /// All is as it was, and why.
+    NotDone(String),
+}
+
+/// A backup leaves out what is named like this.
+fn draft(dir: &Path) -> PathBuf {
+    dir.join(format!("{}.new-anew", disk::FILE))
+}
+
+/// Removes what a crash left of a file that was being written.
+///
+/// # Errors
+/// It is there and cannot be removed.
+pub(crate) fn sweep(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(draft(dir)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Writes the file in `dir`, which is open as `db`, anew. `room` bytes must be free beyond the reserve for it.
+///
+/// # Errors
+/// The new file has taken the old one's place and it is not known whether that would outlast a power cut: nothing may be acknowledged any more.
+pub(crate) fn write_anew(db: &Database, dir: &Path, room: u64) -> Result<Anew, redb::Error> {
+    let before = disk::file_len(dir);
+    match disk::free_bytes(dir) {
+        Ok(free) if free < room => {
+            return Ok(Anew::NotDone(format!("it needs {room} bytes of the disk beside it, and {free} are free")));
+        }
+        _ => {}
+    }
+    let new = draft(dir);
+    let made = sweep(dir).map_err(redb::Error::Io).and_then(|()| copy(db, &new, &disk::file(dir)));
+    let made = made.and_then(|made| fs::rename(&new, disk::file(dir)).map(|()| made).map_err(redb::Error::Io));
+    match made {
+        Ok(made) => {
+            File::open(dir).and_then(|dir| dir.sync_all()).map_err(redb::Error::Io)?;
+            tracing::info!(before, after = disk::file_len(dir), "compacted the spool");
+            Ok(Anew::Done(made))
+        }
+        Err(error) => {
+            // What is left of it is swept at the next try, or at the next start.
+            let _ = sweep(dir);
+            Ok(Anew::NotDone(error.to_string()))
+        }
+    }
+}
+
+fn copy(db: &Database, new: &Path, old: &Path) -> Result<Database, redb::Error> {
+    let made = Database::builder().set_cache_size(disk::CACHE).create(new)?;
+    // Before anything is in it. The next relay may not be root's, as this process may be.
+    tunnel_vault::tighten(new)?;
+    let (owner, mine) = (fs::metadata(old)?, fs::metadata(new)?);
+    if (owner.uid(), owner.gid()) != (mine.uid(), mine.gid()) {
+        chown(new, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    let from = db.begin_read()?;
+    let txn = made.begin_write()?;
+    {
+        let mut meta = txn.open_table(disk::META)?;
+        for entry in from.open_table(disk::META)?.iter()? {
+            let (key, value) = entry?;
+            if key.value() != disk::OWED {
+                meta.insert(key.value(), value.value())?;
+            }
+        }
+        let mut tunnels = txn.open_table(disk::TUNNELS)?;
+        for entry in from.open_table(disk::TUNNELS)?.iter()? {
+            let (key, value) = entry?;
+            tunnels.insert(key.value(), value.value())?;
+        }
+        txn.open_table(disk::DELIVERIES)?;
+    }
+    txn.commit()?;
+    let deliveries = from.open_table(disk::DELIVERIES)?;
+    let mut all = deliveries.iter()?.peekable();
+    while all.peek().is_some() {
+        let txn = made.begin_write()?;
+        {
+            let (mut to, mut copied) = (txn.open_table(disk::DELIVERIES)?, 0);
+            while copied < PORTION
+                && let Some(entry) = all.next()
+            {
+                let (key, value) = entry?;
+                copied += value.value().len();
+                to.insert(key.value(), value.value())?;
+            }
+        }
+        txn.commit()?;
+    }
+    Ok(made)
+}
