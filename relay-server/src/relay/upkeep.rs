@@ -92,6 +92,10 @@ async fn forget_gone(shared: &Shared) {
             if now.since(seen) <= kept || device.only_here > 0 {
                 continue;
             }
+            // Whether one whose token ended goes is decided where that is known, with it or a minute later; while it stays, something waits that is its alone.
+            if shared.whose.lost(tunnel, &device.device, &shared.registry.snapshot(), now).is_some() {
+                continue;
+            }
             match shared.spool.forget(tunnel, &device.device).await {
                 Ok(_) => {
                     // One that came in this very moment has no place any more, and must join anew.

@@ -101,15 +101,17 @@ impl Session {
             refuse(pump, Refusal::BadHello, why).await;
             return None;
         }
-        let start = match hello.start {
-            Start::Now => tunnel_spool::Start::Now,
-            Start::Beginning => tunnel_spool::Start::Beginning,
-            Start::At(at) => tunnel_spool::Start::At(at),
-        };
         // Those that only look use up no place of the others.
         let mut devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
         devices.retain(|place| (place.role == Role::Watches) == (caller.pass.access == Access::ReadOnly));
         let known = devices.iter().any(|place| place.device == hello.device);
+        let start = match hello.start {
+            // It begins beside others, and nothing that waits is sealed to it: it must not be counted among those who were given that.
+            _ if sealed && !devices.is_empty() => tunnel_spool::Start::Now,
+            Start::Now => tunnel_spool::Start::Now,
+            Start::Beginning => tunnel_spool::Start::Beginning,
+            Start::At(at) => tunnel_spool::Start::At(at),
+        };
         if !known && devices.len() >= limits.devices_per_tunnel {
             shared.metrics.limit_hit(Limit::Devices);
             let message = format!(
