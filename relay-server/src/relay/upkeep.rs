@@ -76,7 +76,7 @@ async fn expire_old(shared: &Shared) {
 }
 
 /// Forgets devices that were away for longer than anything is kept: nothing is left that waits for them, and a tunnel has room for so many only.
-async fn forget_gone(shared: &Shared) {
+pub(crate) async fn forget_gone(shared: &Shared) {
     let now = shared.now();
     for (tunnel, settings) in &shared.registry.snapshot().tunnels {
         // A tunnel that keeps things for minutes only has the same devices after lunch, and is sealed to the same keys.

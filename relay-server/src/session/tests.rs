@@ -206,7 +206,9 @@ async fn what_no_other_device_was_given_stays_when_a_token_ends() {
 #[tokio::test]
 async fn what_is_sealed_to_the_last_device_stays_its_when_its_token_ends() {
     let dir = tempfile::tempdir().unwrap();
-    let shared = shared(dir.path());
+    let mut shared = shared(dir.path());
+    // It runs for long: who is not there is away.
+    Arc::get_mut(&mut shared).unwrap().started = Timestamp::from_micros(0);
     let team: TunnelName = "team".parse().unwrap();
     let mut settings = crate::registry::TunnelSettings::new(AnswerMode::Ack, NOW);
     settings.seal = true;
@@ -214,7 +216,8 @@ async fn what_is_sealed_to_the_last_device_stays_its_when_its_token_ends() {
     let [old, new] = [0, 1].map(|_| shared.registry.create_token(&team, NOW).unwrap().id());
     let [desk, laptop] = ["desk", "laptop"].map(|name| name.parse::<DeviceName>().unwrap());
     let comes = async |device: &DeviceName, token: &TokenId| {
-        let place = shared.spool.join(&team, device, tunnel_spool::Start::Now, NOW).await.unwrap();
+        let long_ago = Timestamp::from_micros(0);
+        let place = shared.spool.join(&team, device, tunnel_spool::Start::Now, long_ago).await.unwrap();
         shared.device_came(&team, device, token).await;
         let key = tunnel_envelope::KeyPair::new().unwrap().public();
         shared.spool.set_key(&team, device, key).await.unwrap();
@@ -232,6 +235,10 @@ async fn what_is_sealed_to_the_last_device_stays_its_when_its_token_ends() {
     shared.spool.append(Arc::new(sealed)).await.unwrap();
     shared.registry.revoke_token(&old).unwrap();
     shared.registry.reload().unwrap();
+    assert_eq!(waiting().await, [("desk".to_owned(), 1)]);
+    // It left long before that was sealed to it.
+    shared.whose.left(&team, &desk, &old, Timestamp::from_micros(0));
+    crate::relay::upkeep::forget_gone(&shared).await;
     assert_eq!(waiting().await, [("desk".to_owned(), 1)]);
     // Another comes: it begins after that, and what comes is sealed to it.
     assert_eq!(comes(&laptop, &new).await.after, Seq(1));
