@@ -3,7 +3,7 @@
 mod folder;
 #[cfg(test)]
 mod tests;
-mod upkeep;
+pub(crate) mod upkeep;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use tracing::error;
-use tunnel_delivery::{Delivery, DeviceKey, TunnelName};
+use tunnel_delivery::{Delivery, DeviceKey, DeviceName, TunnelName};
 use tunnel_envelope::{MAX_RECIPIENTS, SealError};
 use tunnel_protocol::{Incoming, MAX_BODY};
-use tunnel_spool::{DevicePlace, Role};
+use tunnel_spool::{DevicePlace, Role, Seq};
 
 use crate::lines::Line;
 use crate::respond::{Problem, Whose};
@@ -53,6 +53,26 @@ fn keys(shared: &Shared, tunnel: &TunnelName) -> Result<Vec<DeviceKey>, Problem>
     recipients(&devices).ok_or(Problem::NoKey)
 }
 
+/// How many of the deliveries that wait for a device nobody can open but whoever comes under its name: none was given to another device that takes, has a key, and
+/// can be come for (`good`). `last` is the tunnel's last place, looked up before the devices were, so that a delivery that comes between counts as one too many
+/// and not as one too few.
+pub(crate) fn only_its(
+    device: &DevicePlace,
+    devices: &[DevicePlace],
+    last: Seq,
+    good: impl Fn(&DeviceName) -> bool,
+) -> u64 {
+    if device.role != Role::Takes {
+        return 0;
+    }
+    let others = devices.iter().filter(|other| {
+        other.device != device.device && other.role == Role::Takes && other.key.is_some() && good(&other.device)
+    });
+    let oldest = last.next().0.saturating_sub(device.waiting);
+    let before = |began: Seq| began.next().0.saturating_sub(oldest).min(device.waiting);
+    others.map(|other| other.began).min().map_or(device.waiting, before)
+}
+
 /// To whose keys a delivery is sealed; none where it must not be taken.
 fn recipients(devices: &[DevicePlace]) -> Option<Vec<DeviceKey>> {
     let of = |role| devices.iter().filter(move |device| device.role == role).filter_map(|device| device.key);
@@ -79,13 +99,14 @@ fn recipients(devices: &[DevicePlace]) -> Option<Vec<DeviceKey>> {
 mod tests {
     use super::*;
     use tunnel_delivery::Timestamp;
-    use tunnel_spool::{MAX_DEVICES, Seq};
+    use tunnel_spool::MAX_DEVICES;
 
     fn device(n: usize, role: Role, key: Option<u8>) -> DevicePlace {
         DevicePlace {
             device: format!("device-{n}").parse().unwrap(),
             role,
             after: Seq::ZERO,
+            began: Seq::ZERO,
             joined: Timestamp::from_micros(0),
             waiting: 0,
             only_here: 0,
@@ -107,6 +128,21 @@ mod tests {
         assert_eq!(to[0].as_bytes(), &[201; 32], "it is never left out");
         devices.retain(|device| device.role == Role::Takes);
         assert_eq!(recipients(&devices).unwrap().len(), 1, "a key that two share counts once");
+    }
+
+    #[test]
+    fn what_no_other_can_open_is_counted_by_where_the_others_began() {
+        let place = |n, began, waiting, key| DevicePlace { began: Seq(began), waiting, ..device(n, Role::Takes, key) };
+        // Of 9 deliveries 4 wait for it: 6 to 9.
+        let its = place(1, 0, 4, Some(1));
+        let only = |others: &[DevicePlace]| only_its(&its, others, Seq(9), |name| name.as_str() != "device-66");
+        assert_eq!(only(std::slice::from_ref(&its)), 4, "it is the only one");
+        for (began, left) in [(0, 0), (5, 0), (6, 1), (8, 3), (9, 4), (12, 4)] {
+            assert_eq!(only(&[its.clone(), place(2, began, 0, Some(2))]), left, "{began}");
+        }
+        let none = [place(2, 0, 0, None), place(66, 0, 0, Some(3)), device(3, Role::Watches, Some(4))];
+        assert_eq!(only(&none), 4, "one without a key, one that is lost itself, one that watches");
+        assert_eq!(only_its(&device(3, Role::Watches, Some(4)), &none, Seq(9), |_| true), 0);
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::metrics::{Limit, Metrics};
 use crate::rates::Rates;
 use crate::registry::{Admission, AnswerMode, Registry, RegistryError, TunnelSettings};
 use crate::route::Domain;
+use crate::sealing::only_its;
 use crate::session::Caller;
 use crate::store::Store;
 use crate::tls::Tls;
@@ -318,7 +319,8 @@ impl Shared {
 
     /// Forgets the devices whose token opens their tunnel no more: nobody can come for what is kept for them. What waited for them goes as far as no other
     /// device waits for it, and stays for the first one to come where they were the last. A device that alone was given some of what waits stays until that is
-    /// too old, or somebody comes under its name with a good token: those deliveries were accepted, and forgotten with it they would be with nobody.
+    /// too old, or somebody comes under its name with a good token: those deliveries were accepted, and forgotten with it they would be with nobody. In a sealed
+    /// tunnel that holds for the last one too: whoever comes first could not open what is sealed to it, and would use it up.
     pub(crate) async fn forget_lost(&self) {
         let now = self.now();
         for (tunnel, device, why) in self.whose.all_lost(&self.registry.snapshot(), now) {
@@ -326,11 +328,16 @@ impl Shared {
             if self.whose.lost(&tunnel, &device, &self.registry.snapshot(), now).is_none() {
                 continue;
             }
+            let last = self.spool.last(&tunnel);
             let Ok(places) = self.spool.devices(&tunnel) else { continue };
-            let (waiting, only_here) = places
-                .iter()
-                .find(|place| place.device == device)
-                .map_or((0, 0), |place| (place.waiting, place.only_here));
+            let all = self.registry.snapshot();
+            let good = |other: &DeviceName| self.whose.lost(&tunnel, other, &all, now).is_none();
+            let only_here = |place| match all.tunnels.get(&tunnel) {
+                Some(settings) if settings.seal => only_its(place, &places, last, good),
+                _ => place.only_here,
+            };
+            let its = places.iter().find(|place| place.device == device);
+            let (waiting, only_here) = its.map_or((0, 0), |place| (place.waiting, only_here(place)));
             if only_here > 0 {
                 if self.whose.tells_of(&tunnel, &device) {
                     tracing::warn!(%tunnel, %device, only_here, why, "nobody can come for a device, and no other was given these deliveries: they are kept under its name until they are too old; `healthie-relay tunnel forget` drops them");

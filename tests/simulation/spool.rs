@@ -308,6 +308,7 @@ impl Spool for MemorySpool {
             device: device.clone(),
             role: Role::Takes,
             after: Seq(*after),
+            began: Seq::ZERO,
             waiting: tunnel.last - after,
             only_here: 0,
             gap: None,

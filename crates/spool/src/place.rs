@@ -119,6 +119,8 @@ pub struct DevicePlace {
     pub role: Role,
     /// The last delivery it has taken.
     pub after: Seq,
+    /// It was given what comes after this, and nothing before.
+    pub began: Seq,
     /// How many spooled deliveries it has not taken.
     pub waiting: u64,
     /// How many of those no other device was given or ever will be: with this one forgotten they would be with nobody. 0 where it is the only one, since what

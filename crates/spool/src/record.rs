@@ -205,6 +205,7 @@ impl Record {
             device: d.name.clone(),
             role: d.role,
             after: d.after,
+            began: d.began,
             waiting: self.next.0 - d.after.next().max(self.first).0,
             gap: d.gap,
             joined: d.joined,

@@ -57,12 +57,22 @@ impl Bereft {
         for (tunnel, device) in self.devices.iter().take(MOST) {
             let before = waiting(&self.before, tunnel, device);
             let fate = match after.map(|after| waiting(after, tunnel, device)) {
+                Some(None) if before == Some(0) => "is forgotten; nothing waited for it".to_owned(),
                 Some(None) => {
-                    let kept = if before.is_none_or(|n| n == 1) { "is" } else { "are" };
-                    format!("is forgotten; {} {kept} not kept for it any more", deliveries(before))
+                    let one = before.is_none_or(|n| n == 1);
+                    let others =
+                        after.is_some_and(|after| after.iter().any(|one| one.tunnel == *tunnel && !one.only_looks));
+                    let fate = match (others, one) {
+                        (true, true) => "is not kept for it any more",
+                        (true, false) => "are not kept for it any more",
+                        // It was the last: what was kept for it stays for whoever comes.
+                        (false, true) => "waits for the next device that comes",
+                        (false, false) => "wait for the next device that comes",
+                    };
+                    format!("is forgotten; {} {fate}", deliveries(before))
                 }
                 Some(still) => format!(
-                    "keeps {} under its name, since no other device was given all of that; `healthie-relay tunnel forget {tunnel} {device}` drops it",
+                    "keeps {} under its name, since no other device was given all of that, or can open it; `healthie-relay tunnel forget {tunnel} {device}` drops it",
                     deliveries(still)
                 ),
                 None => {
@@ -129,8 +139,17 @@ mod tests {
             Bereft { devices: vec![(team.clone(), desk.clone())], before: Vec::new() }.lines(Some(&[]), |_| false);
         assert_eq!(
             unknown,
-            ["device desk of tunnel team is forgotten; what waited for it is not kept for it any more"]
+            ["device desk of tunnel team is forgotten; what waited for it waits for the next device that comes"]
         );
+        // Where it was the last, and who only looks stands in for nobody.
+        let last = |waiting| {
+            let eye = Device { only_looks: true, ..device(&laptop, 0) };
+            let bereft = Bereft { devices: vec![(team.clone(), desk.clone())], before: vec![device(&desk, waiting)] };
+            bereft.lines(Some(&[eye]), |_| false).remove(0)
+        };
+        assert!(last(3).ends_with("is forgotten; 3 deliveries that waited for it wait for the next device that comes"));
+        assert!(last(1).ends_with("is forgotten; 1 delivery that waited for it waits for the next device that comes"));
+        assert!(last(0).ends_with("is forgotten; nothing waited for it"));
         let none = Bereft { devices: Vec::new(), before: Vec::new() };
         assert!(none.lines(None, |_| true)[0].contains("no device is known"));
     }

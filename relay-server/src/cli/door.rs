@@ -12,13 +12,13 @@ use zeroize::Zeroizing;
 
 use crate::config::{Acme, AcmeBinding, AcmeChallenge, Https, PairFiles, Problem};
 use crate::proxy::Proxies;
-use crate::settings::addresses::{mail, network};
+use crate::settings::addresses::{listener, mail, network};
 use crate::settings::units;
 
 #[derive(Args)]
 pub(super) struct Door {
     /// Serve HTTPS here, with certificates from --cert and --key or from --acme-name
-    #[arg(long, value_name = "ADDR:PORT", env = "HEALTHIE_RELAY_HTTPS", help_heading = "TLS")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listener, env = "HEALTHIE_RELAY_HTTPS", help_heading = "TLS")]
     https: Option<SocketAddr>,
     /// Certificate chain for HTTPS, PEM; looked at each second, and a new one is taken over without a restart. More than one may be given, each
     /// with a --key; a visitor gets the one with the name he asks for, or the first
@@ -81,7 +81,7 @@ pub(super) struct Door {
     #[arg(long, value_name = "CIDR", value_parser = own_network, value_delimiter = ',', env = "HEALTHIE_RELAY_TRUSTED_PROXY", help_heading = "Proxies")]
     trusted_proxy: Vec<IpNet>,
     /// Serve /healthz, /readyz and /metrics here, by plain HTTP, and nothing else: for you and your Prometheus, not for the world
-    #[arg(long, value_name = "ADDR:PORT", env = "HEALTHIE_RELAY_ADMIN")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listener, env = "HEALTHIE_RELAY_ADMIN")]
     pub(super) admin: Option<SocketAddr>,
     /// Show /metrics on the public listeners to these addresses, as ADDR/BITS; nobody else finds it there. Behind a proxy of yours its address counts,
     /// unless it is a --trusted-proxy

@@ -52,8 +52,16 @@ impl Reload {
         match (self.data, self.config) {
             (Some(data), _) => Ok(Data { data }),
             (None, Some(config)) => {
+                let nameless = format!(
+                    "{} names no folder: give --data DIR, HEALTHIE_RELAY_DATA, or data = 'DIR' in that file",
+                    config.display()
+                );
                 let line: [OsString; 4] = ["healthie-relay".into(), "serve".into(), "--config".into(), config.into()];
-                let settled = settle(&Cli::command(), line.into(), "serve")?;
+                let settled = settle(&Cli::command(), line.into(), "serve").map_err(|e| match &e {
+                    // What `serve` says then is how `serve` is used.
+                    SettingsError::Arguments { error, .. } if misses_folder(error) => Failure::usage(nameless),
+                    _ => e.into(),
+                })?;
                 match Cli::from_arg_matches(&settled.matches).map_err(SettingsError::from)?.command {
                     Command::Serve(serve) => Ok(Data { data: serve.folder() }),
                     _ => Err(Failure::usage("the settings are of another command")),
@@ -63,6 +71,11 @@ impl Reload {
             (None, None) => Err(Failure::usage("give --data or --config")),
         }
     }
+}
+
+/// Whether it is the folder that a command was not given.
+fn misses_folder(error: &clap::Error) -> bool {
+    error.kind() == clap::error::ErrorKind::MissingRequiredArgument && error.to_string().contains("--data <DIR>")
 }
 
 #[cfg(test)]
@@ -88,6 +101,9 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             let got = folder(None, &file);
             assert_eq!(got.as_deref().ok(), found.map(std::path::Path::new), "{text}: {got:?}");
+            if text.starts_with("http") {
+                assert!(got.is_err_and(|told| told.contains("relay.toml names no folder: give --data DIR")));
+            }
         }
         assert_eq!(folder(Some("/elsewhere"), &file).unwrap(), PathBuf::from("/elsewhere"));
     }

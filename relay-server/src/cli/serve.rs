@@ -20,6 +20,7 @@ use crate::checkup::{Look, Weight};
 use crate::config::{Config, Problem};
 use crate::control::Reloaded;
 use crate::relay::Relay;
+use crate::settings::addresses::listener;
 use crate::settings::{SettingsError, Settled, Shown, settle, units};
 use tunnel_spool::Limits as SpoolLimits;
 
@@ -29,7 +30,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_CONFIG")]
     config: Option<PathBuf>,
     /// Serve plain HTTP here; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT", env = "HEALTHIE_RELAY_HTTP")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listener, env = "HEALTHIE_RELAY_HTTP")]
     http: Vec<SocketAddr>,
     #[command(flatten)]
     door: Door,

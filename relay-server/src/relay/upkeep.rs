@@ -76,7 +76,7 @@ async fn expire_old(shared: &Shared) {
 }
 
 /// Forgets devices that were away for longer than anything is kept: nothing is left that waits for them, and a tunnel has room for so many only.
-async fn forget_gone(shared: &Shared) {
+pub(crate) async fn forget_gone(shared: &Shared) {
     let now = shared.now();
     for (tunnel, settings) in &shared.registry.snapshot().tunnels {
         // A tunnel that keeps things for minutes only has the same devices after lunch, and is sealed to the same keys.
@@ -90,6 +90,10 @@ async fn forget_gone(shared: &Shared) {
             let seen = seen.max(device.joined);
             // What no other device was given is younger than that, and goes when it is too old.
             if now.since(seen) <= kept || device.only_here > 0 {
+                continue;
+            }
+            // Whether one whose token ended goes is decided where that is known, with it or a minute later; while it stays, something waits that is its alone.
+            if shared.whose.lost(tunnel, &device.device, &shared.registry.snapshot(), now).is_some() {
                 continue;
             }
             match shared.spool.forget(tunnel, &device.device).await {

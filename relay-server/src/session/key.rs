@@ -32,6 +32,16 @@ pub(super) struct Noted {
     pub(super) notice: Option<String>,
 }
 
+/// Where a device that is new is to begin. Beside others of a sealed tunnel nothing that waits is sealed to it: it must not be counted among those who were given that.
+pub(super) fn begins(wanted: Start, beside_others_sealed: bool) -> tunnel_spool::Start {
+    match wanted {
+        _ if beside_others_sealed => tunnel_spool::Start::Now,
+        Start::Now => tunnel_spool::Start::Now,
+        Start::Beginning => tunnel_spool::Start::Beginning,
+        Start::At(at) => tunnel_spool::Start::At(at),
+    }
+}
+
 /// Notes the key of a device that has just joined. A new one beside others starts from now where deliveries are sealed: none of those that wait is sealed to it.
 pub(super) async fn noted(
     shared: &Shared,
@@ -104,5 +114,18 @@ impl Session {
             SessionEnd::Dismissed,
             "sealed deliveries wait for this agent, which knows nothing of sealing: update healthie-tunnel".into(),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_beside_others_of_a_sealed_tunnel_begins_now_whatever_it_wants() {
+        for wanted in [Start::Now, Start::Beginning, Start::At(tunnel_delivery::Timestamp::from_micros(1))] {
+            assert_eq!(begins(wanted, true), tunnel_spool::Start::Now);
+        }
+        assert_eq!(begins(Start::Beginning, false), tunnel_spool::Start::Beginning);
     }
 }

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use tracing::warn;
 use tunnel_delivery::TunnelName;
 use tunnel_protocol::{
-    HELLO_TIMEOUT, Heartbeat, Hello, Outbox, Refusal, Refused, Start, ToAgent, ToRelay, VERSION_MAX, VERSION_MIN,
-    Welcome, Window, choose_version,
+    HELLO_TIMEOUT, Heartbeat, Hello, Outbox, Refusal, Refused, ToAgent, ToRelay, VERSION_MAX, VERSION_MIN, Welcome,
+    Window, choose_version,
 };
 use tunnel_spool::{Role, Seq, SpoolError};
 
@@ -101,15 +101,11 @@ impl Session {
             refuse(pump, Refusal::BadHello, why).await;
             return None;
         }
-        let start = match hello.start {
-            Start::Now => tunnel_spool::Start::Now,
-            Start::Beginning => tunnel_spool::Start::Beginning,
-            Start::At(at) => tunnel_spool::Start::At(at),
-        };
         // Those that only look use up no place of the others.
         let mut devices = shared.spool.devices(&caller.tunnel).unwrap_or_default();
         devices.retain(|place| (place.role == Role::Watches) == (caller.pass.access == Access::ReadOnly));
         let known = devices.iter().any(|place| place.device == hello.device);
+        let start = key::begins(hello.start, sealed && !devices.is_empty());
         if !known && devices.len() >= limits.devices_per_tunnel {
             shared.metrics.limit_hit(Limit::Devices);
             let message = format!(

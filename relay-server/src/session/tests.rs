@@ -202,6 +202,62 @@ async fn what_no_other_device_was_given_stays_when_a_token_ends() {
     assert_eq!(shared.spool.devices(&team).unwrap(), []);
 }
 
+/// What is sealed to the last device of a tunnel nobody else can open: the next one to come must not use it up.
+#[tokio::test]
+async fn what_is_sealed_to_the_last_device_stays_its_when_its_token_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shared = shared(dir.path());
+    // It runs for long: who is not there is away.
+    Arc::get_mut(&mut shared).unwrap().started = Timestamp::from_micros(0);
+    let team: TunnelName = "team".parse().unwrap();
+    let mut settings = crate::registry::TunnelSettings::new(AnswerMode::Ack, NOW);
+    settings.seal = true;
+    shared.registry.add_tunnel(team.clone(), settings).unwrap();
+    let [old, new] = [0, 1].map(|_| shared.registry.create_token(&team, NOW).unwrap().id());
+    let [desk, laptop] = ["desk", "laptop"].map(|name| name.parse::<DeviceName>().unwrap());
+    let comes = async |device: &DeviceName, token: &TokenId| {
+        let long_ago = Timestamp::from_micros(0);
+        let place = shared.spool.join(&team, device, tunnel_spool::Start::Now, long_ago).await.unwrap();
+        shared.device_came(&team, device, token).await;
+        let key = tunnel_envelope::KeyPair::new().unwrap().public();
+        shared.spool.set_key(&team, device, key).await.unwrap();
+        place
+    };
+    let waiting = async || {
+        shared.forget_lost().await;
+        shared.spool.flush().await.unwrap();
+        let places = shared.spool.devices(&team).unwrap();
+        places.into_iter().map(|place| (place.device.to_string(), place.waiting)).collect::<Vec<_>>()
+    };
+    comes(&desk, &old).await;
+    shared.registry.reload().unwrap();
+    let sealed = crate::sealing::seal(delivery(1), &shared).await.ok().unwrap();
+    shared.spool.append(Arc::new(sealed)).await.unwrap();
+    shared.registry.revoke_token(&old).unwrap();
+    shared.registry.reload().unwrap();
+    assert_eq!(waiting().await, [("desk".to_owned(), 1)]);
+    // It left long before that was sealed to it.
+    shared.whose.left(&team, &desk, &old, Timestamp::from_micros(0));
+    crate::relay::upkeep::forget_gone(&shared).await;
+    assert_eq!(waiting().await, [("desk".to_owned(), 1)]);
+    // Another comes: it begins after that, and what comes is sealed to it.
+    assert_eq!(comes(&laptop, &new).await.after, Seq(1));
+    let sealed = crate::sealing::seal(delivery(2), &shared).await.ok().unwrap();
+    shared.spool.append(Arc::new(sealed)).await.unwrap();
+    assert_eq!(waiting().await, [("desk".to_owned(), 2), ("laptop".to_owned(), 1)]);
+    // The first comes again with a good token, takes that, and stays.
+    assert!(!comes(&desk, &new).await.new);
+    shared.spool.taken(&team, &desk, Seq(1));
+    assert_eq!(waiting().await, [("desk".to_owned(), 1), ("laptop".to_owned(), 1)]);
+    // What is left for it was given to the other as well; and where nothing is left the last one goes too.
+    shared.device_came(&team, &desk, &old).await;
+    assert_eq!(waiting().await, [("laptop".to_owned(), 1)]);
+    shared.spool.taken(&team, &laptop, Seq(2));
+    shared.registry.revoke_token(&new).unwrap();
+    shared.registry.reload().unwrap();
+    assert_eq!(waiting().await, []);
+}
+
 type Answered = oneshot::Receiver<Result<AnswerBody, AnswerFailure>>;
 
 fn offered(shared: &Shared, delivery: &Arc<Delivery>) -> Answered {

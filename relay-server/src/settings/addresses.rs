@@ -2,7 +2,7 @@
 //!
 //! What can be meant in two ways is refused: on a network hangs who is believed and who is bounded.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -24,6 +24,15 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
         IpAddr::V4(_) => None,
     });
     Ok(mapped.map_or(network, IpNet::from))
+}
+
+/// For clap: an address and a port to listen on.
+///
+/// # Errors
+/// How it is written.
+pub(crate) fn listener(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write ADDRESS:PORT with an address in figures, such as 127.0.0.1:8080 or [::]:8080".to_owned())
 }
 
 /// Whether an address with a length is a network and not a host in one.

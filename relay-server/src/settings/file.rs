@@ -90,11 +90,13 @@ impl Found<'_> {
                 }
                 Value::Many(items)
             }
+            // Only here: what a list is made of has no use for such a number.
+            DeValue::Float(number) => Value::One(number.as_str().replace('_', "")),
             other => match one(other) {
                 Some(text) => Value::One(text),
                 None => {
                     let what = format!(
-                        "{} is no value for a setting; write a text in quotes, a whole number, true or false, or a list of texts",
+                        "{} is no value for a setting; write a text in quotes, a number, true or false, or a list of texts",
                         kind(other)
                     );
                     return wrong(&value_at, &what);
@@ -119,7 +121,6 @@ fn one(value: &DeValue<'_>) -> Option<String> {
 
 fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::Float(_) => "a number with a point",
         DeValue::Datetime(_) => "a date or time",
         DeValue::Table(_) => "a table",
         _ => "this",
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn keys_come_with_their_places() {
-        let text = "http = [\"[::]:80\", 'b']\n[acme]\nagree = true\nwait = 0x1e\n";
+        let text = "http = [\"[::]:80\", 'b']\n[acme]\nagree = true\nwait = 0x1e\npart = 0.2_5\n";
         let (entries, mistakes) = read("f", text).unwrap();
         assert_eq!(mistakes, []);
         let plain: Vec<_> = entries.iter().map(|e| (e.table.as_deref(), e.key.as_str(), &e.value)).collect();
@@ -146,6 +147,7 @@ mod tests {
                 (None, "http", &many(&[("[::]:80", 8..17), ("b", 19..22)])),
                 (Some("acme"), "agree", &Value::Bool(true)),
                 (Some("acme"), "wait", &Value::One("30".to_owned())),
+                (Some("acme"), "part", &Value::One("0.25".to_owned())),
             ]
         );
         assert_eq!(&text[entries[2].value_at.clone()], "0x1e");
@@ -157,8 +159,9 @@ mod tests {
             let first = read("f", text).map_or_else(|mistake| mistake, |(_, mut mistakes)| mistakes.remove(0));
             (first.line, first.column, first.message)
         };
-        assert_eq!((1, 5), (wrong("a = 1.5").0, wrong("a = 1.5").1));
-        assert!(wrong("a = 1.5").2.contains("with a point"));
+        let day = wrong("a = 2026-01-01");
+        assert_eq!((1, 5), (day.0, day.1));
+        assert!(day.2.contains("a date or time is no value"), "{}", day.2);
         assert!(wrong("[a.b.c]\nd = 1").2.contains("a table"));
         assert_eq!((2, 9), (wrong("\na = [1, 2.5]").0, wrong("\na = [1, 2.5]").1));
         let twice = wrong("a = 1\nb = 2\na = 3");

@@ -192,6 +192,14 @@ fn what_does_not_go_together_is_refused_by_both_and_told_where_it_stands() {
         ("[limits]\nmax-bodies = '64KiB'", "raise --max-bodies (r.toml:4: limits.max-bodies)"),
         ("[limits]\nheartbeat = '9s'", "raise --dead-after (r.toml:4: limits.heartbeat)"),
         ("[log]\notlp-endpoint = 'http://me:hunter2@collector.test'", "(r.toml:4: log.otlp-endpoint)"),
+        ("http = ['localhost']", "r.toml:2:9: \"localhost\" is no value for http: write ADDRESS:PORT"),
+        ("[tls]\nhttps = 'localhost:443'", "is no value for tls.https: write ADDRESS:PORT"),
+        ("admin = '9464'", "is no value for admin: write ADDRESS:PORT"),
+        ("[log]\notlp-ratio = 1.5", "r.toml:4:14: \"1.5\" is no value for log.otlp-ratio: write a number from 0 to 1"),
+        (
+            "[limits]\nmax-devices-per-tunnel = 1.5",
+            "r.toml:4:26: \"1.5\" is no value for limits.max-devices-per-tunnel: ",
+        ),
         ("[log]\nlevel = 'a=b=c'", "r.toml:4:9: "),
         (
             "[log]\nlevel = 'nosuchlevel'",
@@ -202,6 +210,14 @@ fn what_does_not_go_together_is_refused_by_both_and_told_where_it_stands() {
         let wrong = house.wrong(&text.replace("PORT", &free));
         assert!(wrong.iter().any(|one| one.contains(told)), "{text}\n---\n{wrong:#?}");
         assert!(!format!("{wrong:?}").contains("hunter2"), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_part_is_written_as_a_number_or_as_a_text() {
+    let house = House::new();
+    for part in ["0.5", "'0.5'", "1", "1e-1"] {
+        assert_eq!(house.wrong(&format!("[log]\notlp-ratio = {part}")), [] as [&str; 0], "{part}");
     }
 }
 
