@@ -31,56 +31,47 @@ impl UnfitFolder {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
-            UnfitFolder::Anothers { owner, .. } => format!(
-                "nothing was changed; run this as that user (`sudo -u '#{owner}' healthie-tunnel …`, a container with `--user {owner}`), or name a folder of \
-                 root's own with --data"
-            ),
+            UnfitFolder::Anothers { owner, .. } => {
+                format!("{}, or name a folder of root's own with --data", as_owner(*owner))
+            }
             UnfitFolder::NoFolder(_) => "name a folder with --data".to_owned(),
         }
     }
 }
 
-/// Whether files may be made in that data folder. One that is not there is nobody's.
+/// What to do where no other folder can be named.
+pub(crate) fn as_owner(owner: u32) -> String {
+    format!(
+        "nothing was changed; run this as that user (`sudo -u '#{owner}' healthie-tunnel …`, a container with `--user {owner}`)"
+    )
+}
+
+/// Whether files may be made in that folder. One that is not there yet belongs to whoever has the nearest folder above it that is: what root makes there on the
+/// way, such as `.local` in a home, its owner could not use afterwards.
 ///
 /// # Errors
 /// [`UnfitFolder`].
-pub(crate) fn check(data: &Path) -> Result<(), UnfitFolder> {
-    check_as(data, rustix::process::geteuid().is_root())
+pub(crate) fn check(folder: &Path) -> Result<(), UnfitFolder> {
+    check_as(folder, rustix::process::geteuid().is_root())
 }
 
-fn check_as(data: &Path, root: bool) -> Result<(), UnfitFolder> {
+fn check_as(wanted: &Path, root: bool) -> Result<(), UnfitFolder> {
+    // The folders above a relative one are those of the working folder; without one, whoever makes the folder is told.
+    let Ok(absolute) = std::path::absolute(wanted) else { return Ok(()) };
     // What cannot be looked at is told by whoever opens it.
-    let Ok(found) = fs::metadata(data) else { return Ok(()) };
+    let there = absolute.ancestors().find_map(|folder| Some((folder, fs::metadata(folder).ok()?)));
+    let Some((nearest, found)) = there else { return Ok(()) };
+    let is_wanted = nearest == absolute;
     if !found.is_dir() {
-        return Err(UnfitFolder::NoFolder(data.to_owned()));
+        return if is_wanted { Err(UnfitFolder::NoFolder(wanted.to_owned())) } else { Ok(()) };
     }
     // Where root has made the store already, only root can use it: to keep root out would keep everybody out.
-    let roots = || fs::symlink_metadata(data.join("archive")).is_ok_and(|archive| archive.uid() == 0);
+    let roots = || is_wanted && fs::symlink_metadata(wanted.join("archive")).is_ok_and(|archive| archive.uid() == 0);
     if root && found.uid() != 0 && !roots() {
-        return Err(UnfitFolder::Anothers { folder: data.to_owned(), owner: found.uid() });
+        let folder = if is_wanted { wanted } else { nearest };
+        return Err(UnfitFolder::Anothers { folder: folder.to_owned(), owner: found.uid() });
     }
     Ok(())
-}
-
-/// The same, and where the folder is not there yet whether it may be made: not by root on behalf of a user (`sudo` says whose, in SUDO_UID) in a folder of that
-/// user's, who could not use it afterwards. Elsewhere root may have its reasons, as in a container.
-///
-/// # Errors
-/// [`UnfitFolder`].
-pub(crate) fn check_or_make(data: &Path, sudo_uid: Option<&str>) -> Result<(), UnfitFolder> {
-    check(data)?;
-    makes_as(data, rustix::process::geteuid().is_root(), sudo_uid.and_then(|uid| uid.parse().ok()))
-}
-
-fn makes_as(data: &Path, root: bool, behalf: Option<u32>) -> Result<(), UnfitFolder> {
-    let Some(behalf) = behalf.filter(|uid| root && *uid != 0) else { return Ok(()) };
-    let there = data.ancestors().find_map(|folder| Some((folder, fs::metadata(folder).ok()?)));
-    match there {
-        Some((folder, found)) if folder != data && found.uid() == behalf => {
-            Err(UnfitFolder::Anothers { folder: folder.to_owned(), owner: behalf })
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -108,7 +99,6 @@ mod tests {
         if fs::metadata("/").unwrap().uid() == 0 {
             assert_eq!(check_as(Path::new("/"), true), Ok(()), "root's own");
         }
-        assert_eq!(check_as(&dir.path().join("none"), true), Ok(()));
         // A store that is root's already is nobody else's to use.
         fs::create_dir(dir.path().join("archive")).unwrap();
         let kept_out = fs::metadata(dir.path().join("archive")).unwrap().uid() != 0;
@@ -118,15 +108,28 @@ mod tests {
     }
 
     #[test]
-    fn sudo_makes_no_folder_that_its_user_could_not_use() {
+    fn root_makes_no_folder_in_another_s() {
         let (home, owner) = somebodys();
-        let data = home.path().join(".local/share/healthie-tunnel");
-        let refused = UnfitFolder::Anothers { folder: home.path().to_owned(), owner };
-        assert_eq!(makes_as(&data, true, Some(owner)), Err(refused));
-        for (root, behalf) in [(false, Some(owner)), (true, None), (true, Some(0)), (true, Some(owner + 1))] {
-            assert_eq!(makes_as(&data, root, behalf), Ok(()), "{root} {behalf:?}");
+        let refused = || Err(UnfitFolder::Anothers { folder: home.path().to_owned(), owner });
+        for wanted in ["none", ".local/share/healthie-tunnel", "none/../deeper"] {
+            assert_eq!(check_as(&home.path().join(wanted), true), refused(), "{wanted}");
+            assert_eq!(check_as(&home.path().join(wanted), false), Ok(()), "{wanted}");
         }
-        fs::create_dir_all(&data).unwrap();
-        assert_eq!(makes_as(&data, true, Some(owner)), Ok(()), "what is there is looked at itself");
+        // A link that leads nowhere yet is no folder of root's.
+        std::os::unix::fs::symlink(home.path().join("nowhere"), home.path().join("link")).unwrap();
+        assert_eq!(check_as(&home.path().join("link/data"), true), refused());
+        // Below a file nothing can be made: whoever tries is told so.
+        fs::write(home.path().join("file"), "").unwrap();
+        assert_eq!(check_as(&home.path().join("file/data"), true), Ok(()));
+        // The nearest one decides, not those above it.
+        let own = home.path().join("own");
+        fs::create_dir(&own).unwrap();
+        if fs::metadata(&own).unwrap().uid() == 0 {
+            assert_eq!(check_as(&own.join("data"), true), Ok(()));
+        }
+        // The working folder counts for a name without one.
+        let here = std::env::current_dir().unwrap();
+        let roots = fs::metadata(&here).unwrap().uid() == 0;
+        assert_eq!(check_as(Path::new("no-such-folder/data"), true).is_ok(), roots);
     }
 }

@@ -103,6 +103,8 @@ pub struct Ready {
     pub waiting: u64,
     /// Where deliveries are forwarded to by default.
     pub target: Option<String>,
+    /// Whether anything is forwarded at all.
+    pub forwards: bool,
     /// The address of the local interface.
     pub control: String,
     /// The process.

@@ -66,6 +66,11 @@ impl Policy {
         !self.no_forward && wanted && sound
     }
 
+    /// Where it goes by default, if anything does.
+    pub fn default_target(&self) -> Option<&TargetUrl> {
+        self.routes.default.as_ref().filter(|_| !self.no_forward)
+    }
+
     /// Whether anything can be forwarded at all.
     pub fn forwards(&self) -> bool {
         !self.no_forward && (!self.routes.is_empty() || self.exec.is_some())
@@ -94,7 +99,9 @@ mod tests {
         policy.skip_invalid = true;
         assert!(policy.command(Some("a.b"), SignatureStatus::NoSecret).is_none());
         assert!(policy.target(Some("a.b"), SignatureStatus::NoSecret).is_none());
+        assert_eq!(policy.default_target(), policy.routes.default.as_ref());
         policy.no_forward = true;
+        assert_eq!(policy.default_target(), None);
         assert!(policy.target(Some("a.b"), valid).is_none() && !policy.forwards());
     }
 }

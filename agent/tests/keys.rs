@@ -157,6 +157,47 @@ async fn turned_off_and_written_anew_the_folder_has_no_key_and_takes_any() {
     folder.run(&[&["events", "list"][..], &with_new].concat()).exits(0);
 }
 
+#[tokio::test]
+async fn that_a_store_is_encrypted_from_now_on_is_told_and_noted_once() {
+    let folder = Folder::new();
+    folder.store(None).await;
+    let file = folder.key("a.key");
+    let id = KeySource::File(file.clone().into()).read().unwrap().id().to_string();
+    // Turned away, so that the agent ends.
+    let relay = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", relay.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((mut conn, _)) = relay.accept() {
+            let _ = std::io::Read::read(&mut conn, &mut [0; 2000]);
+            let _ = std::io::Write::write_all(&mut conn, b"HTTP/1.1 401 no\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let listen = ["listen", "--relay", &url, "--token", "t", "--no-forward", "--ui", "json"];
+    let with_key = [&listen[..], &["--store-key-file", &file]].concat();
+    let told = |arguments: &[&str]| {
+        let out = folder.run(arguments).exits(1).out();
+        out.lines().filter(|line| line.contains("warning") && line.contains("is encrypted with the key")).count()
+    };
+    assert_eq!(told(&listen), 0);
+    let out = folder.run(&with_key).exits(1).out();
+    assert!(
+        out.contains("was not encrypted: what comes from now on is encrypted with the key") && out.contains(&id),
+        "{out}"
+    );
+    assert_eq!(told(&with_key), 0, "it is told once");
+    let noted = || audit_lines(&folder).into_iter().filter(|line| line["what"] == "store-rekeyed").collect::<Vec<_>>();
+    assert_eq!(noted().len(), 1, "{:?}", noted());
+    let line = &noted()[0];
+    let parts = (&line["to"], &line["key"], &line["by"], &line["failed"]);
+    let expected = ["encryption on", &id, "agent"].map(serde_json::Value::from);
+    assert_eq!(parts, (&expected[0], &expected[1], &expected[2], &serde_json::Value::Null));
+
+    // One that begins with a key was never anything else.
+    std::fs::rename(folder.at("data"), folder.at("away")).unwrap();
+    assert_eq!(told(&with_key), 0);
+    assert!(!folder.at("data/audit.jsonl").exists());
+}
+
 /// The archive was moved away, and nobody said that the device's keys have to go too.
 #[tokio::test]
 async fn a_lost_key_is_told_with_what_has_to_go_and_no_store_is_made_beside_it() {

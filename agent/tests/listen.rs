@@ -78,7 +78,9 @@ async fn a_delivery_is_stored_taken_forwarded_and_recorded() {
         Notice::Ready(r) => Some(r.clone()),
         _ => None,
     });
-    assert_eq!(ready.await.public_urls, ["http://team.relay.test"]);
+    let ready = ready.await;
+    assert_eq!(ready.public_urls, ["http://team.relay.test"]);
+    assert!(ready.forwards && ready.target.unwrap().ends_with(&format!(":{}", handler.port)), "where to is told");
     let body = r#"{"event_type":"appointment.created","resource_id":7}"#;
     for n in 1..=3 {
         session.send(&ToAgent::Delivery(incoming(n, delivery(n as u8, body), false))).await;
@@ -337,6 +339,22 @@ async fn a_relay_that_breaks_the_rules_is_left_and_tried_again() {
     });
     assert_eq!(why.await, "the relay sent more than was agreed");
     let session = relay.session().await;
+    agent.stop(session).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_that_forwards_nothing_names_no_target() {
+    let (data, relay, handler) = (tempfile::tempdir().unwrap(), Relay::start().await, answering(OK).await);
+    let mut config = config(&relay, data.path(), Some(&handler));
+    config.policy.no_forward = true;
+    let mut agent = Agent::start(config);
+    let session = relay.session().await;
+    let ready = agent.until("ready", |n| match n {
+        Notice::Ready(r) => Some(r.clone()),
+        _ => None,
+    });
+    let ready = ready.await;
+    assert_eq!((ready.target, ready.forwards), (None, false));
     agent.stop(session).await.unwrap();
 }
 

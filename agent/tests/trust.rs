@@ -233,6 +233,32 @@ async fn root_leaves_nothing_in_another_s_data_folder() {
     stage.run(&["events", "list"]).exits(0);
 }
 
+/// Likewise.
+#[test]
+fn root_makes_no_folder_in_another_s_home() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let stage = Stage::new();
+    let home = stage.path("home");
+    std::fs::create_dir(&home).unwrap();
+    if std::fs::metadata(&home).unwrap().uid() != 0 {
+        return;
+    }
+    chown(&home, Some(4242), Some(4242)).unwrap();
+    let listen = ["listen", "--relay", "http://127.0.0.1:9", "--token", "t", "--no-forward", "--ui", "json"];
+    let says_whose =
+        |ran: Ran| ran.exits(2).says("home belongs to the user with the number 4242").says("sudo -u '#4242'").err();
+    for command in [&listen[..], &[&listen[..], &["--data", "home/sub"]].concat(), &["key", "new"]] {
+        assert!(says_whose(run(&stage, command, &[])).contains("--data"), "{command:?}");
+    }
+    says(&stage, "relay = \"http://relay.invalid\"\n");
+    let refused = says_whose(run(&stage, &["config", "allow", "--yes"], &[]));
+    assert!(!refused.contains("--data"), "no such option helps here: {refused}");
+    assert_eq!(walk(&home), Vec::<std::path::PathBuf>::new(), "something was left there");
+    chown(&home, Some(0), Some(0)).unwrap();
+    run(&stage, &["config", "allow", "--yes"], &[]).exits(0);
+    assert!(!walk(&home).is_empty());
+}
+
 /// Everything in a folder.
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut all = Vec::new();

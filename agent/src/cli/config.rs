@@ -6,6 +6,7 @@ use super::arguments::{Data, Gather};
 use super::events::unknown;
 use super::style::Tone;
 use super::{Context, Failure, judge};
+use crate::data_folder::{self, UnfitFolder};
 use crate::dial::{split_url, without_user};
 use crate::forward::{Route, TargetUrl};
 use crate::safe_text::SafeText;
@@ -110,6 +111,10 @@ fn allow(args: &Allow, context: &mut Context) -> Result<(), Failure> {
     if wishes.allowed {
         context.out.message("all of it is allowed already");
         return Ok(());
+    }
+    // What is no folder is told when it is written to.
+    if let Err(unfit @ UnfitFolder::Anothers { owner, .. }) = data_folder::check(consents.folder()) {
+        return Err(Failure::usage(unfit.to_string()).hint(data_folder::as_owner(owner)));
     }
     if !args.yes {
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {

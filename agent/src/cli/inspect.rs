@@ -135,7 +135,7 @@ pub(super) fn setup(settings: &Settings, colour: bool, filter: &str) -> Result<S
         colour,
         keys,
         whose: Whose::Ours,
-        target: arguments::policy(settings)?.routes.default.map(|t| t.to_string()),
+        target: arguments::policy(settings)?.default_target().map(ToString::to_string),
         tunnel: None,
         urls: Vec::new(),
         filter: filter.to_owned(),

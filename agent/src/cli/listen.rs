@@ -175,7 +175,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
         inspector_port: settings.value("inspector_port")?.unwrap_or(0),
         last_attempts: LAST_ATTEMPTS,
     };
-    data_folder::check_or_make(&config.data, context.environment.get("SUDO_UID"))?;
+    data_folder::check(&config.data)?;
     if form == Form::Tui {
         // The inspector covers what is printed before it opens.
         context.out.hold_messages();

@@ -139,7 +139,12 @@ impl Log {
 fn ready(r: &Ready, now: Timestamp, style: Style) -> String {
     let urls: Vec<_> = r.public_urls.iter().map(|u| style.paint(Tone::Strong, SafeText::new(u))).collect();
     let waiting = if r.waiting > 0 { format!(", {} waiting", r.waiting) } else { String::new() };
-    let to = r.target.as_deref().map_or_else(String::new, |t| format!(" → {t}"));
+    let to = match &r.target {
+        Some(target) => format!(" → {target}"),
+        None if !r.forwards => ", nothing is forwarded".to_owned(),
+        // By patterns, or to a command.
+        None => String::new(),
+    };
     format!(
         "{} ready  {}{to}  (tunnel {}, {}{}{waiting}, device {})",
         style.paint(Tone::Dim, clock(now)),
@@ -215,6 +220,33 @@ mod tests {
         let mut log = Log::new(Style { colour: false });
         let line = log.line(&waiting(250, "gone\u{1b}[2J"), at(0)).unwrap();
         assert_eq!(line, "00:00:00.000 no connection: gone\\u{1b}[2J; next try in 250 ms");
+    }
+
+    #[test]
+    fn the_ready_line_says_where_deliveries_go_or_that_they_go_nowhere() {
+        let mut log = Log::new(Style { colour: false });
+        let mut line = |target: Option<&str>, forwards| {
+            let ready = Ready {
+                relay: "https://relay.test".into(),
+                tunnel: "team".parse().unwrap(),
+                device: "laptop".parse().unwrap(),
+                public_urls: vec!["https://relay.test/t/team".into()],
+                answer: "ack",
+                read_only: false,
+                waiting: 0,
+                target: target.map(str::to_owned),
+                forwards,
+                control: String::new(),
+                pid: 1,
+            };
+            log.line(&Notice::Ready(ready), at(0)).unwrap()
+        };
+        let told = line(Some("http://localhost:3000"), true);
+        assert!(told.contains("/t/team → http://localhost:3000  (") && !told.contains("nothing"), "{told}");
+        let told = line(None, false);
+        assert!(told.contains("/t/team, nothing is forwarded  (") && !told.contains('→'), "{told}");
+        let told = line(None, true);
+        assert!(told.contains("/t/team  (") && !told.contains("nothing"), "{told}");
     }
 
     #[test]

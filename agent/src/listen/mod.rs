@@ -23,9 +23,9 @@ use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
 use tunnel_protocol::{Start, Welcome};
 use tunnel_signature::Secret;
 use tunnel_telemetry::Traces;
-use tunnel_vault::KeySource;
+use tunnel_vault::{KeyId, KeySource, UserKey, Vault};
 
-use crate::audit::{Audit, By};
+use crate::audit::{Audit, By, Line, What};
 use crate::control::{AgentFile, Claim, Operations, Running, has_store, open_archive, user_key};
 use crate::data_folder::{self, UnfitFolder};
 use crate::device_keys::{self, KeysError};
@@ -164,7 +164,19 @@ async fn start(
         let guard = Guard::of(&data, key.as_ref()).map_err(|e| ListenError::Archive(e.into()))?;
         device_keys::load(&data, &guard).map_err(keys_failed)?;
     }
-    let archive = open_archive(&data, key.clone()).await.map_err(|e| held(e, &data))?;
+    let first_key = encrypted_by(&data, key.as_ref());
+    let audit = Audit::new(&data, By::Agent);
+    let line = || Line::new(What::StoreRekeyed).with("to", "encryption on");
+    if let Some(id) = first_key {
+        let noted = audit.note(line().with("key", id.to_string())).await;
+        noted.map_err(|e| io("have the store encrypted from now on")(std::io::Error::other(e.message)))?;
+    }
+    let opened = open_archive(&data, key.clone()).await;
+    if let (Some(id), Err(e)) = (first_key, &opened) {
+        // The line above says that it was done.
+        audit.note_if_possible(line().with("key", id.to_string()).with("failed", e.to_string())).await;
+    }
+    let archive = opened.map_err(|e| held(e, &data))?;
     let device = match config.device.clone() {
         Some(device) => device,
         None => device_name(&data).map_err(io(format!("keep a device name in {}", data.display())))?,
@@ -176,6 +188,13 @@ async fn start(
     let file = AgentFile { addr, token: random_token()?, pid: std::process::id() };
     let claim = Claim::write(&data, &file).map_err(io(format!("write to {}", data.display())))?;
 
+    if let Some(id) = first_key {
+        announcer.warn(format!(
+            "the store in {} was not encrypted: what comes from now on is encrypted with the key {id}, and without that key it does not open any more; \
+             `healthie-tunnel store compact` encrypts what is there already",
+            data.display()
+        ));
+    }
     if let Some(message) = elsewhere {
         announcer.tell(Notice::Warning { message });
     }
@@ -224,7 +243,7 @@ async fn start(
         }),
         turn: Arc::default(),
         sender: works.sender(),
-        audit: Audit::new(&config.data, By::Agent),
+        audit,
     });
     let token = file.token.clone();
     let mut until = works.stopping();
@@ -240,7 +259,8 @@ async fn start(
         Ready {
             relay: config.relay.to_string(),
             device,
-            target: works.policy().routes.default.as_ref().map(ToString::to_string),
+            target: works.policy().default_target().map(ToString::to_string),
+            forwards: works.policy().forwards(),
             control: format!("http://{addr}"),
             pid: file.pid,
             // From the welcome.
@@ -313,6 +333,16 @@ fn keys_failed(e: KeysError) -> ListenError {
         KeysError::Guarded(e) => ListenError::Archive(e.into()),
         other => ListenError::Keys(other.to_string()),
     }
+}
+
+/// The key that a store which is there already and needs none is encrypted with from now on, if it is.
+fn encrypted_by(data: &std::path::Path, key: Option<&UserKey>) -> Option<KeyId> {
+    let id = key?.id();
+    // What cannot be read of it is told by opening it.
+    let standing = Vault::standing(&data.join("archive")).ok()?;
+    // With the key that encrypting was turned off with, it stays off.
+    let plain = standing.is_none_or(|store| !store.needs && store.key != id);
+    (plain && has_store(data)).then_some(id)
 }
 
 fn held(e: ArchiveError, data: &std::path::Path) -> ListenError {

@@ -118,6 +118,11 @@ impl Consents {
         Consents(config_file.with_file_name("allowed"))
     }
 
+    /// Where they are kept; it may not be there yet.
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
     /// Whether the user said yes to exactly this.
     pub fn hold(&self, wishes: &Wishes) -> bool {
         let mut text = String::new();

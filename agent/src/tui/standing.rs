@@ -36,6 +36,8 @@ pub(crate) struct Standing {
     pub(crate) paused: bool,
     /// Where deliveries are forwarded to.
     pub(crate) target: Option<String>,
+    /// It is known that nothing is forwarded at all.
+    pub(crate) forwards_nothing: bool,
     pub(crate) connection: Option<Connection>,
     /// Since when the connection is as it is.
     pub(crate) since: Option<Timestamp>,
@@ -86,6 +88,7 @@ impl Standing {
                 self.read_only = r.read_only;
                 self.at_relay = r.waiting;
                 self.target.clone_from(&r.target);
+                self.forwards_nothing = !r.forwards;
                 self.heard = Some(now);
             }
             Notice::Forwarding { paused } => self.paused = *paused,

@@ -109,6 +109,7 @@ fn target(s: &Standing) -> Vec<Run> {
         match &s.target {
             Some(target) => out.push(Run::new(Tone::Plain, &format!("→ {target} "))),
             None if s.urls.is_empty() => {}
+            None if s.forwards_nothing => out.push(Run::new(Tone::Doubtful, "nothing is forwarded ")),
             None => out.push(Run::new(Tone::Doubtful, "→ forwarded nowhere by default ")),
         }
     }
