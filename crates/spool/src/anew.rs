@@ -40,7 +40,7 @@ pub(crate) fn sweep(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes the file in `dir`, which is open as `db`, anew. `room` bytes must be free beyond the reserve for it.
+/// Writes the file in `dir`, which is open as `db`, anew. `room` bytes must be free on its disk.
 ///
 /// # Errors
 /// The new file has taken the old one's place and it is not known whether that would outlast a power cut: nothing may be acknowledged any more.
@@ -112,4 +112,33 @@ fn copy(db: &Database, new: &Path, old: &Path) -> Result<Database, redb::Error> 
         txn.commit()?;
     }
     Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use tunnel_vault::Entropy;
+
+    use super::*;
+
+    /// Without room, and where the other file cannot be made.
+    #[test]
+    fn what_cannot_be_written_anew_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || disk::open(dir.path(), None, Entropy::system()).unwrap();
+        let db = open().db;
+        let before = fs::metadata(disk::file(dir.path())).unwrap().ino();
+        assert!(
+            matches!(write_anew(&db, dir.path(), u64::MAX).unwrap(), Anew::NotDone(why) if why.contains("are free"))
+        );
+        fs::create_dir(draft(dir.path())).unwrap();
+        assert!(matches!(write_anew(&db, dir.path(), 0).unwrap(), Anew::NotDone(_)));
+        assert_eq!(fs::metadata(disk::file(dir.path())).unwrap().ino(), before);
+        fs::remove_dir(draft(dir.path())).unwrap();
+        fs::write(draft(dir.path()), "half of it").unwrap();
+        drop(db);
+        let db = open().db;
+        assert!(!draft(dir.path()).exists(), "what a crash left is swept");
+        assert!(matches!(write_anew(&db, dir.path(), 0).unwrap(), Anew::Done(_)));
+        assert_ne!(fs::metadata(disk::file(dir.path())).unwrap().ino(), before);
+    }
 }
