@@ -5,6 +5,8 @@ use healthie_relay::fuzzing::{Way, route};
 use crate::cut::Cut;
 
 const DOMAIN: &str = "relay.test";
+/// The paths at which the relay answers for itself.
+const OWN: [&str; 4] = ["/", "/healthz", "/readyz", "/metrics"];
 
 /// Two lines: the Host and the target.
 pub(crate) fn check(input: &[u8]) {
@@ -28,12 +30,15 @@ pub(crate) fn check(input: &[u8]) {
         }
         Way::Agent(Some(name)) => assert_eq!(path, format!("/agent/v1/{name}")),
         Way::Agent(None) => assert!(["/agent/v1", "/agent/v1/"].contains(&path), "{path}"),
-        Way::Own => assert!(["/", "/healthz", "/readyz"].contains(&path), "{path}"),
+        Way::Own => assert!(OWN.contains(&path), "{path}"),
         Way::Nothing => {}
     }
     if let Way::Tunnel(name, _) | Way::Agent(Some(name)) = &way {
         let label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         assert!((1..=63).contains(&name.len()) && name.bytes().all(label), "{name:?}");
+    }
+    if OWN.contains(&path) {
+        assert_eq!(route(None, &target, Some(DOMAIN)), Some(Way::Own), "{path}");
     }
     // The case of a host's letters never counts, and without a domain no host does.
     assert_eq!(route(Some(&host.to_ascii_uppercase()), &target, Some(DOMAIN)), Some(way));
