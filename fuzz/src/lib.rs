@@ -49,7 +49,7 @@ pub const TARGETS: &[Target] = &[
     target("bundle", fixtures::bundle, 8192),
     target("scenario", fixtures::scenario, 2048),
     target("request-text", fixtures::request_text, 4096),
-    target("query", queries::query, 512),
+    target("query", queries::query, 2048),
     target("saved-filters", queries::saved, 1024),
     target("shown", shown::safe_text, 1024),
     target("event", shown::event, 4096),

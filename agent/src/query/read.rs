@@ -26,7 +26,8 @@ impl Query {
     /// The first mistake and where it is.
     pub fn read(text: &str, now: Timestamp) -> Result<Query, QueryError> {
         if text.len() > LONGEST {
-            return Err(QueryError { at: LONGEST..text.len(), why: format!("a filter has at most {LONGEST} bytes") });
+            let beyond = text.floor_char_boundary(LONGEST)..text.len();
+            return Err(QueryError { at: beyond, why: format!("a filter has at most {LONGEST} bytes") });
         }
         let mut reader = Reader { text, at: 0, now };
         let mut terms = Vec::new();
@@ -326,6 +327,10 @@ mod tests {
             assert_eq!(e.at, at, "{text}: {e}");
         }
         assert!(Query::read(&"x".repeat(LONGEST + 1), NOW).is_err());
+        // The place is cut out of the text to be shown, so it must not begin within a character.
+        let wide = format!("x{}", "ä".repeat(LONGEST / 2));
+        let beyond = Query::read(&wide, NOW).unwrap_err().at;
+        assert_eq!(wide.get(beyond), Some("ä"));
         assert!(Query::read(&"x ".repeat(MOST_WORDS + 1), NOW).is_err());
     }
 

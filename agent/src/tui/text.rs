@@ -157,7 +157,8 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<Run> {
         // The last blank: what is behind it moves to the next line.
         let mut blank = None;
         for piece in pieces(line) {
-            if run.columns + piece.columns > width && run.columns > 0 {
+            // Twice where what moved to the next line fills it so far that this piece has no room there either.
+            while run.columns + piece.columns > width && run.columns > 0 {
                 let mut next = Run { tone: Tone::Plain, text: String::new(), columns: 0 };
                 if let Some((end, columns)) = blank.take().filter(|(_, columns)| columns * 3 > width) {
                     next.text = run.text.split_off(end);
@@ -268,6 +269,7 @@ mod tests {
         assert_eq!(wrapped("abcdefghij", 4), ["abcd", "efgh", "ij"]);
         assert_eq!(wrapped("a\n\nb", 4), ["a", "", "b"]);
         assert_eq!(wrapped("日本語", 5), ["日本", "語"]);
+        assert_eq!(wrapped("one two abcdef\u{e0100}", 14), ["one two ", "abcdef", "\\u{e0100}"]);
     }
 
     #[test]
