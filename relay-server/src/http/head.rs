@@ -64,8 +64,9 @@ pub(crate) fn read(buf: &mut BytesMut, limits: HeadLimits) -> Option<Result<Head
     }
     let mut lines = [httparse::EMPTY_HEADER; MAX_LINES];
     let mut parsed = httparse::Request::new(&mut lines[..limits.lines.min(MAX_LINES)]);
-    let len = match parsed.parse(buf) {
-        Ok(httparse::Status::Complete(len)) if len <= limits.bytes => len,
+    // Never further than a head may go: what it is refused for would otherwise depend on how much of it came at once.
+    let len = match parsed.parse(&buf[..buf.len().min(limits.bytes)]) {
+        Ok(httparse::Status::Complete(len)) => len,
         Ok(httparse::Status::Partial) if buf.len() < limits.bytes => return None,
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Some(Err(Refusal::TooLarge)),
         Err(httparse::Error::Version) => return Some(Err(Refusal::Version)),
@@ -293,6 +294,19 @@ mod tests {
             prop_assert!(read(&mut buf, LIMITS).is_none());
             buf.extend_from_slice(&text.as_bytes()[at..]);
             prop_assert_eq!(read(&mut buf, LIMITS), Some(one(text)));
+        }
+
+        #[test]
+        fn a_head_is_refused_for_the_same_however_much_of_it_comes_at_once(
+            long in 800_usize..1200, bad in prop::sample::select(vec!["\0", "\n\n", " : ", "\r\n\r\n", "é: "]), at_once in 1_usize..200
+        ) {
+            let text = format!("POST / HTTP/1.1\r\nHost: a\r\nX: {}{bad}{}\r\n\r\n", "y".repeat(long), "z".repeat(1200 - long));
+            let mut buf = BytesMut::new();
+            let slowly = text.as_bytes().chunks(at_once).find_map(|piece| {
+                buf.extend_from_slice(piece);
+                read(&mut buf, LIMITS)
+            });
+            prop_assert_eq!(slowly, Some(one(&text)));
         }
     }
 }
