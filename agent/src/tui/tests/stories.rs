@@ -326,7 +326,7 @@ fn an_agent_elsewhere_is_told_of_by_what_it_says() {
     };
     let status = Status { gaps: vec![gap(25, 900), gap(23, 40), gap(1, 2)], ..b.status() };
     b.happens(Message::Status(Ok(Box::new(status))));
-    assert!(b.shows("42 never came  7 to forward"), "{}", b.text());
+    assert!(b.shows(" 42 never came  7 to forward"), "{}", b.text());
     let gone = ControlError::new(Kind::Unreachable, "the agent does not answer");
     b.happens(Message::Status(Err(gone)));
     assert!(b.line("healthie-tunnel").contains("✗ the agent does not answer"), "{}", b.text());
