@@ -6,28 +6,29 @@
 //! Deliveries are stored in many tasks at once, so the archive may show one before those that came ahead of it. Reading back therefore stops at the
 //! first that is still coming: it is pushed in its turn, or left to the archive in its turn.
 
+mod handing;
 mod page;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tunnel_archive::ArchiveError;
-use tunnel_delivery::{Attempt, Cause, Delivery, DeliveryId, Stored, Summary};
+use tunnel_delivery::{Delivery, DeliveryId, Summary};
 use tunnel_signature::Match;
 
-use crate::again::{Again, Waiting, Whom};
+use crate::again::{Again, Waiting};
 use crate::exec::Exec;
 use crate::forward::TargetUrl;
-use crate::hand::{Hand, Try};
+use crate::hand::Hand;
 use crate::inflight::Inflight;
 use crate::listen::Chance;
 use crate::pause::Pause;
 use crate::policy::Policy;
-use crate::summary;
 use crate::trail::Trail;
+use handing::One;
 use page::{Next, Part, page};
 
 /// The most deliveries held in memory, and the most bytes of their bodies.
@@ -37,6 +38,8 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 const UNRECORDED: usize = 256;
 /// How many are read back from the archive at a time.
 const PAGE: usize = 64;
+/// What waits and could not be read is looked for again after this time.
+const UNREAD: Duration = Duration::from_secs(30);
 
 /// A delivery that is due.
 pub(crate) struct Job {
@@ -91,6 +94,8 @@ struct Inner {
     again: Waiting,
     /// Whether the last that was begun was one of those.
     was_again: bool,
+    /// Why what waits could not be read when it was last tried.
+    unread: Option<String>,
 }
 
 impl Inner {
@@ -321,6 +326,7 @@ impl Backlog {
             if let Some(due) = self.take() {
                 return due;
             }
+            let mut look = None;
             let (spilled, again) = {
                 let inner = self.lock();
                 (inner.spilled, inner.again.next())
@@ -331,16 +337,16 @@ impl Backlog {
                     // What comes first is still coming.
                     Ok(false) => {}
                     Err(e) => {
-                        hand.announcer.warn(format!("what waits to be forwarded cannot be read: {e}"));
-                        self.more.notified().await;
-                        continue;
+                        self.tell_unread(hand, &e);
+                        look = Some(Instant::now() + UNREAD);
                     }
                 }
             }
+            let at = again.into_iter().chain(look).min();
             tokio::select! {
                 biased;
                 () = self.more.notified() => {}
-                () = async { match again { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => {}
+                () = async { match at { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => {}
             }
         }
     }
@@ -351,12 +357,29 @@ impl Backlog {
         let read = self.read(hand, policy, &reading).await;
         let mut inner = self.lock();
         inner.since = None;
-        if let Ok(false) = read {
+        if !matches!(read, Ok(true)) {
             // Nothing that came can be begun now: what is tried again need not leave it its turn, and would be asked after without end.
             inner.was_again = false;
         }
+        if read.is_ok() {
+            inner.unread = None;
+        }
         drop(inner);
         read
+    }
+
+    /// Says why what waits cannot be read, once for as long as that is so.
+    fn tell_unread(&self, hand: &Hand, why: &ArchiveError) {
+        let why = why.to_string();
+        let mut inner = self.lock();
+        if inner.unread.as_ref() == Some(&why) {
+            return;
+        }
+        inner.unread = Some(why.clone());
+        drop(inner);
+        hand.announcer.warn(format!(
+            "what waits to be forwarded cannot be read, so nothing is forwarded until it can, which is tried again and again: {why}"
+        ));
     }
 
     async fn read(&self, hand: &Hand, policy: &Arc<Policy>, reading: &Arc<Reading>) -> Result<bool, ArchiveError> {
@@ -379,104 +402,6 @@ impl Backlog {
                 _ => return Ok(more),
             }
         }
-    }
-}
-
-/// What it takes to hand one delivery over.
-struct One {
-    hand: Hand,
-    policy: Arc<Policy>,
-    backlog: Arc<Backlog>,
-    chance: Chance,
-    records: Arc<Semaphore>,
-}
-
-impl One {
-    async fn hand_over(self, due: Due, permit: Result<OwnedSemaphorePermit, AcquireError>) {
-        let (job, made) = match due {
-            Due::Job(job) => (job, 0),
-            Due::Again(again) => match self.read_back(again).await {
-                Some(job) => (job, again.made),
-                None => return,
-            },
-        };
-        let id = job.delivery.id;
-        let how = Try { cause: Cause::Forward, number: job.summary.attempts + 1, for_sender: false };
-        let handler = async {
-            let (target, forward_as) = (job.target.as_ref()?, self.policy.forward_as);
-            Some(self.hand.over(&job.delivery, job.matched.as_ref(), target, forward_as, how).await.attempt)
-        };
-        let command = async {
-            let exec = job.command.as_ref()?;
-            // A process is started for it: reading it back costs little beside that.
-            let stored = self.read(id).await?;
-            Some(self.hand.command(exec, &stored, how).await.attempt)
-        };
-        let (handler, command) = tokio::join!(handler, command);
-        let tried = [(Whom::Handler, handler), (Whom::Command, command)];
-        let tried = tried.into_iter().filter_map(|(whom, attempt)| Some((whom, attempt?)));
-        let mut tried: Vec<_> = tried
-            .map(|(whom, attempt)| {
-                job.trail.attempt(&attempt);
-                let again = self.again(&attempt, id, made).map(|pause| (Instant::now(), pause));
-                (whom, attempt, again)
-            })
-            .collect();
-        // What a list shows is the attempt that was recorded last: that one of two succeeded must not hide that the other failed.
-        tried.sort_by_key(|(_, attempt, _)| !attempt.succeeded());
-        // The handler is free for the next one while this attempt waits for its commit.
-        let recording = self.records.acquire().await;
-        drop(permit);
-        let (mut before, mut recorded) = (job.summary, true);
-        for (whom, attempt, again) in tried {
-            let after = summary::after(before.clone(), &attempt);
-            let kept = self.hand.record_with_next(&before, attempt, again.map(|(_, pause)| pause)).await;
-            before = after;
-            recorded &= kept.is_ok();
-            if let (Ok(()), Some((now, pause))) = (kept, again) {
-                self.backlog.lock().again.put(Again { id, whom, made: made + 1 }, now, pause);
-                self.backlog.more.notify_one();
-            }
-        }
-        // What could not be recorded stays busy: it must not be handed over again and again while the disk is full.
-        if recorded {
-            self.backlog.lock().busy.remove(&id);
-        }
-        drop(recording);
-    }
-
-    /// After which pause the attempt is made again, if it is.
-    fn again(&self, attempt: &Attempt, id: DeliveryId, made: u32) -> Option<Duration> {
-        let pause = self.policy.retry.as_ref()?.after(attempt, made, (self.chance)())?;
-        if !self.backlog.lock().again.has_room() {
-            self.hand.announcer.warn(format!("too many deliveries wait to be tried again: {id} is not"));
-            return None;
-        }
-        Some(pause)
-    }
-
-    /// A delivery that waited to be tried again, as it stands now. One that was removed meanwhile is not tried.
-    async fn read_back(&self, again: Again) -> Option<Job> {
-        let stored = self.read(again.id).await?;
-        let summary = summary::of_stored(&stored);
-        let (event, signature) = (summary.event_type.as_deref(), summary.signature);
-        let target = self.policy.target(event, signature).filter(|_| again.whom == Whom::Handler).cloned();
-        let command = self.policy.command(event, signature).filter(|_| again.whom == Whom::Command).cloned();
-        let matched = self.hand.signing.check_with_digest(&stored.delivery, stored.body_sha256).matched;
-        Some(Job { delivery: Arc::new(stored.delivery), matched, target, command, summary, trail: Trail::default() })
-    }
-
-    /// A delivery from the archive, if it is still there.
-    async fn read(&self, id: DeliveryId) -> Option<Stored> {
-        let keep = Arc::clone(&self.hand.keep);
-        let read = match keep.blocks() {
-            false => keep.get(id),
-            true => tokio::task::spawn_blocking(move || keep.get(id)).await.unwrap_or(Err(ArchiveError::Closed)),
-        };
-        read.unwrap_or_else(|e| {
-            self.hand.announcer.warn(format!("{id} cannot be read to be handed over: {e}"));
-            None
-        })
     }
 }
 

@@ -8,6 +8,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+
 /// Why a folder is none to work in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnfitFolder {
@@ -25,6 +27,16 @@ pub enum UnfitFolder {
     /// There is something else of that name.
     #[error("the data folder {} is not a folder", .0.display())]
     NoFolder(PathBuf),
+    /// This user can make no files there.
+    #[error("no files can be made in the data folder {}: {}: {why}", .folder.display(), .at.display())]
+    Closed {
+        /// The folder.
+        folder: PathBuf,
+        /// What is in the way: the folder, what is in it, or what it would have to be made in.
+        at: PathBuf,
+        /// How.
+        why: String,
+    },
 }
 
 impl UnfitFolder {
@@ -35,6 +47,7 @@ impl UnfitFolder {
                 format!("{}, or name a folder of root's own with --data", as_owner(*owner))
             }
             UnfitFolder::NoFolder(_) => "name a folder with --data".to_owned(),
+            UnfitFolder::Closed { .. } => "name a folder of your own with --data".to_owned(),
         }
     }
 }
@@ -44,6 +57,34 @@ pub(crate) fn as_owner(owner: u32) -> String {
     format!(
         "nothing was changed; run this as that user (`sudo -u '#{owner}' healthie-tunnel …`, a container with `--user {owner}`)"
     )
+}
+
+/// Whether files can be made in that folder, as far as can be seen without making any: for whoever only looks. Whoever makes them is told by the system.
+///
+/// # Errors
+/// [`UnfitFolder`].
+pub(crate) fn check_writable(folder: &Path) -> Result<(), UnfitFolder> {
+    check(folder)?;
+    let closed =
+        |at: &Path, why: String| Err(UnfitFolder::Closed { folder: folder.to_owned(), at: at.to_owned(), why });
+    let Ok(absolute) = std::path::absolute(folder) else { return Ok(()) };
+    // A link that leads nowhere is there, and nothing can be made under its name.
+    let there = absolute.ancestors().find(|above| fs::symlink_metadata(above).is_ok());
+    let Some(nearest) = there else { return Ok(()) };
+    let store = absolute.join("archive");
+    let within = fs::symlink_metadata(&store).is_ok().then_some(store.as_path());
+    for at in [nearest].into_iter().chain(within) {
+        match fs::metadata(at) {
+            Ok(found) if !found.is_dir() => return closed(at, "it is not a folder".to_owned()),
+            Ok(_) => {}
+            Err(e) => return closed(at, e.to_string()),
+        }
+        let wanted = Access::WRITE_OK | Access::EXEC_OK;
+        if let Err(e) = access(at, wanted) {
+            return closed(at, std::io::Error::from(e).to_string());
+        }
+    }
+    Ok(())
 }
 
 /// Whether files may be made in that folder. One that is not there yet belongs to whoever has the nearest folder above it that is: what root makes there on the
@@ -105,6 +146,39 @@ mod tests {
         assert_eq!(check_as(dir.path(), true).is_err(), kept_out);
         let file = tempfile::NamedTempFile::new().unwrap();
         assert_eq!(check_as(file.path(), false), Err(UnfitFolder::NoFolder(file.path().to_owned())));
+    }
+
+    #[test]
+    fn where_no_files_can_be_made_is_seen_without_making_any() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "").unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("link")).unwrap();
+        fs::create_dir(at("open")).unwrap();
+        fs::create_dir(at("shut")).unwrap();
+        fs::set_permissions(at("shut"), fs::Permissions::from_mode(0o500)).unwrap();
+        fs::create_dir(at("half")).unwrap();
+        fs::write(at("half/archive"), "").unwrap();
+        for good in ["open", "none", "none/deeper/still", "open/none"] {
+            assert_eq!(check_writable(&at(good)), Ok(()), "{good}");
+        }
+        let blocks = |wanted: &str, by: &str| match check_writable(&at(wanted)) {
+            Err(UnfitFolder::Closed { at: found, .. }) => assert_eq!(found, at(by), "{wanted}"),
+            other => panic!("{wanted}: {other:?}"),
+        };
+        blocks("file/data", "file");
+        blocks("link", "link");
+        blocks("link/data", "link");
+        blocks("half", "half/archive");
+        assert_eq!(check_writable(&at("file")), Err(UnfitFolder::NoFolder(at("file"))));
+        // Root may write anywhere.
+        if !rustix::process::geteuid().is_root() {
+            blocks("shut", "shut");
+            blocks("shut/data", "shut");
+        }
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 5, "something was made: {left:?}");
     }
 
     #[test]

@@ -268,6 +268,33 @@ async fn a_command_that_reads_leaves_the_store_as_it_is() {
     folder.run(&["store", "rekey", "--new-key-file", &key]).exits(2).says("is not encrypted");
 }
 
+/// Whoever gives a file that `listen` would refuse is told so by whatever he runs first, and not when it matters.
+#[tokio::test]
+async fn a_key_s_file_that_cannot_be_used_is_told_alike_by_all() {
+    let folder = Folder::new();
+    folder.store(None).await;
+    let open = folder.key("open");
+    std::fs::set_permissions(folder.at("open"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    drop(tunnel_vault::write_private(&folder.at("garbled"), b"no key").unwrap());
+    let garbled = folder.at("garbled").to_str().unwrap().to_owned();
+    let listen = ["listen", "--relay", "http://127.0.0.1:9", "--token", "t", "--no-forward", "--ui", "log"];
+    for file in [&open, &garbled] {
+        let said = |command: &[&str]| {
+            let ran = folder.run(&[command, &["--store-key-file", file]].concat());
+            let code = ran.0.status.code();
+            (code, ran.err().lines().find(|line| line.contains(&**file)).map(str::to_owned))
+        };
+        let wanted = said(&listen);
+        assert!(wanted.1.is_some(), "{wanted:?}");
+        for command in [&["events", "list"][..], &["events", "show", "latest"], &["store", "check"], &["status"]] {
+            assert_eq!(said(command), wanted, "{command:?}");
+        }
+    }
+    // A command is not run for a key that nothing needs.
+    folder.run(&["events", "list", "--store-key-command", "touch ran; exit 1"]).exits(0);
+    assert!(!folder.at("ran").exists());
+}
+
 #[test]
 fn a_folder_that_is_not_there_is_not_made_by_looking() {
     let folder = Folder::new();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stage::{Ran, Stage, event};
+use tunnel_vault::{Entropy, UserKey, Vault};
 
 /// Runs the program in the stage's folder, without naming a data folder.
 fn run(stage: &Stage, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
@@ -194,6 +195,49 @@ fn everything_that_is_wrong_is_told_in_one_go_with_file_and_line() {
         std::fs::write(&own, line).unwrap();
         run(&stage, &listen, &[]).exits(2).says(words);
     }
+}
+
+/// What a flag may still give, and what a folder says and may not yet, is told with its place; it is no mistake of the settings.
+#[tokio::test]
+async fn what_listen_would_refuse_as_it_is_is_told_too() {
+    let stage = Stage::new();
+    says(
+        &stage,
+        "timeout = 5\nrelay = \"http://127.0.0.1:9\"\nforward = [\"=1\", \"*=http://far.test\"]\nno-forward = true\n",
+    );
+    let told = run(&stage, &["config"], &[]).exits(2);
+    for what in [
+        "token is not set",
+        "healthie-tunnel.toml:1): 5 has no unit",
+        "healthie-tunnel.toml:2 sets relay",
+        "healthie-tunnel.toml:3 sets forward",
+        "did you mean no_forward?",
+        "config allow",
+    ] {
+        assert!(told.err().contains(what), "{what}: {}", told.err());
+    }
+    assert!(!told.err().contains("relay is not set"), "{}", told.err());
+    // Where it is allowed, what is wrong with it counts.
+    says(&stage, "forward = [\"=1\", \"*=http://far.test\", \"x\"]\n");
+    run(&stage, &["config", "allow", "--yes"], &[]).exits(0);
+    let told = run(&stage, &["config"], &TOKEN).exits(2).err();
+    assert!(
+        told.contains("value 1 of 3") && told.contains("value 3 of 3") && told.contains("relay is not set"),
+        "{told}"
+    );
+    // A store that is locked.
+    says(&stage, "");
+    let stage = Stage::store([event(1)]).await;
+    let text = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    let config = |variables: &[(&str, &str)]| {
+        let folder = ("HEALTHIE_TUNNEL_DATA", stage.path("data"));
+        run(&stage, &["config"], &[&[(folder.0, folder.1.to_str().unwrap())], variables].concat()).exits(0).err()
+    };
+    assert!(!config(&[]).contains("is encrypted with"));
+    let key = UserKey::parse(text, "the test").unwrap();
+    assert!(Vault::open(&stage.path("data/archive"), Some(&key), false, Entropy::system()).unwrap().is_some());
+    assert!(config(&[]).contains("is encrypted with"));
+    assert!(!config(&[("HEALTHIE_TUNNEL_STORE_KEY", text)]).contains("is encrypted with"));
 }
 
 /// Can be seen by root only; anybody else sees that nothing is refused.

@@ -212,7 +212,7 @@ impl Keep for MemoryKeep {
         let more = items.len() > query.limit;
         items.truncate(query.limit);
         let next = items.last().filter(|_| more).and_then(|last| last.id.to_string().parse().ok());
-        Ok(Page { scanned: items.len(), items, next })
+        Ok(Page { scanned: items.len(), items, next, damaged: Vec::new() })
     }
 
     fn get(&self, id: DeliveryId) -> Result<Option<Stored>, ArchiveError> {

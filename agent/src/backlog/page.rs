@@ -14,7 +14,7 @@ use crate::trail::Trail;
 pub(super) struct Part {
     pub(super) found: Vec<Job>,
     /// What is damaged, and how: it must not keep back what waits behind it.
-    pub(super) unreadable: Vec<(DeliveryId, ArchiveError)>,
+    pub(super) unreadable: Vec<(DeliveryId, String)>,
     pub(super) next: Next,
 }
 
@@ -46,10 +46,12 @@ pub(super) async fn page(
             limit: PAGE,
             cursor,
             answer: vec![AnswerClass::Queued],
+            past_damage: true,
             ..Query::default()
         };
         let page = keep.list(&query)?;
-        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        let (mut found, mut unreadable) = (Vec::new(), page.damaged);
+        unreadable.retain(|(id, _)| !reading.busy.contains(id));
         let mut bytes = 0;
         for summary in page.items {
             if bytes > MOST_BYTES {
@@ -71,7 +73,7 @@ pub(super) async fn page(
                 Ok(Some(stored)) => stored,
                 Ok(None) => continue,
                 Err(e @ ArchiveError::Damaged { .. }) => {
-                    unreadable.push((summary.id, e));
+                    unreadable.push((summary.id, e.to_string()));
                     continue;
                 }
                 Err(e) => return Err(e),

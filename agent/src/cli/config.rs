@@ -18,6 +18,8 @@ use crate::settings::{Consents, KEYS, Key, PROJECT_FILE, Settings, Wish, Wishes}
 /// healthie-tunnel/config.toml. Secrets and tokens are never shown. What healthie-tunnel.toml says of the relay, tokens, secrets, certificates,
 /// folders, how long is kept, and targets beyond this machine holds only once you have allowed it with `config allow`: the file comes
 /// with the folder, whoever wrote that.
+///
+/// What is wrong with the settings is told, all of it, and ends with exit code 2; what `listen` would lack beside that, such as a token, is told too.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -80,17 +82,13 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
             context.out.line(&format!("{:<17} {:<40} {origin}{note}", key.name, SafeText::new(&values)))?;
         }
     }
-    if settings.wishes().is_some_and(|w| !w.allowed)
-        && KEYS.iter().any(|k| settings.raw(k.name).is_some_and(|s| s.held))
-    {
-        context.out.message(&format!(
-            "what {PROJECT_FILE} says and you have not allowed does not hold; `healthie-tunnel config allow` allows it"
-        ));
-    }
     if args.json {
         context.out.json(&all)?;
     }
     context.out.flush()?;
+    for line in judge::lacking(&settings) {
+        context.out.message(&SafeText::new(&line).to_string());
+    }
     unknown::note(&judge::patterns(&settings), None, &mut context.out).await?;
     let mut wrong = mistakes.into_iter().map(Failure::from).chain(judge::wrong(&settings));
     let Some(first) = wrong.next() else { return Ok(()) };

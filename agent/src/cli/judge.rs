@@ -1,7 +1,8 @@
 //! What the commands that use the settings would refuse of them, for whoever looks at all of them at once (`config`).
 //!
 //! Each setting is read by what reads it for the commands, so that both say the same. Nothing is made and nobody is asked: a command that prints the key is not
-//! run, the keyring not opened, and no collector reached.
+//! run, the keyring not opened, and no collector reached. What is set and cannot be used is wrong; what `listen` lacks beside that may still come with its own
+//! flags, so it is told and is no mistake.
 
 use tunnel_delivery::{DeviceName, TunnelName};
 use tunnel_telemetry::Traces;
@@ -15,20 +16,63 @@ use crate::forward::{HostHeader, Route, TargetUrl};
 use crate::query::Saved;
 use crate::retry::{Backoff, Conditions};
 use crate::settings::{
-    KEYS, Key, Moment, Origin, Settings, SettingsError, parse_age, parse_bytes, parse_count, parse_span,
+    KEYS, Key, Moment, Origin, Settings, SettingsError, parse_age, parse_bytes, parse_count, parse_span, secret,
 };
 use crate::signing::ForwardAs;
 use crate::system_keyring;
 
 /// All of it. What is held back is nobody's yet.
 pub(super) fn wrong(settings: &Settings) -> Vec<Failure> {
-    let of_keys = KEYS.iter().filter_map(|key| judged(key, settings).and_then(Result::err));
+    let of_keys = KEYS.iter().filter_map(|key| judged(key, settings)).flatten();
     let of_keys = of_keys.filter(|e| !matches!(e, SettingsError::NotAllowed { .. })).map(Failure::from);
+    let common = listen::common_collector(settings.environment()).filter(|_| settings.raw("otlp_endpoint").is_none());
+    let of_others = common.and_then(|(name, address)| {
+        let why = collector(address).err()?;
+        Some(Failure::usage(format!("{name} (from environment {name}): {why}")))
+    });
     let of_filters = settings.filters().filter_map(|(name, query, origin)| {
         let why = Saved::default().insert(name, query).err()?;
         Some(Failure::usage(format!("[filters] in {origin}: {why}")))
     });
-    of_keys.chain(inspect::judged_keys(settings).1).chain(of_filters).collect()
+    of_keys.chain(of_others).chain(inspect::judged_keys(settings).1).chain(of_filters).collect()
+}
+
+/// What `listen` would refuse as things are although nothing of it is wrong, and what it would not look at, a line each.
+pub(super) fn lacking(settings: &Settings) -> Vec<String> {
+    let mut all = Vec::new();
+    for key in ["relay", "token"].into_iter().filter(|key| settings.raw(key).is_none()) {
+        let missing = SettingsError::Missing { key };
+        let hint = missing.hint().unwrap_or_default();
+        all.push(refused_by_listen(&format!("{missing}; {hint}")));
+    }
+    let held = KEYS.iter().filter_map(|key| settings.read_each(key.name, |_| Ok(())).err());
+    let held: Vec<_> = held.map(|e| refused_by_listen(&e.to_string())).collect();
+    if !held.is_empty() {
+        all.extend(held);
+        all.push("read that file; if you trust it, `healthie-tunnel config allow` accepts what it says now".to_owned());
+    }
+    if let [counts, others @ ..] = &settings.store_key_ways()[..] {
+        let named = |way: &'static str| {
+            let origin = settings.raw(way).map_or(Origin::Default, |s| s.origin.clone());
+            format!("{way} (from {origin})")
+        };
+        all.extend(others.iter().map(|way| format!("{} is not looked at: {} counts", named(way), named(counts))));
+    }
+    if matches!(settings.store_key_by(), Ok(None)) {
+        all.extend(locked(settings));
+    }
+    all
+}
+
+fn refused_by_listen(why: &str) -> String {
+    format!("`listen` would refuse this as it is: {why}")
+}
+
+/// That the store does not open without a key, where none is given.
+fn locked(settings: &Settings) -> Option<String> {
+    let data = settings.data().ok().filter(|data| has_store(data))?;
+    let e = Vault::check(&data.join("archive"), None).err()?;
+    Some(refused_by_listen(&e.to_string()))
 }
 
 /// The patterns of event names that can be read, for a word about those that no event has.
@@ -42,20 +86,20 @@ fn route(text: &str) -> Result<Route, String> {
     text.parse().map_err(|e: crate::forward::TargetError| e.to_string())
 }
 
-/// One setting; nothing where nobody would judge it.
-fn judged(key: &Key, settings: &Settings) -> Option<Result<(), SettingsError>> {
-    Some(match key.name {
+/// All that is wrong with one setting; nothing where nobody would judge it.
+fn judged(key: &Key, settings: &Settings) -> Option<Vec<SettingsError>> {
+    let read = match key.name {
+        "secret" => return Some(each("secret", settings, secret)),
+        "forward" => return Some(each("forward", settings, route)),
         "relay" => settings.relay().map(drop),
         "allow_plain_http" | "skip_invalid" | "no_forward" => settings.is_set(key.name).map(drop),
         "token" => settings.token().map(drop),
         "tunnel" => settings.value::<TunnelName>("tunnel").map(drop),
         "data" => data(settings),
-        "secret" => settings.secrets().map(drop),
         "ca" => settings.read("ca", arguments::certificates).map(drop),
         "device" => settings.value::<DeviceName>("device").map(drop),
         "since" => settings.value::<Moment>("since").map(drop),
         "target" => settings.value::<TargetUrl>("target").map(drop),
-        "forward" => settings.read_all("forward", route).map(drop),
         "forward_as" => settings.value::<ForwardAs>("forward_as").map(drop),
         "host_header" => settings.value::<HostHeader>("host_header").map(drop),
         // Any text is a pattern of names, and any a line for the shell.
@@ -74,7 +118,16 @@ fn judged(key: &Key, settings: &Settings) -> Option<Result<(), SettingsError>> {
         "ui" => settings.value::<Form>("ui").map(drop),
         "inspector_port" => settings.value::<u16>("inspector_port").map(drop),
         _ => return None,
-    })
+    };
+    Some(read.err().into_iter().collect())
+}
+
+/// All that is wrong with the values of a list.
+fn each<T>(key: &'static str, settings: &Settings, parse: impl Fn(&str) -> Result<T, String>) -> Vec<SettingsError> {
+    match settings.read_each(key, parse) {
+        Ok(values) => values.into_iter().filter_map(Result::err).collect(),
+        Err(e) => vec![e],
+    }
 }
 
 fn refused(settings: &Settings, key: &'static str, why: String) -> SettingsError {
@@ -84,7 +137,7 @@ fn refused(settings: &Settings, key: &'static str, why: String) -> SettingsError
 /// The folder may be there or not; where it is, it must be one to work in.
 fn data(settings: &Settings) -> Result<(), SettingsError> {
     let data = settings.data()?;
-    data_folder::check(&data).map_err(|e| refused(settings, "data", e.to_string()))
+    data_folder::check_writable(&data).map_err(|e| refused(settings, "data", e.to_string()))
 }
 
 fn collector(address: &str) -> Result<(), String> {
@@ -147,7 +200,7 @@ mod tests {
             ("allow_plain_http", "perhaps"),
             ("token", "two words"),
             ("tunnel", "No Name"),
-            ("data", "HERE/healthie-tunnel/config.toml"),
+            ("data", "HERE/healthie-tunnel/config.toml/sub"),
             ("secret", "@HERE/none"),
             ("ca", "HERE/healthie-tunnel/config.toml"),
             ("device", "No Name"),
@@ -190,6 +243,55 @@ mod tests {
             assert_eq!(told.iter().filter(begins).count(), 1, "{table} {line}: {told:#?}");
         }
         assert_eq!(told.len(), bad.len() + 4, "{told:#?}");
+    }
+
+    /// Each value of a list, with the line that it stands in.
+    #[test]
+    fn of_a_list_every_mistake_is_told() {
+        let text = "forward = [\n  \"=3000\",\n  \"task.*=3000\",\n  \"*=ftp://x\",\n]\nsecret = [\"\", \"good\", \"@HERE/none\"]\n";
+        let told: Vec<_> = wrong(&load(text).1).into_iter().map(|failure| failure.message).collect();
+        for (begins, line, which) in [
+            ("forward (from ", 2, "value 1 of 3: "),
+            ("forward (from ", 4, "value 3 of 3: "),
+            ("secret (from ", 6, "value 1 of 3: "),
+            ("secret (from ", 6, "value 3 of 3: "),
+        ] {
+            let fits =
+                |text: &&String| text.starts_with(begins) && text.contains(&format!("config.toml:{line}): {which}"));
+            assert_eq!(told.iter().filter(fits).count(), 1, "{line} {which}: {told:#?}");
+        }
+        assert_eq!(told.len(), 4, "{told:#?}");
+    }
+
+    /// A flag of `listen` may still give it, so it is no mistake.
+    #[test]
+    fn what_listen_would_lack_is_told_and_is_no_mistake() {
+        let told = |text: &str| {
+            let (_home, settings) = load(text);
+            assert_eq!(wrong(&settings).len(), 0, "{text}: {:?}", wrong(&settings));
+            lacking(&settings)
+        };
+        let nothing = told("");
+        assert!(nothing.len() == 2 && nothing.iter().all(|line| line.contains("`listen` would refuse")), "{nothing:?}");
+        assert!(nothing[0].contains("relay is not set") && nothing[1].contains("--token"), "{nothing:?}");
+        assert_eq!(told("relay = \"http://127.0.0.1:1\"\ntoken = \"t\"\n"), [""; 0]);
+        let ways = "relay = \"http://127.0.0.1:1\"\ntoken = \"t\"\nstore_key_command = \"exit 1\"\nstore_key_keyring = \"work\"\n";
+        let two = told(ways);
+        assert!(two.len() == 1 && two[0].starts_with("store_key_command (from file "), "{two:?}");
+        assert!(two[0].contains("config.toml:3)") && two[0].contains("config.toml:4) counts"), "{two:?}");
+    }
+
+    #[test]
+    fn the_collector_of_all_programs_is_judged_where_it_counts() {
+        let told = |own: &[(&'static str, &str)], common: &str| {
+            let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), common.to_owned())].into_iter().collect();
+            let flags = own.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+            let settings = Settings::load(flags, environment, Path::new("/nonexistent")).unwrap();
+            let told = wrong(&settings).into_iter().map(|failure| failure.message);
+            told.filter(|text| text.starts_with("OTEL_")).count()
+        };
+        assert_eq!((told(&[], "ftp://x"), told(&[], "http://127.0.0.1:4318")), (1, 0));
+        assert_eq!(told(&[("otlp_endpoint", "http://127.0.0.1:4318")], "ftp://x"), 0);
     }
 
     #[test]

@@ -211,8 +211,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Failure
 
 /// Traces to the collector of the settings, or of the variables that are common to all programs.
 fn traces(settings: &Settings, environment: &Environment, trust: &Trust) -> Result<Traces, Failure> {
-    let common = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-    let common = || common.iter().find_map(|name| environment.get(name)).map(str::to_owned);
+    let common = || common_collector(environment).map(|(_, endpoint)| endpoint.to_owned());
     let endpoint = settings.value::<String>("otlp_endpoint")?.or_else(common);
     let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) else { return Ok(Traces::none()) };
     let https = endpoint.starts_with("https:");
@@ -226,6 +225,12 @@ fn traces(settings: &Settings, environment: &Environment, trust: &Trust) -> Resu
         tls,
     };
     Traces::open(&settings, &tokio::runtime::Handle::current()).map_err(|e| Failure::usage(e.to_string()))
+}
+
+/// The collector of the variables that are common to all programs, and which of them names it.
+pub(super) fn common_collector(environment: &Environment) -> Option<(&'static str, &str)> {
+    let names = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+    names.into_iter().find_map(|name| Some((name, environment.get(name)?)))
 }
 
 /// Whether an agent ran on the data folder before; the tunnel knows it unless it was forgotten.

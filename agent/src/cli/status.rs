@@ -6,6 +6,7 @@ use super::arguments::{self, Data, Gather};
 use super::style::{Style, Tone, counted, date_time, deliveries, span};
 use super::{Context, Failure, Output};
 use crate::control::Status;
+use crate::gaps::Missed;
 use crate::pause::Pause;
 use crate::safe_text::SafeText;
 use crate::settings::{show_age, show_size};
@@ -14,7 +15,7 @@ use crate::upkeep::Upkept;
 
 /// Show how the agent and the store are now; exit 1 if no agent runs or it has no connection
 ///
-/// The connection to the relay, since when, and the next try where there is none; what waits at the relay and to be forwarded; what is stored, what
+/// The connection to the relay, since when, and the next try where there is none; what the relay had and could not give any more; what waits at the relay and to be forwarded; what is stored, what
 /// is kept, and what was removed last.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -94,6 +95,7 @@ fn lines(s: &Status, now: tunnel_delivery::Timestamp, style: Style) -> Vec<(&'st
         };
         all.push(("forwarding", style.paint(Tone::Doubtful, text)));
     }
+    gaps(&s.gaps, now, style, &mut all);
     if s.running {
         let at_relay = s.waiting.at_relay.map_or_else(|| "unknown without a connection".to_owned(), |n| n.to_string());
         all.push(("waiting", format!("at the relay: {at_relay}")));
@@ -118,6 +120,29 @@ fn lines(s: &Status, now: tunnel_delivery::Timestamp, style: Style) -> Vec<(&'st
         upkeep(u, now, &mut all);
     }
     all
+}
+
+/// What never came, the newest first, a line each; of many the last ones.
+fn gaps(gaps: &[Missed], now: tunnel_delivery::Timestamp, style: Style, all: &mut Vec<(&'static str, String)>) {
+    const LINES: usize = 3;
+    let name = |n| if n == 0 { "gaps" } else { "" };
+    for (n, gap) in gaps.iter().rev().take(LINES).enumerate() {
+        let lost = format!("{} of {} never came", deliveries(gap.count), SafeText::new(gap.tunnel.as_str()));
+        let why = match &*gap.reason {
+            "age" => "older than what the relay keeps",
+            "size" => "more than the relay keeps for the tunnel",
+            "removed" => "removed at the relay",
+            "unreadable" => "unreadable at the relay",
+            _ => "gone from the relay",
+        };
+        let (ago, at) = (span(now.since(gap.at)), date_time(gap.at));
+        all.push((name(n), format!("{}: {why}; told {ago} ago ({at} UTC)", style.paint(Tone::Bad, lost))));
+    }
+    let before = gaps.iter().rev().skip(LINES);
+    let (lines, count) = before.fold((0, 0_u64), |(lines, count), gap| (lines + 1, count.saturating_add(gap.count)));
+    if lines > 0 {
+        all.push(("", format!("and before that {} in the last 30 days (--json has all)", deliveries(count))));
+    }
 }
 
 fn connection(c: &ConnectionStatus, now: tunnel_delivery::Timestamp, style: Style) -> String {
@@ -223,6 +248,7 @@ mod tests {
                 }),
                 ..Upkept::default()
             }),
+            gaps: Vec::new(),
         };
         insta::assert_snapshot!("away", text(&s));
         s.connection = Some(ConnectionStatus {
@@ -236,6 +262,13 @@ mod tests {
         s.waiting = Waiting { at_relay: Some(12), to_forward: 0, to_forward_more: false, to_retry: 0 };
         s.upkeep = Some(Upkept::default());
         s.read_only = false;
+        let gap = |hours: u64, count, reason: &str| Missed {
+            at: now.earlier(Duration::from_secs(hours * 3600)),
+            tunnel: "team".parse().unwrap(),
+            count,
+            reason: reason.into(),
+        };
+        s.gaps = vec![gap(30, 4, "age")];
         insta::assert_snapshot!("connected", text(&s));
         s = Status {
             running: false,
@@ -249,6 +282,13 @@ mod tests {
             answer: None,
             sealed: None,
             paused: false,
+            gaps: vec![
+                gap(90, 1, "other"),
+                gap(70, 1000, "age"),
+                gap(50, 2, "size"),
+                gap(30, 1, "unreadable"),
+                gap(2, 9, "\u{1b}[2J"),
+            ],
             ..s
         };
         insta::assert_snapshot!("no_agent", text(&s));

@@ -24,7 +24,9 @@ use crate::audit::{Audit, By};
 use crate::data_folder;
 use crate::dial::{Dialer, Trust};
 use crate::forward::{Client, HostHeader, Interrupt};
+use crate::gaps::Gaps;
 use crate::hand::Hand;
+use crate::listen::clock;
 use crate::notice::{Announcer, Notice};
 use crate::policy::Policy;
 use crate::signing::Signing;
@@ -125,6 +127,7 @@ impl Local {
             turn: Arc::default(),
             sender: client(HostHeader::Sent),
             audit: Audit::new(&self.data, By::Command),
+            gaps: Gaps::kept_in(&self.data, clock),
         }
     }
 

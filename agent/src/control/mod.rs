@@ -56,6 +56,7 @@ pub use verify::{Copied, CopyOf, Examine, Verify, examine_alone};
 use crate::audit::{Audit, By};
 
 pub use crate::examine::Explained;
+pub use crate::gaps::Missed;
 
 pub(crate) use verify::own_url;
 
@@ -208,10 +209,11 @@ pub(crate) async fn open_archive(data: &Path, key: Option<UserKey>) -> Result<Ar
 pub(crate) async fn key_as_it_is(data: &Path, source: Option<&KeySource>) -> Result<Option<UserKey>, ArchiveError> {
     let standing = Vault::standing(&data.join("archive"))?;
     if source.is_some() && has_store(data) && standing.as_ref().is_none_or(|store| !store.needs) {
+        // A key that is at hand is judged as `listen` would; nobody is asked for one that nothing needs.
+        let at_hand = matches!(source, Some(KeySource::File(_) | KeySource::Text(..)));
+        let key = if at_hand || standing.is_some() { user_key(source).await? } else { None };
         // With the key that encrypting was turned off with, it stays off.
-        if let Some(off) = standing
-            && let Some(key) = user_key(source).await?.filter(|key| key.id() == off.key)
-        {
+        if let Some(key) = key.filter(|key| standing.is_some_and(|off| off.key == key.id())) {
             return Ok(Some(key));
         }
         tracing::warn!(data = %data.display(), "a key is given and the store is not encrypted: it stays as it is; `healthie-tunnel listen` with the key encrypts what comes from then on");

@@ -13,6 +13,7 @@ use super::meant::Meant;
 use super::{ControlError, Edited, Filter, Found, Kind, Steering};
 use crate::audit::{Audit, Line, What};
 use crate::forward::{Client, TargetUrl};
+use crate::gaps::Gaps;
 use crate::hand::{Hand, Try};
 use crate::policy::Policy;
 use crate::settings::RelayUrl;
@@ -40,6 +41,8 @@ pub struct Operations {
     pub sender: Client,
     /// Where is noted what is done with deliveries.
     pub audit: Audit,
+    /// What the relay had and could not give any more.
+    pub(crate) gaps: Gaps,
 }
 
 /// What the operations know of the agent whose they are.

@@ -8,6 +8,7 @@ use tunnel_archive::{Archive, ArchiveError, Order, Query};
 use tunnel_delivery::{AnswerClass, Timestamp};
 
 use super::{ControlError, Operations};
+use crate::gaps::Missed;
 use crate::standing::ConnectionStatus;
 use crate::upkeep::Upkept;
 
@@ -56,6 +57,9 @@ pub struct Status {
     pub paused: bool,
     /// The connection to the relay.
     pub connection: Option<ConnectionStatus>,
+    /// What the relay had for this agent and could not give any more, as it was told in the last 30 days; the oldest first.
+    #[serde(default)]
+    pub gaps: Vec<Missed>,
     /// What is still to come or to be done.
     pub waiting: Waiting,
     /// What is stored.
@@ -115,6 +119,7 @@ impl Operations {
             public_urls: welcome.map(|w| w.public_urls).unwrap_or_default(),
             paused: self.agent.as_ref().is_some_and(|a| a.steering.pause.is_on()),
             connection,
+            gaps: self.gaps.missed(),
             waiting: Waiting {
                 at_relay,
                 to_forward,

@@ -124,8 +124,10 @@ impl Dialer {
         let failed = |why: String| DialError::Tls { peer: peer.clone(), why };
         let config = self.trust.client_config().map_err(|e| failed(e.to_string()))?;
         let name = rustls::pki_types::ServerName::try_from(peer.host.clone()).map_err(|e| failed(e.to_string()))?;
-        let tls =
-            TlsConnector::from(Arc::clone(&config)).connect(name, tcp).await.map_err(|e| failed(handshake(&e)))?;
+        let tls = TlsConnector::from(Arc::clone(&config))
+            .connect(name, tcp)
+            .await
+            .map_err(|e| failed(handshake(&e, &self.trust)))?;
         Ok(Stream::Tls(Box::new(tls)))
     }
 }
@@ -166,14 +168,12 @@ pub(crate) fn broken(e: &io::Error) -> String {
 }
 
 /// Why no TLS came about. What the user can do something about is in words of our own.
-fn handshake(e: &io::Error) -> String {
-    use rustls::CertificateError as Bad;
-    match e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(Bad::UnknownIssuer)) => {
-            "its certificate is of an authority that is not trusted here (--ca names one that is)".to_owned()
-        }
-        _ if e.kind() == io::ErrorKind::UnexpectedEof => "it was closed during the handshake".to_owned(),
-        _ => e.to_string(),
+fn handshake(e: &io::Error, trust: &Trust) -> String {
+    let library = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    match library.and_then(|e| trust.explain(e)) {
+        Some(explained) => explained,
+        None if e.kind() == io::ErrorKind::UnexpectedEof => "it was closed during the handshake".to_owned(),
+        None => e.to_string(),
     }
 }
 
@@ -244,10 +244,8 @@ mod tests {
     fn no_reason_sends_anybody_to_a_library_s_documentation() {
         let text = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest";
         let gone = io::Error::new(io::ErrorKind::UnexpectedEof, text);
-        assert!(!broken(&gone).contains("docs.rs") && !handshake(&gone).contains("docs.rs"));
+        assert!(!broken(&gone).contains("docs.rs") && !handshake(&gone, &Trust::default()).contains("docs.rs"));
         assert!(broken(&io::Error::other("reset")).contains("reset"));
-        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        assert!(handshake(&io::Error::new(io::ErrorKind::InvalidData, unknown)).contains("--ca"));
     }
 
     #[tokio::test]

@@ -54,9 +54,13 @@ pub fn is_loopback(host: &str) -> bool {
 
 /// Whether a name is `localhost` or below it: always loopback (RFC 6761, section 6.3), so no resolver is asked for it, and none can lead it elsewhere.
 pub(super) fn is_localhost(host: &str) -> bool {
-    let name = host.strip_suffix('.').unwrap_or(host);
-    let last = name.rsplit('.').next().unwrap_or(name);
-    last.eq_ignore_ascii_case("localhost")
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next();
+    last.is_some_and(|last| last.eq_ignore_ascii_case("localhost")) && !has_empty_label(host)
+}
+
+/// Whether there is nothing between two dots, or before the first one: that is no name (RFC 1034, section 3.1). The dot at its end is none of those.
+fn has_empty_label(host: &str) -> bool {
+    host.strip_suffix('.').unwrap_or(host).split('.').any(str::is_empty)
 }
 
 /// The text with `…` for what may be a user name and a password: all between the scheme and the last `@`. Passwords have slashes too, so
@@ -94,6 +98,9 @@ pub fn split_url(text: &str, plain: &[&str], tls: &[&str]) -> Result<(Peer, Stri
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     if host.is_empty() {
         return Err(wrong("it has no host"));
+    }
+    if !host.contains(':') && has_empty_label(&host) {
+        return Err(wrong("its host has two dots together, or begins with one"));
     }
     let port = match authority.port() {
         Some(port) => port.as_u16(),
@@ -146,6 +153,9 @@ mod tests {
             "localhost.test",
             "a.localhost.test",
             "localhost..",
+            ".localhost",
+            "a..localhost",
+            "..localhost.",
             "0.0.0.0",
             "::",
             "127.0.0.1.test",
@@ -176,6 +186,14 @@ mod tests {
     fn what_cannot_be_used_is_refused() {
         for bad in ["", "localhost:1", "ftp://a", "http://", "http://u:p@a/", "http://a:99999/", "http://a/#x", "/x"] {
             assert!(split(bad).is_err(), "{bad}");
+        }
+        for bad in
+            ["http://.localhost", "http://.localhost:3000/x", "http://a..b/", "http://./", "http://../", "http://a../"]
+        {
+            assert!(split(bad).unwrap_err().to_string().contains("dot"), "{bad}");
+        }
+        for good in ["http://localhost./", "http://a.localhost:1", "https://127.0.0.1", "http://[::1]:3000"] {
+            assert!(split(good).is_ok(), "{good}");
         }
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tunnel_archive::ArchiveError;
 use tunnel_delivery::{DeviceKey, DeviceName, TunnelName};
 use tunnel_protocol::{
-    Answer, AnswerFailure, Assembler, Beat, GapReason, HELLO_TIMEOUT, Heartbeat, Hello, INLINE_BODY, Incoming,
-    MAX_TAKEN, Refusal, Start, ToAgent, ToRelay, VERSION_MAX, VERSION_MIN, Welcome, Window,
+    Answer, AnswerFailure, Assembler, Beat, HELLO_TIMEOUT, Heartbeat, Hello, INLINE_BODY, Incoming, MAX_TAKEN, Refusal,
+    Start, ToAgent, ToRelay, VERSION_MAX, VERSION_MIN, Welcome, Window,
 };
 
 use super::asking::{Asked, Question};
@@ -17,7 +17,7 @@ use super::machine::{Act, Cure, Event, Machine, Trouble};
 use super::progress::Progress;
 use super::socket::{Link, OpenError};
 use crate::dial::{DialError, Dialer, Stream};
-use crate::gaps::Gaps;
+use crate::gaps::{self, Gaps};
 use crate::inflight::Inflight;
 use crate::intake::{Done, Intake, Receipt};
 use crate::notice::{Announcer, Notice};
@@ -344,16 +344,9 @@ impl Driver {
                 }
             }
             ToAgent::Gap(gap) => {
-                let reason = match gap.reason {
-                    GapReason::Age => "age",
-                    GapReason::Size => "size",
-                    GapReason::Removed => "removed",
-                    GapReason::Unreadable => "unreadable",
-                    GapReason::Other(_) => "other",
-                };
                 self.announcer.standing().reached(gap.upto);
                 if let Some(count) = self.gaps.news(&gap) {
-                    self.announcer.tell(Notice::Gap { count, reason });
+                    self.announcer.tell(Notice::Gap { count, reason: gaps::word(&gap.reason) });
                     self.gaps.keep(&self.inflight);
                 }
             }

@@ -200,6 +200,7 @@ async fn start(
     }
 
     let pause = Pause::kept_in(&data);
+    let gaps = Gaps::kept_in(&data, clock);
     let works = Works::new(Parts {
         connecting: Connecting {
             relay: config.relay.clone(),
@@ -222,7 +223,7 @@ async fn start(
         traces: config.traces.clone(),
     })
     .paused_by(pause.clone())
-    .knowing(Gaps::kept_in(&data));
+    .knowing(gaps.clone());
     if pause.is_on() {
         announcer.tell(Notice::Forwarding { paused: true });
         announcer
@@ -244,6 +245,7 @@ async fn start(
         turn: Arc::default(),
         sender: works.sender(),
         audit,
+        gaps,
     });
     let token = file.token.clone();
     let mut until = works.stopping();

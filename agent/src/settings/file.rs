@@ -33,6 +33,8 @@ pub(super) struct Entry {
     pub(super) key: &'static Key,
     pub(super) values: Texts,
     pub(super) origin: Origin,
+    /// The line of each value.
+    pub(super) lines: Vec<usize>,
 }
 
 /// Reads a file; one that is not there says nothing.
@@ -78,14 +80,21 @@ impl Content {
                     let filters = self.named(filters, origin, wrong);
                     self.filters.extend(filters);
                 }
+                ("keys" | "filters", _) => {
+                    self.wrong(origin(at), format!("the key {name:?} with a value that is not a table, [{name}]"));
+                }
                 (_, value) => {
                     let origin = origin(at);
                     let Some(key) = KEYS.iter().find(|k| k.name == name) else {
-                        self.wrong(origin, format!("the key {name:?}, which is not known"));
+                        let near = nearest(&name).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                        self.wrong(origin, format!("the key {name:?}, which is not known{near}"));
                         continue;
                     };
-                    match values(value, key.many) {
-                        Some(values) => self.values.push(Entry { key, values, origin }),
+                    match values(value, key.many, at) {
+                        Some((values, places)) => {
+                            let lines = places.into_iter().map(|at| line(text, at)).collect();
+                            self.values.push(Entry { key, values, origin, lines });
+                        }
                         None => {
                             let form = match key.many {
                                 true => "a string or a list of strings",
@@ -154,18 +163,35 @@ fn text(path: &Path) -> Result<Option<Zeroizing<String>>, SettingsError> {
     }
 }
 
-/// The texts of a value; nothing where it is of another kind.
-fn values(value: DeValue<'_>, many: bool) -> Option<Texts> {
-    let mut texts = Texts::default();
+/// The key that is most like a name that is none's, if one is like it at all. Flags have `-` where keys have `_`, so that is no difference.
+fn nearest(name: &str) -> Option<&'static str> {
+    // A longer one is no slip, and comparing takes as long as both.
+    if name.len() > 40 {
+        return None;
+    }
+    let written = name.to_lowercase().replace('-', "_");
+    let known = KEYS.iter().map(|key| key.name).chain(["keys", "filters"]);
+    let distances = known.map(|known| (strsim::damerau_levenshtein(&written, known), known));
+    let (distance, near) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance * 3 <= written.chars().count().max(3)).then_some(near)
+}
+
+/// The texts of a value and the place of each in the file, `at` for the first of one that is no list; nothing where it is of another kind.
+fn values(value: DeValue<'_>, many: bool, at: usize) -> Option<(Texts, Vec<usize>)> {
+    let (mut texts, mut places) = (Texts::default(), Vec::new());
     match value {
         DeValue::Array(items) if many => {
             for item in items {
+                places.push(item.span().start);
                 texts.push(plain(item.into_inner())?);
             }
         }
-        one => texts.push(plain(one)?),
+        one => {
+            places.push(at);
+            texts.push(plain(one)?);
+        }
     }
-    Some(texts)
+    Some((texts, places))
 }
 
 fn plain(value: DeValue<'_>) -> Option<String> {

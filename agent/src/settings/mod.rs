@@ -5,6 +5,7 @@
 
 mod consent;
 mod environment;
+mod error;
 mod file;
 mod keep;
 mod keys;
@@ -22,13 +23,14 @@ use zeroize::Zeroizing;
 
 pub use consent::{Consents, Wish, Wishes};
 pub use environment::Environment;
+pub use error::SettingsError;
 use file::Entry;
 pub use keep::{KEEP_AGE, KEEP_BYTES, parse_age, parse_bytes, parse_count, show_age};
 pub use keys::{InProject, KEYS, Key};
 pub use size::{parse_size, show_size};
 pub use span::{Moment, parse_span};
-pub(crate) use values::from_file;
 pub use values::{RelayUrl, Token};
+pub(crate) use values::{from_file, secret};
 
 /// The project's file, looked for in the current folder.
 pub const PROJECT_FILE: &str = "healthie-tunnel.toml";
@@ -65,96 +67,6 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What is wrong with the settings. The messages never hold a secret's value.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// A file cannot be read or is not TOML.
-    #[error("the settings file {path} cannot be used: {why}")]
-    File {
-        /// Which file.
-        path: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// A key that no version of this program knows, or a value of the wrong type.
-    #[error("the settings {origin} has {why}")]
-    Key {
-        /// Where.
-        origin: Origin,
-        /// Which key and what about it.
-        why: String,
-    },
-    /// A value that cannot be used.
-    #[error("{key} (from {origin}): {why}")]
-    Value {
-        /// Which key.
-        key: &'static str,
-        /// Where it was set.
-        origin: Origin,
-        /// What is wrong.
-        why: String,
-    },
-    /// A value that a project's file may not set unasked.
-    #[error("{path} sets {key}, and you have not allowed it to: {stake}")]
-    NotAllowed {
-        /// Which key.
-        key: &'static str,
-        /// Which file, and the line in it.
-        path: String,
-        /// What may come of it.
-        stake: &'static str,
-    },
-    /// A relay beyond this machine without TLS.
-    #[error(
-        "{relay} (from {origin}) is reached without TLS: your token and the deliveries would be legible on the way"
-    )]
-    Plain {
-        /// The relay.
-        relay: RelayUrl,
-        /// Where it was set.
-        origin: Origin,
-    },
-    /// A value that must be set and is not.
-    #[error("{key} is not set")]
-    Missing {
-        /// Which key.
-        key: &'static str,
-    },
-}
-
-/// What a user can do about it, in one line.
-impl SettingsError {
-    /// How to set what is wrong or missing.
-    pub fn hint(&self) -> Option<String> {
-        let key = match self {
-            SettingsError::Missing { key } | SettingsError::Value { key, .. } => {
-                KEYS.iter().find(|k| k.name == *key)?
-            }
-            SettingsError::Key { .. } => return Some("`healthie-tunnel config --keys` lists every key".into()),
-            SettingsError::NotAllowed { key, .. } => {
-                let key = KEYS.iter().find(|k| k.name == *key)?;
-                return Some(format!(
-                    "read that file; if you trust it, `healthie-tunnel config allow` accepts what it says now; else {} or {} decides",
-                    key.flag, key.variable
-                ));
-            }
-            SettingsError::Plain { .. } => {
-                return Some(
-                    "write https://; where the way there is protected otherwise, --allow-plain-http, HEALTHIE_TUNNEL_ALLOW_PLAIN_HTTP=true or \
-                     `allow_plain_http = true` in your own settings file accepts it"
-                        .into(),
-                );
-            }
-            SettingsError::File { .. } => return None,
-        };
-        let file = match key.in_project {
-            InProject::Free | InProject::Near => PROJECT_FILE,
-            InProject::Asked | InProject::Never => "your settings file (healthie-tunnel/config.toml)",
-        };
-        Some(format!("set it with {}, {} or `{} = …` in {file}", key.flag, key.variable, key.name))
-    }
-}
-
 /// The values of one key and where they are from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sourced {
@@ -162,6 +74,8 @@ pub struct Sourced {
     pub values: Texts,
     /// Where they were written.
     pub origin: Origin,
+    /// The line of each, where they were written in a file.
+    pub lines: Vec<usize>,
     /// Whether they are held back: a project's file says so, and the user has not allowed it.
     pub held: bool,
 }
@@ -175,6 +89,14 @@ impl Sourced {
                 Err(SettingsError::NotAllowed { key, path, stake: consent::stake(key) })
             }
             _ => Ok(&self.values),
+        }
+    }
+
+    /// Where the value at this place in the list was written.
+    fn origin_of(&self, place: usize) -> Origin {
+        match (&self.origin, self.lines.get(place)) {
+            (Origin::File { path, .. }, Some(&line)) => Origin::File { path: path.clone(), line },
+            (origin, _) => origin.clone(),
         }
     }
 }
@@ -230,8 +152,8 @@ impl Settings {
                 } else {
                     vec![text.to_string()]
                 };
-                let sourced =
-                    Sourced { values: Texts::new(values), origin: Origin::Variable(key.variable), held: false };
+                let origin = Origin::Variable(key.variable);
+                let sourced = Sourced { values: Texts::new(values), origin, lines: Vec::new(), held: false };
                 settings.found.insert(key.name, sourced);
             }
         }
@@ -241,7 +163,8 @@ impl Settings {
         }
         for (name, values) in from_flags {
             let flag = KEYS.iter().find(|k| k.name == name).map_or("?", |k| k.flag);
-            settings.found.insert(name, Sourced { values, origin: Origin::Flag(flag), held: false });
+            let origin = Origin::Flag(flag);
+            settings.found.insert(name, Sourced { values, origin, lines: Vec::new(), held: false });
         }
         (settings, mistakes)
     }
@@ -249,8 +172,8 @@ impl Settings {
     /// The user's own file may say anything. Gives what cannot be used of it.
     fn take_user(&mut self, path: &Path) -> Vec<SettingsError> {
         let content = file::read(path);
-        for Entry { key, values, origin } in content.values {
-            self.found.insert(key.name, Sourced { values, origin, held: false });
+        for Entry { key, values, origin, lines } in content.values {
+            self.found.insert(key.name, Sourced { values, origin, lines, held: false });
         }
         self.key_bindings = content.key_bindings;
         self.filters = content.filters.into_iter().map(|(name, query, origin)| (name, (query, origin))).collect();
@@ -263,7 +186,7 @@ impl Settings {
         let mut content = file::read(&folder.join(PROJECT_FILE));
         let mut mistakes = content.mistakes;
         let mut wishes = Vec::new();
-        content.values.retain(|Entry { key, values, origin }| match consent::asks(key, values, origin) {
+        content.values.retain(|Entry { key, values, origin, .. }| match consent::asks(key, values, origin) {
             Ok(asks) => {
                 if asks {
                     wishes.push(Wish { key, values: values.clone() });
@@ -279,13 +202,13 @@ impl Settings {
         wishes.sort_by_key(|w| KEYS.iter().position(|k| k.name == w.key.name));
         let mut wishes = Wishes::new(folder, wishes);
         let allowed = self.consents().is_some_and(|consents| consents.hold(&wishes));
-        for Entry { key, values, origin } in content.values {
+        for Entry { key, values, origin, lines } in content.values {
             let asked = wishes.all.iter().any(|w| w.key.name == key.name);
             // What the user says too needs no consent, and is the user's.
             if asked && self.found.get(key.name).is_some_and(|own| own.values == values) {
                 continue;
             }
-            self.found.insert(key.name, Sourced { values, origin, held: asked && !allowed });
+            self.found.insert(key.name, Sourced { values, origin, lines, held: asked && !allowed });
         }
         for binding in content.key_bindings {
             self.key_bindings.retain(|b| b.action != binding.action);
@@ -350,9 +273,27 @@ impl Settings {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Vec<T>, SettingsError> {
+        self.read_each(key, parse)?.into_iter().collect()
+    }
+
+    /// The same for whoever wants to hear of each of them that cannot be read.
+    ///
+    /// # Errors
+    /// A project's file sets them unasked.
+    pub fn read_each<T>(
+        &self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<Result<T, SettingsError>>, SettingsError> {
         let Some(sourced) = self.found.get(key) else { return Ok(Vec::new()) };
-        let wrong = |why| SettingsError::Value { key, origin: sourced.origin.clone(), why };
-        sourced.released(key)?.iter().map(|value| parse(value).map_err(wrong)).collect()
+        let values = sourced.released(key)?;
+        let wrong = |place: usize, why: String| {
+            // A secret is not shown, and of a list one must know which.
+            let why = if values.len() > 1 { format!("value {} of {}: {why}", place + 1, values.len()) } else { why };
+            SettingsError::Value { key, origin: sourced.origin_of(place), why }
+        };
+        let read = values.iter().enumerate();
+        Ok(read.map(|(place, value)| parse(value).map_err(|why| wrong(place, why))).collect())
     }
 
     /// The value of `key` by its own `FromStr`.
@@ -404,10 +345,7 @@ impl Settings {
     /// # Errors
     /// One of them is empty, or its file cannot be read.
     pub fn secrets(&self) -> Result<Vec<tunnel_signature::Secret>, SettingsError> {
-        self.read_all("secret", |text| {
-            let text = from_file(text)?;
-            tunnel_signature::Secret::new(text).map_err(|e| e.to_string())
-        })
+        self.read_all("secret", secret)
     }
 
     /// The signing secrets as text, for the running agent, which may not know them.

@@ -25,24 +25,28 @@ impl Settings {
     /// # Errors
     /// Likewise.
     pub(crate) fn store_key_by(&self) -> Result<Option<(&'static str, KeySource)>, SettingsError> {
-        let strength = |name: &&&'static str| match self.raw(name).map(|s| &s.origin) {
-            Some(Origin::Flag(_)) => 3,
-            Some(Origin::Variable(_)) => 2,
-            Some(Origin::File { .. }) => 1,
-            Some(Origin::Default) | None => 0,
-        };
-        // Of several equal ones `max_by_key` takes the last.
-        let Some(way) = WAYS.iter().rev().filter(|way| strength(way) > 0).max_by_key(strength) else {
-            return Ok(None);
-        };
+        let Some(way) = self.store_key_ways().first().copied() else { return Ok(None) };
         let Some(text) = self.value::<String>(way)?.filter(|text| !text.trim().is_empty()) else { return Ok(None) };
-        let source = match *way {
+        let source = match way {
             "store_key_file" => KeySource::File(PathBuf::from(text)),
             "store_key_command" => KeySource::Command(text),
             "store_key_keyring" => KeySource::Place(system_keyring::place(text)),
             _ => KeySource::Text(Zeroizing::new(text), "the setting store_key"),
         };
-        Ok(Some((*way, source)))
+        Ok(Some((way, source)))
+    }
+
+    /// The settings that give a key, the one that counts first.
+    pub(crate) fn store_key_ways(&self) -> Vec<&'static str> {
+        let strength = |way: &&'static str| match self.raw(way).map(|s| &s.origin) {
+            Some(Origin::Flag(_)) => 3,
+            Some(Origin::Variable(_)) => 2,
+            Some(Origin::File { .. }) => 1,
+            Some(Origin::Default) | None => 0,
+        };
+        let mut ways: Vec<_> = WAYS.into_iter().filter(|way| strength(way) > 0).collect();
+        ways.sort_by_key(|way| std::cmp::Reverse(strength(way)));
+        ways
     }
 }
 

@@ -58,6 +58,17 @@ fn unknown_keys_and_wrong_types_are_named_without_their_values() {
             .map(|e| e.to_string())
             .unwrap_or_default()
     };
+    for (written, meant) in [
+        ("allow-plain-http = true", "did you mean allow_plain_http?"),
+        ("Skip-Invalid = true", "did you mean skip_invalid?"),
+        ("filter = {}", "did you mean filters?"),
+        ("xyzzy = 1", "which is not known"),
+        ("keys = 5", "not a table, [keys]"),
+    ] {
+        let told = load(written);
+        assert!(told.ends_with(meant), "{written}: {told}");
+    }
+    assert!(!load(&format!("{} = 1", "t".repeat(100_000))).contains("did you mean"));
     let unknown = load("tokn = \"x\"");
     assert!(unknown.contains("\"tokn\"") && unknown.contains("healthie-tunnel.toml"), "{unknown}");
     assert!(load("token = [\"whsec_private\"]").contains("\"token\""));

@@ -74,6 +74,11 @@ pub(crate) fn from_file(text: &str) -> Result<String, String> {
     }
 }
 
+/// A signing secret as written, or that of the file.
+pub(crate) fn secret(text: &str) -> Result<tunnel_signature::Secret, String> {
+    tunnel_signature::Secret::new(from_file(text)?).map_err(|e| e.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

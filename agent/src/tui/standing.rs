@@ -10,6 +10,9 @@ use crate::control::{Figures, Status};
 use crate::notice::{Connection, Notice, Tried};
 use crate::standing::State;
 
+/// So long the line says that deliveries never came; `status` says it for longer.
+const LATELY: Duration = Duration::from_secs(86_400);
+
 /// Whose deliveries are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Whose {
@@ -64,6 +67,8 @@ pub(crate) struct Standing {
     /// How many attempts at the target in a row came to the same, and what the last one came to.
     pub(crate) health: Option<Health>,
     pub(crate) totals: Option<Figures>,
+    /// How many deliveries the relay had and could not give any more, as it was told in the last day.
+    pub(crate) missed: u64,
     /// Lines that were left out because there were too many.
     pub(crate) left_out: u64,
 }
@@ -159,6 +164,8 @@ impl Standing {
         self.pid = s.pid;
         self.paused = s.paused;
         self.read_only = s.read_only;
+        let lately = s.gaps.iter().filter(|gap| now.since(gap.at) < LATELY);
+        self.missed = lately.fold(0, |sum, gap| sum.saturating_add(gap.count));
         if let Some(mode) = s.answer.as_ref().and_then(|a| a.parse::<AnswerMode>().ok()) {
             self.answer = Some(mode.as_str());
         }

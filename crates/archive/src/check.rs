@@ -417,6 +417,7 @@ mod tests {
     use super::*;
     use crate::ledger::{Intake, Ledger};
     use crate::pending::Pending;
+    use crate::query::Query;
     use std::sync::Arc;
     use tunnel_delivery::{AnswerClass, Delivery, Headers, HttpVersion, SignatureStatus, Timestamp, Verdict};
 
@@ -455,6 +456,25 @@ mod tests {
         let mut report = Report::default();
         live(&engine, &mut |_| (), &mut report).unwrap();
         report
+    }
+
+    #[test]
+    fn a_list_passes_over_a_line_that_cannot_be_read_where_that_is_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), 1 << 20, Kind::Live, &Default::default()).unwrap();
+        let mut ledger = Ledger::new(&engine, Counters::default());
+        (0..50).for_each(|n| drop(ledger.insert(&intake(n)).ok().unwrap()));
+        let hit = intake(7).delivery.id;
+        assert!(keys::LINES.put(&mut ledger.batch, hit.as_bytes(), &[255; 9]).unwrap());
+        ledger.batch.commit().unwrap();
+        let list = |query: &Query| reader::list(&engine, query);
+        let by_index = Query { answer: vec![AnswerClass::None], ..Query::default() };
+        for query in [Query::default(), by_index] {
+            assert!(list(&query).is_err());
+            let page = list(&Query { past_damage: true, ..query }).ok().unwrap();
+            assert_eq!((page.items.len(), page.next), (49, None));
+            assert_eq!(page.damaged.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [hit]);
+        }
     }
 
     #[test]

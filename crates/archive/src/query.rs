@@ -118,6 +118,8 @@ pub struct Query {
     pub text: Option<String>,
     /// How many deliveries are looked at for one page at most. A page that ends here has a cursor to go on from.
     pub scan_limit: usize,
+    /// Whether a delivery whose line cannot be read is passed over and named in [`Page::damaged`]. Else the whole list fails.
+    pub past_damage: bool,
 }
 
 impl Default for Query {
@@ -140,6 +142,7 @@ impl Default for Query {
             repeats_of: None,
             text: None,
             scan_limit: 20_000,
+            past_damage: false,
         }
     }
 }
@@ -154,6 +157,8 @@ pub struct Page {
     pub next: Option<Cursor>,
     /// About how many deliveries were looked at or, by their sketches, passed over.
     pub scanned: usize,
+    /// Those that may belong to it and whose line cannot be read, with the reason ([`Query::past_damage`]).
+    pub damaged: Vec<(DeliveryId, String)>,
 }
 
 /// The characters of a name that a summary has.

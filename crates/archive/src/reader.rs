@@ -21,6 +21,16 @@ pub(crate) enum ReadError {
     Unreadable(Unreadable),
 }
 
+impl ReadError {
+    /// What is damaged, where that is it.
+    fn damage(&self) -> Option<String> {
+        match self {
+            ReadError::Fault(fault) => fault.damaged.then(|| fault.detail.clone()),
+            ReadError::Unreadable(what) => Some(format!("unreadable {}", what.0)),
+        }
+    }
+}
+
 impl From<Fault> for ReadError {
     fn from(fault: Fault) -> ReadError {
         ReadError::Fault(fault)
@@ -169,7 +179,7 @@ pub(crate) fn attempt(kv: &impl Kv, id: DeliveryId, number: u32) -> Result<Bytes
 
 /// A page of a list.
 pub(crate) fn list(kv: &impl Kv, query: &Query) -> Result<Page, ReadError> {
-    let mut page = Page { items: Vec::new(), next: None, scanned: 0 };
+    let mut page = Page { items: Vec::new(), next: None, scanned: 0, damaged: Vec::new() };
     let range = query.id_range();
     let (mut low, mut high) = (*range.start(), *range.end());
     match (query.cursor, query.order) {
@@ -225,15 +235,22 @@ pub(crate) fn list(kv: &impl Kv, query: &Query) -> Result<Page, ReadError> {
             }
         }
         page.scanned += 1;
-        let line = match line {
-            Some(line) => line,
+        let read = match line {
+            Some(line) => Entry::from_bytes(id, &line).map(Some).map_err(ReadError::from),
+            None => self::line(kv, id),
+        };
+        let entry = match read {
+            Ok(Some(entry)) => entry,
             // An index may be a step ahead of the line that it names.
-            None => match keys::LINES.get(kv, id.as_bytes())? {
-                Some(line) => line.to_vec(),
-                None => continue,
+            Ok(None) => continue,
+            Err(error) => match error.damage().filter(|_| query.past_damage) {
+                Some(what) => {
+                    page.damaged.push((id, what));
+                    continue;
+                }
+                None => return Err(error),
             },
         };
-        let entry = Entry::from_bytes(id, &line)?;
         if query.matches(&entry.summary)
             && match &needle {
                 Some(needle) => body_has(kv, &entry, needle)?,

@@ -172,6 +172,8 @@ prop_compose! {
             repeats_of: None,
             text: text.map(str::to_owned),
             scan_limit,
+            // What is whole is told alike.
+            past_damage: newest,
         }
     }
 }

@@ -8,6 +8,7 @@ use tunnel_delivery::{SignatureStatus, Verdict};
 
 use super::super::*;
 use super::delivery;
+use crate::summary;
 
 fn id(n: u8) -> DeliveryId {
     delivery(n.into()).id

@@ -3,18 +3,34 @@
 use std::path::Path;
 
 use tunnel_archive::{Archive, Inserted, Intake, Options, Page, Query};
-use tunnel_delivery::{SignatureStatus, Verdict};
+use tunnel_delivery::{Attempt, SignatureStatus, Stored, Verdict};
 
 use super::super::*;
 use super::delivery;
+use crate::again::Whom;
 use crate::dial::{Dialer, Trust};
 use crate::forward::{Client, HostHeader, Interrupt};
 use crate::keep::{Keep, Later};
 use crate::notice::{Announcer, Notice};
 use crate::signing::Signing;
 
-/// A store in which one record cannot be read.
-struct Holed(Archive, Option<DeliveryId>);
+/// A store with a fault.
+struct Holed(Archive, Fault);
+
+#[derive(Clone)]
+enum Fault {
+    None,
+    /// This record cannot be read.
+    Record(DeliveryId),
+    /// This line of a list cannot be read.
+    Line(DeliveryId),
+    /// No list can be read as often as this says.
+    Lists(Arc<std::sync::atomic::AtomicUsize>),
+}
+
+fn damaged() -> ArchiveError {
+    ArchiveError::Damaged { dir: "here".into(), detail: "unreadable request".into() }
+}
 
 impl Keep for Holed {
     fn insert(&self, intake: Intake) -> Later<'_, Inserted> {
@@ -30,13 +46,30 @@ impl Keep for Holed {
     }
 
     fn list(&self, query: &Query) -> Result<Page, ArchiveError> {
-        self.0.list(query)
+        let mut page = self.0.list(query)?;
+        match &self.1 {
+            Fault::Lists(left) => {
+                use std::sync::atomic::Ordering::Relaxed;
+                if left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+                    return Err(damaged());
+                }
+            }
+            Fault::Line(id) if page.items.iter().any(|line| line.id == *id) => {
+                if !query.past_damage {
+                    return Err(damaged());
+                }
+                page.items.retain(|line| line.id != *id);
+                page.damaged.push((*id, "unreadable line".to_owned()));
+            }
+            _ => {}
+        }
+        Ok(page)
     }
 
     fn get(&self, id: DeliveryId) -> Result<Option<Stored>, ArchiveError> {
-        match Some(id) == self.1 {
-            true => Err(ArchiveError::Damaged { dir: "here".into(), detail: "unreadable request".into() }),
-            false => self.0.get(id),
+        match self.1 {
+            Fault::Record(hit) if hit == id => Err(damaged()),
+            _ => self.0.get(id),
         }
     }
 
@@ -92,7 +125,7 @@ fn hand(keep: Holed) -> (Hand, Arc<Policy>, Arc<Mutex<Vec<String>>>) {
 async fn what_is_tried_again_does_not_wait_for_what_is_still_coming() {
     let data = tempfile::tempdir().unwrap();
     let archive = waiting(data.path(), 1).await;
-    let (hand, policy, _) = hand(Holed(archive.clone(), None));
+    let (hand, policy, _) = hand(Holed(archive.clone(), Fault::None));
     let backlog = Arc::new(Backlog::default());
     let coming = backlog.coming(delivery(1).id);
     let again = Again { id: delivery(2).id, whom: Whom::Handler, made: 1 };
@@ -115,9 +148,50 @@ async fn what_is_tried_again_does_not_wait_for_what_is_still_coming() {
 
 #[tokio::test]
 async fn one_record_that_cannot_be_read_keeps_back_none_behind_it() {
+    none_behind_it_is_kept_back(Fault::Record(delivery(1).id)).await;
+}
+
+#[tokio::test]
+async fn nor_does_one_line_of_the_list() {
+    none_behind_it_is_kept_back(Fault::Line(delivery(1).id)).await;
+}
+
+/// Nothing else comes, and nobody asks: it is looked for again all the same, what is tried again does not wait for it, and it is told once.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_cannot_be_read_is_read_later_and_keeps_back_nothing_that_is_tried_again() {
+    let data = tempfile::tempdir().unwrap();
+    let archive = waiting(data.path(), 1).await;
+    let left = Arc::new(std::sync::atomic::AtomicUsize::new(5));
+    let (hand, policy, warnings) = hand(Holed(archive.clone(), Fault::Lists(Arc::clone(&left))));
+    let backlog = Arc::new(Backlog::default());
+    let again = |n| Again { id: delivery(n).id, whom: Whom::Handler, made: 1 };
+    {
+        let mut inner = backlog.lock();
+        inner.was_again = true;
+        inner.again.put(again(2), Instant::now(), Duration::ZERO);
+        inner.again.put(again(3), Instant::now(), Duration::from_secs(45));
+    }
+    let pause = Pause::default();
+    let began = Instant::now();
+    let mut due = Vec::new();
+    for _ in 0..3 {
+        let next = tokio::time::timeout(Duration::from_secs(3600), backlog.next(&hand, &policy, &pause));
+        due.push(match next.await.expect("it waits for something that will not come") {
+            Due::Again(again) => (again.id, false),
+            Due::Job(job) => (job.delivery.id, true),
+        });
+    }
+    assert_eq!(due, [(delivery(2).id, false), (delivery(3).id, false), (delivery(1).id, true)]);
+    assert!(began.elapsed() < Duration::from_secs(300), "{:?}", began.elapsed());
+    assert_eq!(warnings.lock().unwrap().len(), 1, "{:?}", warnings.lock().unwrap());
+    drop(hand);
+    archive.close().await.unwrap();
+}
+
+async fn none_behind_it_is_kept_back(fault: Fault) {
     let data = tempfile::tempdir().unwrap();
     let archive = waiting(data.path(), 3).await;
-    let (hand, policy, warnings) = hand(Holed(archive.clone(), Some(delivery(1).id)));
+    let (hand, policy, warnings) = hand(Holed(archive.clone(), fault));
     let mut due = Vec::new();
     let backlog = Backlog::default();
     for _ in 0..2 {

@@ -155,6 +155,7 @@ impl Bench {
                 disk_bytes: 1 << 22,
             },
             upkeep: None,
+            gaps: Vec::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Keys pressed and what comes of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use tunnel_delivery::{Attempt, Cause};
@@ -11,7 +12,7 @@ use super::super::model::{Focus, Tab};
 use super::super::sample;
 use super::super::standing::Whose;
 use super::Bench;
-use crate::control::{ControlError, Kind, Replayed};
+use crate::control::{ControlError, Kind, Missed, Replayed, Status};
 use crate::notice::{Notice, Tried};
 
 fn bench() -> Bench {
@@ -315,7 +316,17 @@ fn an_agent_elsewhere_is_told_of_by_what_it_says() {
     b.happens(Message::Status(Ok(Box::new(status))));
     let line = b.line("relay.example.com");
     assert!(line.contains("process 42, connected") && line.contains("answers in 12 ms"), "{line}");
-    assert!(b.shows("7 to forward  2 at the relay"), "{}", b.text());
+    assert!(b.shows("7 to forward  2 at the relay") && !b.shows("never came"), "{}", b.text());
+    // What the relay could not give any more, for a day.
+    let gap = |hours: u64, count| Missed {
+        at: b.m.now.earlier(Duration::from_secs(hours * 3600)),
+        tunnel: "team".parse().unwrap(),
+        count,
+        reason: "age".to_owned(),
+    };
+    let status = Status { gaps: vec![gap(25, 900), gap(23, 40), gap(1, 2)], ..b.status() };
+    b.happens(Message::Status(Ok(Box::new(status))));
+    assert!(b.shows(" 42 never came  7 to forward"), "{}", b.text());
     let gone = ControlError::new(Kind::Unreachable, "the agent does not answer");
     b.happens(Message::Status(Err(gone)));
     assert!(b.line("healthie-tunnel").contains("✗ the agent does not answer"), "{}", b.text());

@@ -125,7 +125,10 @@ fn target(s: &Standing) -> Vec<Run> {
 
 fn figures(s: &Standing) -> Vec<Run> {
     let mut out = Vec::new();
-    // What waits is what one must know; the rest gives way to it.
+    // What never comes and what waits is what one must know; the rest gives way to it.
+    if s.missed > 0 {
+        out.push(Run::new(Tone::Bad, &format!("{} never came  ", count(s.missed))));
+    }
     if s.queued > 0 {
         let more = if s.queued_more { "+" } else { "" };
         out.push(Run::new(Tone::Doubtful, &format!("{}{more} to forward  ", count(s.queued))));
