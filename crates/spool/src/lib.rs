@@ -140,7 +140,8 @@ pub trait Spool: Send + Sync + 'static {
     /// `Busy`, `Failed`.
     fn drop_tunnel<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, ()>;
 
-    /// Drops everything of a tunnel, whoever may still need it, and has its bytes leave the disk as far as the spool's file goes. The tunnel, its
+    /// Drops everything that a tunnel has, whoever may still need it, and has its bytes leave the disk as far as the spool's file goes; once begun that goes on by
+    /// itself, over a restart too. What comes after it has begun stays. The tunnel, its
     /// devices and its numbers stay; those who miss something find the gap. What was dropped that somebody needed. When this returns nobody can read it any more;
     /// when its bytes have left the file, which takes time with a long one, [`Spool::tidied`] says.
     ///

@@ -60,11 +60,15 @@ pub(crate) enum Order {
         tunnel: TunnelName,
         answer: Answer<bool>,
     },
-    /// Drops a bounded number of a tunnel's deliveries, whoever may need them. What was dropped, and whether some are left; after the
-    /// last the file is compacted.
+    /// Drops a tunnel's deliveries, whoever may need them, a bounded number with each commit: once begun it goes on by itself, also where nobody waits for it any
+    /// more. What was dropped; after the last the file is written anew.
     Purge {
         tunnel: TunnelName,
-        answer: Answer<(Vec<Dropped>, bool)>,
+        /// All before this place go; nothing is said before the first portion: those that are there then.
+        before: Option<Seq>,
+        /// What went with the portions before this one.
+        dropped: Vec<Dropped>,
+        answer: Answer<Vec<Dropped>>,
     },
     /// Drops a bounded number of deliveries. What was dropped, and whether some are left.
     Expire {
@@ -90,7 +94,8 @@ impl Order {
             | Order::Forget { answer, .. }
             | Order::DropTunnel { answer, .. }
             | Order::Tidied { answer } => drop(answer.send(Err(error))),
-            Order::Expire { answer, .. } | Order::Purge { answer, .. } => drop(answer.send(Err(error))),
+            Order::Expire { answer, .. } => drop(answer.send(Err(error))),
+            Order::Purge { answer, .. } => drop(answer.send(Err(error))),
             Order::Flush { answer } => drop(answer.send(Err(error))),
         }
     }

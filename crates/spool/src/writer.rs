@@ -233,7 +233,7 @@ impl Writer {
 
     /// Makes a committed batch visible and answers everybody in it.
     fn finish(&self, batch: Batch) {
-        let Batch { drafts, lazy, overdue, answers, dropped, committed, .. } = batch;
+        let Batch { drafts, lazy, overdue, answers, dropped, further, committed, .. } = batch;
         let mut appended = 0;
         let mut guard = self.shared.lock();
         let state = &mut *guard;
@@ -274,6 +274,10 @@ impl Writer {
                 state.recent.push(record.id, seq, delivery, bytes);
             }
             state.recent.forget_upto(record.id, record.needed_from().prev());
+        }
+        // One that is closed is not kept open by it: the next one goes on.
+        if !state.closing {
+            state.orders.extend(further);
         }
         if lazy {
             state.lazy_since = None;
