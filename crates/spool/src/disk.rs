@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use redb::{
     Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition, TableError,
@@ -133,9 +134,10 @@ pub(crate) fn file_len(dir: &Path) -> u64 {
 
 /// Gives free pages of the file back to the file system.
 pub(crate) fn compact(db: &mut Database, dir: &Path) -> Result<(), redb::Error> {
-    let before = file_len(dir);
+    let (before, began) = (file_len(dir), Instant::now());
     db.compact()?;
-    tracing::info!(before, after = file_len(dir), "compacted the spool");
+    let took_ms = began.elapsed().as_millis() as u64;
+    tracing::info!(before, after = file_len(dir), took_ms, "compacted the spool");
     Ok(())
 }
 

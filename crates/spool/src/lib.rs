@@ -187,7 +187,12 @@ pub trait Spool: Send + Sync + 'static {
     /// `Busy`, `Failed`.
     fn flush(&self) -> Later<'_, ()>;
 
-    /// Copies the spool as it is at one moment, while it goes on working. Blocks for as long as the taker takes. A spool that is not on a disk cannot be
+    /// What a copy that is begun now would wait for, in words; nothing where it begins at once.
+    fn copy_waits_for(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Copies the spool as it is at one moment, while it goes on working. Blocks while [`Spool::copy_waits_for`] says so, and then for as long as the taker takes. A spool that is not on a disk cannot be
     /// copied.
     ///
     /// # Errors

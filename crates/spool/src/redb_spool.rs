@@ -322,6 +322,10 @@ impl Spool for RedbSpool {
         })
     }
 
+    fn copy_waits_for(&self) -> Option<&'static str> {
+        self.0.shared.copy_waits_for()
+    }
+
     fn copy(&self, to: &mut dyn CopySink) -> Result<Copied, CopyError> {
         // The writer does not compact meanwhile, which it can only do alone; it asks without waiting.
         let _whole = self.0.shared.whole.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@
 //! the queue and move devices forward in memory.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
@@ -149,6 +149,8 @@ pub(crate) struct Shared {
     pub(crate) commits: AtomicU64,
     /// Held while the file must stay as it is laid out: by who copies it, and by the writer while it compacts.
     pub(crate) whole: Mutex<()>,
+    /// It is the writer that holds it.
+    pub(crate) compacting: AtomicBool,
 }
 
 impl Shared {
@@ -179,6 +181,7 @@ impl Shared {
             appended: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             whole: Mutex::new(()),
+            compacting: AtomicBool::new(false),
         }
     }
 
@@ -195,6 +198,17 @@ impl Shared {
             // A copy that panicked has ended.
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// What whoever wants to copy the spool must wait for.
+    pub(crate) fn copy_waits_for(&self) -> Option<&'static str> {
+        match self.alone() {
+            Some(_) => None,
+            None if self.compacting.load(Ordering::Relaxed) => {
+                Some("its file is being compacted, which takes as long as what is in it takes to be written")
+            }
+            None => Some("another copy of it is being made"),
         }
     }
 
