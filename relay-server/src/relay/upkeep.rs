@@ -44,11 +44,18 @@ async fn drop_old(shared: &Shared) {
     let mut expire = tokio::time::interval(EXPIRE);
     loop {
         expire.tick().await;
+        note_alive(shared).await;
         // Also those that came in the moment when their token ended.
         shared.forget_lost().await;
         forget_gone(shared).await;
         expire_old(shared).await;
     }
+}
+
+/// Notes that this process is at work.
+pub(super) async fn note_alive(shared: &Shared) {
+    let (whose, now) = (Arc::clone(&shared.whose), shared.now());
+    let _ = shared.offload.run(move || whose.note_alive(now)).await;
 }
 
 /// What was left out of the log and of the audit log is told as a number.
