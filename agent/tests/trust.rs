@@ -15,7 +15,7 @@ fn run(stage: &Stage, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_healthie-tunnel"));
     command.args(arguments).current_dir(stage.0.path()).env_clear().env("HOME", stage.path("home"));
     command.envs(variables.iter().copied());
-    Ran(command.output().unwrap(), arguments.join(" "))
+    Ran::of(&mut command, &arguments.join(" "))
 }
 
 fn says(stage: &Stage, text: &str) {
