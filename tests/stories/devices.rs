@@ -63,6 +63,7 @@ fn devices_are_seen_and_forgotten_with_the_relay_running_and_without() {
 #[test]
 fn of_who_was_there_when_the_relay_was_killed_no_more_is_said_than_is_known() {
     let mut world = World::new(AnswerMode::Ack);
+    world.agent.start();
     world.accepted("/hook", b"one");
     world.agent.wait_line("delivery");
     let listed = |world: &World| world.relay.run(&["tunnel", "devices", TUNNEL]).ok().out();

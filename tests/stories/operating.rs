@@ -128,7 +128,7 @@ fn a_reload_says_which_settings_wait_for_a_restart() {
         eventually("the relay to note it", || messages.all().into_iter().find(|m| m.contains("would not start so")));
     assert!(!noted.contains("\\u{a}") && !noted.contains('\n'), "one line: {noted}");
     // One meaning, one code, as with check-config: a mistake in the file, or what cannot be used although it is written right.
-    for (text, code) in [("[limits\n", 2), ("nmae = 'x'\n", 2), ("domain = 'a b'\n", 1)] {
+    for (text, code) in [("[limits\n", 2), ("nmae = 'x'\n", 2), ("public-url = 'relay'\n", 1)] {
         let path = file(&stage, text);
         relay.run(&["reload"]).exits(code);
         relay.run(&["check-config", "--http", "127.0.0.1:0", "--config", &path]).exits(code);
