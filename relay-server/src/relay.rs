@@ -1,6 +1,7 @@
 //! A running relay: opened, reachable, and stopped in the right order. `folder` is what is in its data folder, `upkeep` what it does from time to time.
 
 mod folder;
+pub(crate) mod jumps;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upkeep;

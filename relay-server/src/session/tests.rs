@@ -29,9 +29,12 @@ use crate::tokens::TokenId;
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
 fn shared(dir: &Path) -> Arc<Shared> {
+    shared_with(dir, Clock::new(|| NOW))
+}
+
+fn shared_with(dir: &Path, clock: Clock) -> Arc<Shared> {
     let registry = Registry::open(dir).unwrap();
     let spool = RedbSpool::open(&dir.join("spool"), Limits { min_free_bytes: 0, ..Limits::default() }).unwrap();
-    let clock = Clock::new(|| NOW);
     Arc::new(Shared {
         wishes: std::sync::OnceLock::new(),
         handshakes: crate::handshakes::Handshakes::new(crate::rates::Rate { per_second: 0, burst: 0 }, 0),

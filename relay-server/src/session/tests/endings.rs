@@ -124,7 +124,7 @@ async fn what_is_sealed_to_the_last_device_stays_its_when_its_token_ends() {
     assert_eq!(waiting().await, [("desk".to_owned(), 1)]);
     // It left long before that was sealed to it.
     shared.whose.left(&team, &desk, &old, Timestamp::from_micros(0));
-    crate::relay::upkeep::forget_gone(&shared).await;
+    crate::relay::upkeep::forget_gone(&shared, NOW).await;
     assert_eq!(waiting().await, [("desk".to_owned(), 1)]);
     // Another comes: it begins after that, and what comes is sealed to it.
     assert_eq!(comes(&laptop, &new).await.after, Seq(1));
@@ -142,4 +142,31 @@ async fn what_is_sealed_to_the_last_device_stays_its_when_its_token_ends() {
     shared.registry.revoke_token(&new).unwrap();
     shared.registry.reload().unwrap();
     assert_eq!(waiting().await, []);
+}
+
+/// A clock that jumps ahead by days takes neither what waits nor the device it waits for, until it has gone on like that for an hour.
+#[tokio::test]
+async fn nothing_is_too_old_in_the_moment_in_which_the_clock_jumps() {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    let dir = tempfile::tempdir().unwrap();
+    let ahead = Arc::new(AtomicI64::new(0));
+    let clock = Arc::clone(&ahead);
+    let clock = Clock::new(move || Timestamp::from_micros(NOW.as_micros() + clock.load(Ordering::Relaxed)));
+    let shared = shared_with(dir.path(), clock);
+    let (team, away): (TunnelName, DeviceName) = ("team".parse().unwrap(), "away".parse().unwrap());
+    shared.registry.add_tunnel(team.clone(), crate::registry::TunnelSettings::new(AnswerMode::Ack, NOW)).unwrap();
+    shared.registry.reload().unwrap();
+    shared.spool.join(&team, &away, tunnel_spool::Start::Now, NOW).await.unwrap();
+    shared.spool.append(delivery(1)).await.unwrap();
+    let began = Instant::now();
+    let mut believed = crate::relay::jumps::Believed::new(shared.now(), began);
+    let mut left = async |after: u64| {
+        let steady = began + std::time::Duration::from_secs(after);
+        crate::relay::upkeep::drop_too_old(&shared, &mut believed, steady).await;
+        (shared.spool.stats(&team).unwrap().waiting, shared.spool.devices(&team).unwrap().len())
+    };
+    ahead.store(4 * 24 * 3600 * 1_000_000, Ordering::Relaxed);
+    assert_eq!(left(60).await, (1, 1));
+    assert_eq!(left(3600).await, (1, 1));
+    assert_eq!(left(3660).await, (0, 0), "it is believed: retention is not put off for ever");
 }
