@@ -2,11 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
-use std::io::Read;
 use std::process::{Command, Output, Stdio};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// How long a program may take that should end by itself.
@@ -20,26 +19,19 @@ impl Ran {
     #[track_caller]
     pub fn of(command: &mut Command, asked: &str) -> Ran {
         let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = piped.spawn().unwrap();
-        let (out, err) = (reading(child.stdout.take()), reading(child.stderr.take()));
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break Some(status);
-            }
-            if began.elapsed() > DEADLINE {
-                child.kill().unwrap();
-                child.wait().unwrap();
-                break None;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        let (stdout, stderr) = (out.join().unwrap(), err.join().unwrap());
-        let Some(status) = status else {
-            let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            panic!("{asked}: it still ran after {DEADLINE:?}: {}{}", said(&stdout), said(&stderr));
-        };
-        Ran(Output { status, stdout, stderr }, asked.to_owned())
+        let child = piped.spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(child.wait_with_output().unwrap()));
+        let in_time = ended.recv_timeout(DEADLINE);
+        let is_late = in_time.is_err();
+        if is_late {
+            // It may have ended in this very moment.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let ran = Ran(in_time.or_else(|_| ended.recv_timeout(DEADLINE)).unwrap(), asked.to_owned());
+        assert!(!is_late, "{asked}: it still ran after {DEADLINE:?}: {}{}", ran.out(), ran.err());
+        ran
     }
 
     #[track_caller]
@@ -66,13 +58,4 @@ impl Ran {
     pub fn err(&self) -> String {
         String::from_utf8(self.0.stderr.clone()).unwrap()
     }
-}
-
-/// Reads on a thread of its own: a program whose pipe is full does not end.
-fn reading(from: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        from.unwrap().read_to_end(&mut bytes).unwrap();
-        bytes
-    })
 }
