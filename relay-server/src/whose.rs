@@ -69,6 +69,9 @@ struct Known {
     waiting: Vec<u8>,
     /// Some of those are not among the lines that wait: everything is to be written anew.
     anew: bool,
+    /// Until when a device was there is another than the file says. That waits for the next sign of this process: thousands come again after a start, and none
+    /// should wait for the disk because of it.
+    later: bool,
 }
 
 /// Whose the devices are.
@@ -132,8 +135,7 @@ impl Whose {
             let there = |came: &&mut Came| came.left.is_none() && came.seen.is_none();
             for came in known.devices.values_mut().flat_map(BTreeMap::values_mut).filter(there) {
                 came.seen = Some(seen);
-                known.changes += 1;
-                known.anew = true;
+                known.later = true;
             }
         }
         let (known, book) = (Mutex::new(known), Mutex::new(book));
@@ -147,8 +149,13 @@ impl Whose {
 
     /// A device came with that token. This and all that follow hold at once; that they last, [`Whose::keep`] sees to.
     pub(crate) fn came(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
-        let there = |came: &Came| came.token == *token && came.left.is_none() && came.seen.is_none();
-        let other = |came: Option<&Came>| !came.is_some_and(there);
+        {
+            let mut known = self.known();
+            let came = known.devices.get_mut(tunnel).and_then(|of| of.get_mut(device));
+            let seen = came.and_then(|came| came.seen.take());
+            known.later |= seen.is_some();
+        }
+        let other = |came: Option<&Came>| came.is_none_or(|came| came.token != *token || came.left.is_some());
         self.note(tunnel, device, (Some(token.clone()), None), other);
     }
 
@@ -279,6 +286,13 @@ impl Whose {
 
     /// Notes that this process is at work, for the one after it, and before that all else, which what is noted here could change. Blocks.
     pub(crate) fn note_alive(&self, now: Timestamp) {
+        {
+            let mut known = self.known();
+            if std::mem::take(&mut known.later) {
+                known.changes += 1;
+                known.anew = true;
+            }
+        }
         self.write();
         if !self.is_kept(self.known().changes) {
             return;

@@ -197,6 +197,7 @@ fn who_was_there_when_a_relay_was_killed_was_there_until_its_last_sign() {
     assert_eq!(later.seen(&team, &laptop), Some(Seen::AtLeast(at(60))));
     later.came(&team, &laptop, &token);
     assert_eq!(later.seen(&team, &laptop), None);
+    assert!(later.is_kept(later.known().changes), "nobody waits for the disk for that");
     later.note_alive(at(700));
     let last = Whose::load(dir.path());
     assert_eq!(last.seen(&team, &laptop), Some(Seen::AtLeast(at(700))));
