@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(crate) use answering::{close, listen, look_again, serve};
 pub(crate) use asking::{AskError, ask, ask_running, ask_telling};
 pub(crate) use backup::back_up;
-pub(crate) use words::{Device, Question, Reloaded, Told, Wish};
+pub(crate) use words::{Device, Question, Reloaded, Told, Wish, Without};
 
 /// The longest question and the longest answer, in bytes. A tunnel has 64 devices at most, so the answer holds some hundreds of full tunnels.
 const LINE_MAX: u64 = 8 << 20;

@@ -1,6 +1,7 @@
 //! A running relay: opened, reachable, and stopped in the right order. `folder` is what is in its data folder, `upkeep` what it does from time to time.
 
 mod folder;
+pub(crate) mod jumps;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upkeep;
@@ -388,7 +389,7 @@ impl Relay {
             control::close(&shared.config.data);
         }
         // What could not be noted before has one more chance.
-        let _ = tokio::time::timeout(Duration::from_secs(5), shared.whose.keep(shared.offload)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), upkeep::note_alive(&shared)).await;
         let (audit, now) = (shared.audit.clone(), shared.now());
         shared.lines.sum_up(now);
         audit.sum_up(now);

@@ -5,10 +5,11 @@
 //! builds on it waits for that: were the line of a device's new token lost in a power cut, it would be taken for one whose token was revoked, and forgotten with
 //! all that waits for it. Many wait for one write. It knows nothing of sessions and keys; what is done with the spool is `relay`'s.
 
+mod alive;
 mod book;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,6 +30,8 @@ struct Came {
     token: TokenId,
     /// When it left; nothing while it is there, or was when this process or the one before it ended.
     left: Option<Timestamp>,
+    /// Until when at least it was there, where a process before this one ended and it has not come again.
+    seen: Option<Timestamp>,
     /// It was told that it stays although its token is gone. Not noted.
     told: bool,
 }
@@ -42,6 +45,17 @@ struct Line {
     token: Option<TokenId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     left: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen: Option<Timestamp>,
+}
+
+/// Until when a device that is not there was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It left then.
+    Until(Timestamp),
+    /// It was there when the relay last gave a sign of itself, and may have been for a little longer.
+    AtLeast(Timestamp),
 }
 
 #[derive(Default)]
@@ -55,12 +69,17 @@ struct Known {
     waiting: Vec<u8>,
     /// Some of those are not among the lines that wait: everything is to be written anew.
     anew: bool,
+    /// Until when a device was there is another than the file says. That waits for the next sign of this process: thousands come again after a start, and none
+    /// should wait for the disk because of it.
+    later: bool,
 }
 
 /// Whose the devices are.
 pub(crate) struct Whose {
     /// Held for moments, and never while the disk is waited for.
     known: Mutex<Known>,
+    /// The folder that all of it is in.
+    spool: PathBuf,
     /// Held by who writes. Taken before `known`, never after it.
     book: Mutex<Book>,
     /// Changes that are on the disk.
@@ -71,7 +90,7 @@ pub(crate) struct Whose {
 
 impl Known {
     fn set(&mut self, line: Line) {
-        let Line { tunnel, device, token, left } = line;
+        let Line { tunnel, device, token, left, seen } = line;
         let Some(token) = token else {
             let Some(of) = self.devices.get_mut(&tunnel) else { return };
             self.count -= usize::from(of.remove(&device).is_some());
@@ -80,7 +99,7 @@ impl Known {
             }
             return;
         };
-        let before = self.devices.entry(tunnel).or_default().insert(device, Came { token, left, told: false });
+        let before = self.devices.entry(tunnel).or_default().insert(device, Came { token, left, seen, told: false });
         self.count += usize::from(before.is_none());
     }
 
@@ -92,9 +111,9 @@ impl Known {
     fn all(&self) -> Vec<u8> {
         let mut all = Vec::new();
         for (tunnel, devices) in &self.devices {
-            for (device, Came { token, left, .. }) in devices {
+            for (device, Came { token, left, seen, .. }) in devices {
                 let (tunnel, device) = (tunnel.clone(), device.clone());
-                all.extend(text(&Line { tunnel, device, token: Some(token.clone()), left: *left }));
+                all.extend(text(&Line { tunnel, device, token: Some(token.clone()), left: *left, seen: *seen }));
             }
         }
         all
@@ -102,7 +121,8 @@ impl Known {
 }
 
 impl Whose {
-    /// Reads the file beside the spool. Without one nothing is known; a line that is none was cut, and is passed over. Blocks.
+    /// Reads the file beside the spool. Without one nothing is known; a line that is none was cut, and is passed over. Those that were there when the process
+    /// before this one ended were there at least until it last gave a sign of itself ([`Whose::note_alive`]). Blocks.
     pub(crate) fn load(spool: &Path) -> Whose {
         let (book, text) = Book::open(spool);
         let mut known = Known::default();
@@ -111,8 +131,16 @@ impl Whose {
                 known.set(line);
             }
         }
+        if let Some(seen) = alive::read(spool) {
+            let there = |came: &&mut Came| came.left.is_none() && came.seen.is_none();
+            for came in known.devices.values_mut().flat_map(BTreeMap::values_mut).filter(there) {
+                came.seen = Some(seen);
+                known.later = true;
+            }
+        }
         let (known, book) = (Mutex::new(known), Mutex::new(book));
-        Whose { known, book, kept: AtomicU64::new(0), turn: tokio::sync::Mutex::new(()) }
+        let spool = spool.to_owned();
+        Whose { known, spool, book, kept: AtomicU64::new(0), turn: tokio::sync::Mutex::new(()) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -121,6 +149,12 @@ impl Whose {
 
     /// A device came with that token. This and all that follow hold at once; that they last, [`Whose::keep`] sees to.
     pub(crate) fn came(&self, tunnel: &TunnelName, device: &DeviceName, token: &TokenId) {
+        {
+            let mut known = self.known();
+            let came = known.devices.get_mut(tunnel).and_then(|of| of.get_mut(device));
+            let seen = came.and_then(|came| came.seen.take());
+            known.later |= seen.is_some();
+        }
         let other = |came: Option<&Came>| came.is_none_or(|came| came.token != *token || came.left.is_some());
         self.note(tunnel, device, (Some(token.clone()), None), other);
     }
@@ -155,7 +189,7 @@ impl Whose {
         if !fits(known.get(tunnel, device)) {
             return;
         }
-        let line = Line { tunnel: tunnel.clone(), device: device.clone(), token, left };
+        let line = Line { tunnel: tunnel.clone(), device: device.clone(), token, left, seen: None };
         known.changes += 1;
         if known.anew || known.waiting.len() > WAITING {
             known.anew = true;
@@ -241,6 +275,32 @@ impl Whose {
     /// When a device left that is not there, as far as that is known.
     pub(crate) fn last_seen(&self, tunnel: &TunnelName, device: &DeviceName) -> Option<Timestamp> {
         self.known().get(tunnel, device)?.left
+    }
+
+    /// The same, and where it was there until a relay ended, when that was at the earliest.
+    pub(crate) fn seen(&self, tunnel: &TunnelName, device: &DeviceName) -> Option<Seen> {
+        let known = self.known();
+        let came = known.get(tunnel, device)?;
+        came.left.map(Seen::Until).or(came.seen.map(Seen::AtLeast))
+    }
+
+    /// Notes that this process is at work, for the one after it, and before that all else, which what is noted here could change. Blocks.
+    pub(crate) fn note_alive(&self, now: Timestamp) {
+        {
+            let mut known = self.known();
+            if std::mem::take(&mut known.later) {
+                known.changes += 1;
+                known.anew = true;
+            }
+        }
+        self.write();
+        if !self.is_kept(self.known().changes) {
+            return;
+        }
+        // It is only for people to read, and tried again soon.
+        if let Err(error) = alive::write(&self.spool, now) {
+            tracing::debug!(%error, "that this relay is at work cannot be noted");
+        }
     }
 }
 

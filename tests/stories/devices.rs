@@ -17,7 +17,7 @@ fn devices(world: &World) -> Vec<(String, bool, u64)> {
         .iter()
         .map(|d| {
             (
-                d["device"].as_str().unwrap().to_owned(),
+                d["device"].as_str().unwrap_or("nobody").to_owned(),
                 d["connected"].as_bool().unwrap(),
                 d["waiting"].as_u64().unwrap(),
             )
@@ -54,7 +54,28 @@ fn devices_are_seen_and_forgotten_with_the_relay_running_and_without() {
     assert_eq!(devices(&world), state((false, 0), (false, 2))[1..], "nothing was done");
     world.relay.run(&["tunnel", "forget", TUNNEL, "laptop", "--yes"]).ok();
     assert!(world.relay.run(&["tunnel", "forget", TUNNEL, "laptop"]).exits(1).err().contains("no device laptop"));
-    assert_eq!(devices(&world), []);
+    assert_eq!(devices(&world), [("nobody".to_owned(), false, 2)], "they wait for the first to come");
+    let told = world.relay.run(&["tunnel", "devices", TUNNEL]).ok().err();
+    assert!(told.contains("2 deliveries wait for the first"), "{told}");
+}
+
+/// Killed, it notes nothing any more: that a device was there when it last gave a sign is all that is known.
+#[test]
+fn of_who_was_there_when_the_relay_was_killed_no_more_is_said_than_is_known() {
+    let mut world = World::new(AnswerMode::Ack);
+    world.agent.start();
+    world.accepted("/hook", b"one");
+    world.agent.wait_line("delivery");
+    let listed = |world: &World| world.relay.run(&["tunnel", "devices", TUNNEL]).ok().out();
+    assert!(listed(&world).contains("\tconnected\t"), "{}", listed(&world));
+    world.relay.kill();
+    assert!(world.agent.terminate().success());
+    let told = listed(&world);
+    assert!(told.contains("\taway, last known to be there at "), "{told}");
+    world.relay.start();
+    let told = listed(&world);
+    assert!(told.contains("\taway, last known to be there at "), "by the next relay too: {told}");
+    assert!(world.relay.terminate().success());
 }
 
 /// A laptop that was put away must not close the tunnel for its team. When it comes back it is told what it missed.

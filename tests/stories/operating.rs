@@ -122,11 +122,17 @@ fn a_reload_says_which_settings_wait_for_a_restart() {
         messages.all().iter().any(|m| m.contains("take a restart") && m.contains("limits.max-body")).then_some(())
     });
     file(&stage, "[limits]\nmax-body = 'x'\n");
-    let said = relay.run(&["reload"]).exits(1).err();
+    let said = relay.run(&["reload"]).exits(2).err();
     assert!(said.contains("relay.toml:2:12: \"x\" is no value for limits.max-body"), "{said}");
     let noted =
         eventually("the relay to note it", || messages.all().into_iter().find(|m| m.contains("would not start so")));
     assert!(!noted.contains("\\u{a}") && !noted.contains('\n'), "one line: {noted}");
+    // One meaning, one code, as with check-config: a mistake in the file, or what cannot be used although it is written right.
+    for (text, code) in [("[limits\n", 2), ("nmae = 'x'\n", 2), ("public-url = 'relay'\n", 1)] {
+        let path = file(&stage, text);
+        relay.run(&["reload"]).exits(code);
+        relay.run(&["check-config", "--http", "127.0.0.1:0", "--config", &path]).exits(code);
+    }
     assert!(relay.terminate().success());
     relay.run(&["reload"]).exits(3);
 }

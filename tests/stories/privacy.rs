@@ -83,9 +83,12 @@ fn nothing_of_a_delivery_is_on_either_disk_and_a_purge_takes_all() {
     }
     let addresses = fs::read_to_string(world.relay.data().join("addresses.json")).unwrap();
     let addresses: serde_json::Value = serde_json::from_str(&addresses).unwrap();
-    let limits = fs::read_to_string(format!("/proc/{}/limits", addresses["pid"])).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    // Other systems show no process's limits.
+    if cfg!(target_os = "linux") {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", addresses["pid"])).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    }
 
     // Nor is there what somebody looked for in them.
     world.agent.run(&["events", "export", &format!("text:\"{PERSON}\"")]).ok();

@@ -31,7 +31,7 @@ impl Stage {
         let mut command = Command::new(env!("CARGO_BIN_EXE_healthie-tunnel"));
         command.args(arguments).args(["--data", "data"]).current_dir(self.0.path());
         command.env_clear().env("HOME", self.path("home")).env("RUST_BACKTRACE", "1");
-        Ran(command.output().unwrap(), arguments.join(" "))
+        Ran::of(&mut command, &arguments.join(" "))
     }
 
     pub fn json(&self, arguments: &[&str]) -> Value {

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 
@@ -45,7 +46,7 @@ pub(crate) fn sweep(dir: &Path) -> io::Result<()> {
 /// # Errors
 /// The new file has taken the old one's place and it is not known whether that would outlast a power cut: nothing may be acknowledged any more.
 pub(crate) fn write_anew(db: &Database, dir: &Path, room: u64) -> Result<Anew, redb::Error> {
-    let before = disk::file_len(dir);
+    let (before, began) = (disk::file_len(dir), Instant::now());
     match disk::free_bytes(dir) {
         Ok(free) if free < room => {
             return Ok(Anew::NotDone(format!("it needs {room} bytes of the disk beside it, and {free} are free")));
@@ -58,7 +59,8 @@ pub(crate) fn write_anew(db: &Database, dir: &Path, room: u64) -> Result<Anew, r
     match made {
         Ok(made) => {
             File::open(dir).and_then(|dir| dir.sync_all()).map_err(redb::Error::Io)?;
-            tracing::info!(before, after = disk::file_len(dir), "compacted the spool");
+            let took_ms = began.elapsed().as_millis() as u64;
+            tracing::info!(before, after = disk::file_len(dir), took_ms, "compacted the spool");
             Ok(Anew::Done(made))
         }
         Err(error) => {

@@ -13,6 +13,7 @@ use tunnel_vault::Vault;
 use crate::bounds::Bounds;
 use crate::format::{self, At};
 use crate::record::Record;
+use crate::redb_spool::join_runs;
 use crate::state::{Answer, Append, Order, Tunnel};
 use crate::{Dropped, MAX_DEVICES, Place, Role, Seq, SpoolError, Start, Why, disk};
 
@@ -50,6 +51,7 @@ pub(crate) enum Owed {
     Join(Answer<Place>, Result<Place, SpoolError>),
     Flag(Answer<bool>, bool),
     Expire(Answer<(Vec<Dropped>, bool)>, Vec<Dropped>, bool),
+    Purge(Answer<Vec<Dropped>>, Vec<Dropped>),
     Flush(Answer<()>),
 }
 
@@ -61,6 +63,7 @@ impl Owed {
             Owed::Join(answer, place) => drop(answer.send(place)),
             Owed::Flag(answer, flag) => drop(answer.send(Ok(flag))),
             Owed::Expire(answer, dropped, more) => drop(answer.send(Ok((dropped, more)))),
+            Owed::Purge(answer, dropped) => drop(answer.send(Ok(dropped))),
             Owed::Flush(answer) => drop(answer.send(Ok(()))),
         }
     }
@@ -77,6 +80,10 @@ pub(crate) struct Batch {
     pub(crate) answers: Vec<Owed>,
     /// What was dropped to make room for what came in.
     pub(crate) dropped: Vec<Dropped>,
+    /// What goes on with the next batch.
+    pub(crate) further: Vec<Order>,
+    /// Purges of tunnels, by their numbers: before which place, and whether that is done.
+    purges: Vec<(u32, Seq, bool)>,
     /// There was something to write.
     pub(crate) committed: bool,
     /// The file is to be compacted afterwards, so that what was removed leaves it.
@@ -96,6 +103,8 @@ impl Batch {
             drafts: HashMap::new(),
             answers,
             dropped: Vec::new(),
+            further: Vec::new(),
+            purges: Vec::new(),
             committed: false,
             compact: false,
             tidied: Vec::new(),
@@ -171,8 +180,21 @@ impl Batch {
                     self.overdue |= draft.record.needed_from() > upto;
                 }
             }
-            if self.compact {
-                txn.open_table(disk::META)?.insert(disk::OWED, 1)?;
+            if self.compact || !self.purges.is_empty() {
+                let mut meta = txn.open_table(disk::META)?;
+                for (tunnel, before, done) in &self.purges {
+                    let mark = disk::purge_of(*tunnel);
+                    // Another one of the same tunnel may go further.
+                    let further = meta.get(&*mark)?.map_or(0, |there| there.value());
+                    if !done {
+                        meta.insert(&*mark, before.0.max(further))?;
+                    } else if further <= before.0 {
+                        meta.remove(&*mark)?;
+                    }
+                }
+                if self.compact {
+                    meta.insert(disk::OWED, 1)?;
+                }
             }
             let mut tunnels = txn.open_table(disk::TUNNELS)?;
             for (name, draft) in self.drafts.iter().filter(|(_, d)| d.touched && d.record.id != 0) {
@@ -290,20 +312,26 @@ impl Batch {
                 };
                 Owed::Flag(answer, more)
             }
-            Order::Purge { tunnel, answer } => {
-                let (mut run, mut more) = (Vec::new(), false);
+            Order::Purge { tunnel, before, mut dropped, answer } => {
                 if let Some(draft) = self.drafts.get_mut(&tunnel).filter(|draft| draft.record.id != 0) {
-                    let upto = draft.record.next.min(portion(&draft.record));
-                    let bytes = delete(deliveries, &draft.record, upto)?;
+                    let record = &mut draft.record;
+                    let before = before.unwrap_or(record.next).min(record.next);
+                    let upto = before.min(portion(record)).max(record.first);
+                    let bytes = delete(deliveries, record, upto)?;
                     draft.touched = true;
                     let why = Why::Removed;
-                    if let Some((from, upto)) = draft.record.dropped(upto, bytes, why) {
-                        run.push(Dropped { tunnel, from, upto, bytes, why });
+                    if let Some((from, upto)) = record.dropped(upto, bytes, why) {
+                        join_runs(&mut dropped, vec![Dropped { tunnel: tunnel.clone(), from, upto, bytes, why }]);
                     }
-                    more = draft.record.first < draft.record.next;
-                    self.compact |= !more;
+                    let done = record.first >= before;
+                    self.purges.push((record.id, before, done));
+                    self.compact |= done;
+                    if !done {
+                        self.further.push(Order::Purge { tunnel, before: Some(before), dropped, answer });
+                        return Ok(());
+                    }
                 }
-                Owed::Expire(answer, run, more)
+                Owed::Purge(answer, dropped)
             }
             Order::Expire { now, answer } => {
                 let (dropped, more) = self.expire(deliveries, bounds, now)?;

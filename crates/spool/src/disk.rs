@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use redb::{
     Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition, TableError,
@@ -22,11 +23,20 @@ use crate::{Seq, SpoolError, anew};
 pub(crate) const DELIVERIES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("deliveries");
 /// A tunnel's name to its record as format.rs writes it.
 pub(crate) const TUNNELS: TableDefinition<&str, &[u8]> = TableDefinition::new("tunnels");
-/// `format`, and [`OWED`] where it is so.
+/// `format`, [`OWED`] where it is so, and a [`purge_of`] for each tunnel that is being purged.
 pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
 /// In [`META`] from the commit that removed something until its bytes have left the file, whatever happens in between.
 pub(crate) const OWED: &str = "compaction owed";
+
+/// Before the number of a tunnel, in [`META`].
+const PURGE: &str = "purge of ";
+
+/// The key in [`META`] of a purge that is under way, from the commit of its first portion to that of its last: the place before which all of the tunnel goes.
+/// Whoever opens the spool goes on with it.
+pub(crate) fn purge_of(tunnel: u32) -> String {
+    format!("{PURGE}{tunnel}")
+}
 
 pub(crate) const FILE: &str = "spool.redb";
 /// The layout of the tables. A change that older versions cannot read gets a new number.
@@ -49,6 +59,8 @@ pub(crate) struct Opened {
     pub(crate) vault: Option<Vault>,
     /// Bytes of what was removed are still in the file.
     pub(crate) owed: bool,
+    /// The tunnels whose purge was cut short, and before which place they are purged.
+    pub(crate) purges: Vec<(TunnelName, Seq)>,
 }
 
 /// Opens the spool in `dir`, making folder, file and data keys where they are missing.
@@ -86,8 +98,21 @@ pub(crate) fn open(dir: &Path, key: Option<&UserKey>, entropy: Entropy) -> Resul
             tracing::warn!(%error, "could not compact the spool");
         }
     }
-    let owed = owed(&db).map_err(|e| SpoolError::Damaged { path: path.clone(), reason: e.to_string() })?;
-    Ok(Opened { db, tunnels, vault, owed })
+    let damaged = |e: redb::Error| SpoolError::Damaged { path: path.clone(), reason: e.to_string() };
+    let owed = owed(&db).map_err(damaged)?;
+    let purges = purges(&db, &tunnels).map_err(damaged)?;
+    Ok(Opened { db, tunnels, vault, owed, purges })
+}
+
+fn purges(db: &Database, tunnels: &Tunnels) -> Result<Vec<(TunnelName, Seq)>, redb::Error> {
+    let mut purges = Vec::new();
+    for entry in db.begin_read()?.open_table(META)?.iter()? {
+        let (key, before) = entry?;
+        let Some(id) = key.value().strip_prefix(PURGE).and_then(|id| id.parse::<u32>().ok()) else { continue };
+        let name = tunnels.iter().find(|(_, record)| record.id == id).map(|(name, _)| name.clone());
+        purges.extend(name.map(|name| (name, Seq(before.value()))));
+    }
+    Ok(purges)
 }
 
 fn owed(db: &Database) -> Result<bool, redb::Error> {
@@ -109,9 +134,10 @@ pub(crate) fn file_len(dir: &Path) -> u64 {
 
 /// Gives free pages of the file back to the file system.
 pub(crate) fn compact(db: &mut Database, dir: &Path) -> Result<(), redb::Error> {
-    let before = file_len(dir);
+    let (before, began) = (file_len(dir), Instant::now());
     db.compact()?;
-    tracing::info!(before, after = file_len(dir), "compacted the spool");
+    let took_ms = began.elapsed().as_millis() as u64;
+    tracing::info!(before, after = file_len(dir), took_ms, "compacted the spool");
     Ok(())
 }
 

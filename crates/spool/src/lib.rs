@@ -140,7 +140,8 @@ pub trait Spool: Send + Sync + 'static {
     /// `Busy`, `Failed`.
     fn drop_tunnel<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, ()>;
 
-    /// Drops everything of a tunnel, whoever may still need it, and has its bytes leave the disk as far as the spool's file goes. The tunnel, its
+    /// Drops everything that a tunnel has, whoever may still need it, and has its bytes leave the disk as far as the spool's file goes; once begun that goes on by
+    /// itself, over a restart too. What comes after it has begun stays. The tunnel, its
     /// devices and its numbers stay; those who miss something find the gap. What was dropped that somebody needed. When this returns nobody can read it any more;
     /// when its bytes have left the file, which takes time with a long one, [`Spool::tidied`] says.
     ///
@@ -186,7 +187,12 @@ pub trait Spool: Send + Sync + 'static {
     /// `Busy`, `Failed`.
     fn flush(&self) -> Later<'_, ()>;
 
-    /// Copies the spool as it is at one moment, while it goes on working. Blocks for as long as the taker takes. A spool that is not on a disk cannot be
+    /// What a copy that is begun now would wait for, in words; nothing where it begins at once.
+    fn copy_waits_for(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Copies the spool as it is at one moment, while it goes on working. Blocks while [`Spool::copy_waits_for`] says so, and then for as long as the taker takes. A spool that is not on a disk cannot be
     /// copied.
     ///
     /// # Errors

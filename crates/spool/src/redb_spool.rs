@@ -32,10 +32,16 @@ struct Handle {
 impl Handle {
     /// An open spool, and what is to write it on a thread of its own: until then everything waits.
     fn without_writer(dir: &Path, limits: Limits, key: Option<&UserKey>) -> Result<(Handle, Writer), SpoolError> {
-        let disk::Opened { db, tunnels, vault, owed } = disk::open(dir, key, Entropy::system())?;
+        let disk::Opened { db, tunnels, vault, owed, purges } = disk::open(dir, key, Entropy::system())?;
         let vault = vault.map(Arc::new);
         let next_id = tunnels.values().map(|t| t.id).max().unwrap_or(0) + 1;
         let shared = Arc::new(Shared::new(tunnels, limits));
+        for (tunnel, before) in purges {
+            tracing::info!(%tunnel, "a purge was cut short: it goes on");
+            // Nobody waits for it.
+            let (answer, _) = oneshot::channel();
+            shared.lock().orders.push(Order::Purge { tunnel, before: Some(before), dropped: Vec::new(), answer });
+        }
         let db = Arc::new(RwLock::new(db));
         let (theirs, keys) = (Arc::clone(&db), vault.clone());
         let dir_of_writer = dir.to_owned();
@@ -294,14 +300,8 @@ impl Spool for RedbSpool {
 
     fn purge<'a>(&'a self, tunnel: &'a TunnelName) -> Later<'a, Vec<Dropped>> {
         Box::pin(async move {
-            let mut all = Vec::new();
-            loop {
-                let (dropped, more) = self.ask(|answer| Order::Purge { tunnel: tunnel.clone(), answer }).await?;
-                join_runs(&mut all, dropped);
-                if !more {
-                    return Ok(all);
-                }
-            }
+            let tunnel = tunnel.clone();
+            self.ask(|answer| Order::Purge { tunnel, before: None, dropped: Vec::new(), answer }).await
         })
     }
 
@@ -320,6 +320,10 @@ impl Spool for RedbSpool {
                 }
             }
         })
+    }
+
+    fn copy_waits_for(&self) -> Option<&'static str> {
+        self.0.shared.copy_waits_for()
     }
 
     fn copy(&self, to: &mut dyn CopySink) -> Result<Copied, CopyError> {
@@ -352,59 +356,4 @@ pub(crate) fn join_runs(all: &mut Vec<Dropped>, dropped: Vec<Dropped>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use tunnel_delivery::{DeliveryId, Environment, Headers, HttpVersion};
-
-    fn delivery(n: u64) -> Arc<Delivery> {
-        Arc::new(Delivery {
-            id: DeliveryId::from_bytes([7; 16]),
-            received_at: Timestamp::from_micros(1_800_000_000_000_000),
-            tunnel: "team".parse().unwrap(),
-            source_ip: [127, 0, 0, 1].into(),
-            environment: Environment::Unknown,
-            method: "POST".parse().unwrap(),
-            target: format!("/{n}").parse().unwrap(),
-            prefix_len: 0,
-            http_version: HttpVersion::Http11,
-            headers: Headers::default(),
-            body: Bytes::from_static(b"{}"),
-            lost: Vec::new(),
-        })
-    }
-
-    /// The writer begins when all of them wait, as they do while it is busy with a commit before.
-    #[tokio::test]
-    async fn those_who_wait_share_a_commit() {
-        let dir = tempfile::tempdir().unwrap();
-        let limits = Limits { min_free_bytes: 0, ..Limits::default() };
-        let (handle, writer) = Handle::without_writer(dir.path(), limits, None).unwrap();
-        let spool = RedbSpool(Arc::new(handle));
-        let tasks: Vec<_> = (0..500)
-            .map(|n| {
-                let spool = spool.clone();
-                tokio::spawn(async move { (spool.append(delivery(n)).await.unwrap(), n) })
-            })
-            .collect();
-        while spool.0.shared.lock().appends.len() < tasks.len() {
-            tokio::task::yield_now().await;
-        }
-        let writing = std::thread::spawn(move || writer.run());
-        let mut given = Vec::new();
-        for task in tasks {
-            given.push(task.await.unwrap());
-        }
-        let counters = spool.counters();
-        assert_eq!((counters.appended, counters.commits), (500, 1));
-        given.sort();
-        let all = ReadLimit { count: usize::MAX, bytes: usize::MAX };
-        let stored = spool.read(&"team".parse().unwrap(), Seq(0), all).unwrap();
-        assert_eq!(stored.len(), given.len());
-        for ((seq, n), (place, stored)) in given.into_iter().zip(stored) {
-            assert_eq!((seq, delivery(n)), (place, stored), "what {n} was told is its place");
-        }
-        drop(spool);
-        writing.join().unwrap();
-    }
-}
+mod tests;

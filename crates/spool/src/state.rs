@@ -4,7 +4,7 @@
 //! the queue and move devices forward in memory.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
@@ -60,11 +60,15 @@ pub(crate) enum Order {
         tunnel: TunnelName,
         answer: Answer<bool>,
     },
-    /// Drops a bounded number of a tunnel's deliveries, whoever may need them. What was dropped, and whether some are left; after the
-    /// last the file is compacted.
+    /// Drops a tunnel's deliveries, whoever may need them, a bounded number with each commit: once begun it goes on by itself, also where nobody waits for it any
+    /// more. What was dropped; after the last the file is written anew.
     Purge {
         tunnel: TunnelName,
-        answer: Answer<(Vec<Dropped>, bool)>,
+        /// All before this place go; nothing is said before the first portion: those that are there then.
+        before: Option<Seq>,
+        /// What went with the portions before this one.
+        dropped: Vec<Dropped>,
+        answer: Answer<Vec<Dropped>>,
     },
     /// Drops a bounded number of deliveries. What was dropped, and whether some are left.
     Expire {
@@ -90,7 +94,8 @@ impl Order {
             | Order::Forget { answer, .. }
             | Order::DropTunnel { answer, .. }
             | Order::Tidied { answer } => drop(answer.send(Err(error))),
-            Order::Expire { answer, .. } | Order::Purge { answer, .. } => drop(answer.send(Err(error))),
+            Order::Expire { answer, .. } => drop(answer.send(Err(error))),
+            Order::Purge { answer, .. } => drop(answer.send(Err(error))),
             Order::Flush { answer } => drop(answer.send(Err(error))),
         }
     }
@@ -144,6 +149,8 @@ pub(crate) struct Shared {
     pub(crate) commits: AtomicU64,
     /// Held while the file must stay as it is laid out: by who copies it, and by the writer while it compacts.
     pub(crate) whole: Mutex<()>,
+    /// It is the writer that holds it.
+    pub(crate) compacting: AtomicBool,
 }
 
 impl Shared {
@@ -174,6 +181,7 @@ impl Shared {
             appended: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             whole: Mutex::new(()),
+            compacting: AtomicBool::new(false),
         }
     }
 
@@ -190,6 +198,17 @@ impl Shared {
             // A copy that panicked has ended.
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// What whoever wants to copy the spool must wait for.
+    pub(crate) fn copy_waits_for(&self) -> Option<&'static str> {
+        match self.alone() {
+            Some(_) => None,
+            None if self.compacting.load(Ordering::Relaxed) => {
+                Some("its file is being compacted, which takes as long as what is in it takes to be written")
+            }
+            None => Some("another copy of it is being made"),
         }
     }
 

@@ -56,6 +56,22 @@ impl Drop for End<'_> {
     }
 }
 
+/// While the file is laid out anew; whoever wants to copy it is told so.
+struct Compacting<'a>(&'a Shared);
+
+impl Compacting<'_> {
+    fn begin(shared: &Shared) -> Compacting<'_> {
+        shared.compacting.store(true, Ordering::Relaxed);
+        Compacting(shared)
+    }
+}
+
+impl Drop for Compacting<'_> {
+    fn drop(&mut self) {
+        self.0.compacting.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Writer {
     /// Writes until the spool is closed or storage fails.
     pub(crate) fn run(mut self) {
@@ -146,11 +162,18 @@ impl Writer {
     }
 
     fn compact(&self) -> Result<(), redb::Error> {
+        let _compacting = Compacting::begin(&self.shared);
         disk::compact(&mut self.db.write().unwrap_or_else(PoisonError::into_inner), &self.dir)
     }
 
     /// Has the bytes of what was removed leave the file. Where that cannot be done it is owed still, and told.
     fn tidy(&mut self) -> Result<(), redb::Error> {
+        let shared = Arc::clone(&self.shared);
+        let _compacting = Compacting::begin(&shared);
+        tracing::info!(
+            bytes = shared.live_bytes(),
+            "the spool's file is written anew, so that nothing of what was removed is left in it; deliveries wait until that is done"
+        );
         let room = self.shared.live_bytes().saturating_mul(2).saturating_add(self.shared.limits.min_free_bytes);
         let anew = {
             // This thread alone writes: all that is in the file now is all that there is.
@@ -233,7 +256,7 @@ impl Writer {
 
     /// Makes a committed batch visible and answers everybody in it.
     fn finish(&self, batch: Batch) {
-        let Batch { drafts, lazy, overdue, answers, dropped, committed, .. } = batch;
+        let Batch { drafts, lazy, overdue, answers, dropped, further, committed, .. } = batch;
         let mut appended = 0;
         let mut guard = self.shared.lock();
         let state = &mut *guard;
@@ -274,6 +297,10 @@ impl Writer {
                 state.recent.push(record.id, seq, delivery, bytes);
             }
             state.recent.forget_upto(record.id, record.needed_from().prev());
+        }
+        // One that is closed is not kept open by it: the next one goes on.
+        if !state.closing {
+            state.orders.extend(further);
         }
         if lazy {
             state.lazy_since = None;

@@ -177,6 +177,9 @@ async fn what_a_crash_kept_in_the_file_leaves_it_after_the_next_start() {
     });
     assert_eq!(copied.await.unwrap().deliveries, 200);
     assert!(marks(after.path()) > 0, "it died before its file was compacted");
+    // And while that was done.
+    let half = after.path().join("spool.redb.new-anew");
+    std::fs::write(&half, MARK).unwrap();
     let again = open(after.path(), None).unwrap();
     assert_eq!(again.read(&team(), Seq(0), ALL).unwrap(), []);
     assert!(again.tidied().await.unwrap());

@@ -56,7 +56,13 @@ fn compressed(data: &Path, to: impl Write) -> Result<(), Failure> {
     let failed = |e: io::Error| Failure { code: 3, message: format!("the backup cannot be written: {e}") };
     let mut zstd = zstd::stream::write::Encoder::new(BufWriter::with_capacity(1 << 20, to), LEVEL).map_err(failed)?;
     zstd.include_checksum(true).map_err(failed)?;
-    back_up(data, &mut zstd)?;
+    let mut told = String::new();
+    back_up(data, &mut zstd, &mut |why| {
+        if told != why {
+            tell(&format!("the relay waits with the backup until the spool can be copied: {why}"));
+            why.clone_into(&mut told);
+        }
+    })?;
     zstd.finish().and_then(|mut to| to.flush()).map_err(failed)
 }
 

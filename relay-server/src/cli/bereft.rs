@@ -23,7 +23,7 @@ pub(super) struct Bereft {
 /// The devices of a running relay; nothing without one, since the spool would have to be opened, with its key.
 fn running(data: &Path) -> Option<Vec<Device>> {
     match ask_running(data, &Question::Devices { tunnel: None }) {
-        Ok(Some(Told::Devices { devices })) => Some(devices),
+        Ok(Some(Told::Devices { devices, .. })) => Some(devices),
         _ => None,
     }
 }
@@ -118,6 +118,7 @@ mod tests {
             connected: false,
             only_looks: false,
             last_seen: Timestamp::default(),
+            perhaps_longer: false,
             waiting,
             missed: 0,
         };

@@ -6,11 +6,13 @@ use clap::Args;
 use tunnel_vault::KeySource;
 use zeroize::Zeroizing;
 
+use crate::settings::paths::path;
+
 /// The key that the spool is encrypted with. One way at most is given; none, and the spool is as it is written.
 #[derive(Args)]
 pub(super) struct DataKey {
     /// Encrypt what waits for its agents with the key in this file: 32 random bytes, base64 or hexadecimal; only its owner may read it
-    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_DATA_KEY_FILE", conflicts_with_all = ["data_key", "data_key_command"])]
+    #[arg(long, value_name = "FILE", value_parser = path(), env = "HEALTHIE_RELAY_DATA_KEY_FILE", conflicts_with_all = ["data_key", "data_key_command"])]
     data_key_file: Option<PathBuf>,
     /// The key itself; rather in the environment than here, where others can see it
     #[arg(

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::config::{Acme, AcmeBinding, AcmeChallenge, Https, PairFiles, Problem};
 use crate::proxy::Proxies;
 use crate::settings::addresses::{listener, mail, network};
+use crate::settings::paths::path;
 use crate::settings::units;
 
 #[derive(Args)]
@@ -22,10 +23,10 @@ pub(super) struct Door {
     https: Option<SocketAddr>,
     /// Certificate chain for HTTPS, PEM; looked at each second, and a new one is taken over without a restart. More than one may be given, each
     /// with a --key; a visitor gets the one with the name he asks for, or the first
-    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_CERT", help_heading = "TLS")]
+    #[arg(long, value_name = "FILE", value_parser = path(), env = "HEALTHIE_RELAY_CERT", help_heading = "TLS")]
     cert: Vec<PathBuf>,
     /// Private key for HTTPS, PEM; one for each --cert, in the same order
-    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_KEY", help_heading = "TLS")]
+    #[arg(long, value_name = "FILE", value_parser = path(), env = "HEALTHIE_RELAY_KEY", help_heading = "TLS")]
     key: Vec<PathBuf>,
     /// Tell browsers for so long to come by HTTPS only (Strict-Transport-Security), without the names below; 0s tells them nothing. It binds everything else that
     /// is served under the name too
@@ -60,10 +61,10 @@ pub(super) struct Door {
     #[arg(long, value_name = "URL", default_value = Acme::LETS_ENCRYPT, env = "HEALTHIE_RELAY_ACME_DIRECTORY", help_heading = "ACME")]
     acme_directory: String,
     /// Trust the ACME server by the authorities in this PEM file instead of the system's
-    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_ACME_ROOT", help_heading = "ACME")]
+    #[arg(long, value_name = "FILE", value_parser = path(), env = "HEALTHIE_RELAY_ACME_ROOT", help_heading = "ACME")]
     acme_root: Option<PathBuf>,
     /// Program that proves names by DNS: called as PROGRAM set|clear RECORD VALUE, for TXT records; must leave other values of a record alone
-    #[arg(long, value_name = "PROGRAM", env = "HEALTHIE_RELAY_ACME_DNS_HOOK", help_heading = "ACME")]
+    #[arg(long, value_name = "PROGRAM", value_parser = path(), env = "HEALTHIE_RELAY_ACME_DNS_HOOK", help_heading = "ACME")]
     acme_dns_hook: Option<PathBuf>,
     /// Longest time that one call of that program may take
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = units::span_of("1s", "1h"), help_heading = "ACME", env = "HEALTHIE_RELAY_ACME_DNS_HOOK_TIME")]
@@ -75,7 +76,7 @@ pub(super) struct Door {
     #[arg(long, value_name = "ID", env = "HEALTHIE_RELAY_ACME_EAB_ID", help_heading = "ACME")]
     acme_eab_id: Option<String>,
     /// File with the key of that account, in base64url
-    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_ACME_EAB_KEY_FILE", help_heading = "ACME")]
+    #[arg(long, value_name = "FILE", value_parser = path(), env = "HEALTHIE_RELAY_ACME_EAB_KEY_FILE", help_heading = "ACME")]
     acme_eab_key_file: Option<PathBuf>,
     /// Addresses of proxies of yours, as ADDR/BITS: believe their X-Forwarded-For and X-Forwarded-Proto, and nobody else's
     #[arg(long, value_name = "CIDR", value_parser = own_network, value_delimiter = ',', env = "HEALTHIE_RELAY_TRUSTED_PROXY", help_heading = "Proxies")]

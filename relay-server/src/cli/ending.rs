@@ -28,7 +28,7 @@ pub(super) fn forget(
     data.there()?;
     let key = key.source();
     let its = match ask(&data.data, key.clone(), &Question::Devices { tunnel: Some(tunnel.clone()) })? {
-        Told::Devices { devices } => devices.into_iter().find(|its| its.device == device),
+        Told::Devices { devices, .. } => devices.into_iter().find(|its| its.device == device),
         other => return Err(refused(other)),
     };
     // One that is there, or is not known, is refused anyway; that answer is the better one.

@@ -36,6 +36,7 @@ use crate::checkup::key_advice;
 use crate::control::AskError;
 use crate::registry::{Registry, RegistryError};
 use crate::relay::StartError;
+use crate::settings::paths::path;
 use crate::settings::{SettingsError, settle, whence};
 use tunnel_spool::SpoolError;
 
@@ -83,7 +84,7 @@ enum Command {
 #[derive(Args)]
 struct Data {
     /// Folder that holds tunnels, tokens and the spool; made if it is not there
-    #[arg(long, value_name = "DIR", env = "HEALTHIE_RELAY_DATA")]
+    #[arg(long, value_name = "DIR", value_parser = path(), env = "HEALTHIE_RELAY_DATA")]
     data: PathBuf,
 }
 

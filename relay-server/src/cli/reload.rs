@@ -8,15 +8,16 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _};
 use super::changed::still_to_come;
 use super::{Cli, Command, Data, Failure, tell};
 use crate::control::{Question, Reloaded, Told, ask_telling};
+use crate::settings::paths::path;
 use crate::settings::{SettingsError, settle};
 
 #[derive(Args)]
 pub(super) struct Reload {
     /// Folder that the relay keeps everything in
-    #[arg(long, value_name = "DIR", env = "HEALTHIE_RELAY_DATA", required_unless_present = "settings")]
+    #[arg(long, value_name = "DIR", value_parser = path(), env = "HEALTHIE_RELAY_DATA", required_unless_present = "settings")]
     data: Option<PathBuf>,
     /// The settings file of that relay, which names the folder, in place of --data
-    #[arg(id = "settings", long = "config", value_name = "FILE", env = "HEALTHIE_RELAY_CONFIG")]
+    #[arg(id = "settings", long = "config", value_name = "FILE", value_parser = path(), env = "HEALTHIE_RELAY_CONFIG")]
     config: Option<PathBuf>,
 }
 
@@ -29,7 +30,7 @@ impl Reload {
         let failed = |code, message| Err(Failure { code, message });
         match ask_telling(folder, &Question::LookAgain, &mut still_to_come)? {
             None => failed(3, format!("no relay runs on {}", folder.display())),
-            Some(Told::LookedAgain { reloaded: Reloaded { problems, waiting } }) => {
+            Some(Told::LookedAgain { reloaded: Reloaded { problems, waiting, mistaken } }) => {
                 if !waiting.is_empty() {
                     tell(&format!(
                         "these settings have changed and take a restart to come into force: {}",
@@ -37,7 +38,9 @@ impl Reload {
                     ));
                 }
                 if !problems.is_empty() {
-                    return failed(1, format!("{}; what was read before stays in force", problems.join("\n")));
+                    // As check-config has it: a mistake in the file is wrong use, whoever finds it.
+                    let code = if mistaken { 2 } else { 1 };
+                    return failed(code, format!("{}; what was read before stays in force", problems.join("\n")));
                 }
                 tell("looked at, and nothing is wrong");
                 Ok(())

@@ -10,13 +10,14 @@ use super::changed::done;
 use super::{Failure, tell};
 use crate::audit::{What, append};
 use crate::backup::{BackupError, restore, verify};
+use crate::settings::paths::path;
 
 #[derive(Args)]
 pub(super) struct Restore {
     /// The backup; `-` is standard input
     file: PathBuf,
     /// The folder to make from it: empty, or not there yet
-    #[arg(long, value_name = "DIR", env = "HEALTHIE_RELAY_DATA", required_unless_present = "check")]
+    #[arg(long, value_name = "DIR", value_parser = path(), env = "HEALTHIE_RELAY_DATA", required_unless_present = "check")]
     data: Option<PathBuf>,
     /// Only say whether the backup is whole
     #[arg(long)]

@@ -21,13 +21,14 @@ use crate::config::{Config, Problem};
 use crate::control::Reloaded;
 use crate::relay::Relay;
 use crate::settings::addresses::listener;
+use crate::settings::paths::path;
 use crate::settings::{SettingsError, Settled, Shown, settle, units};
 use tunnel_spool::Limits as SpoolLimits;
 
 #[derive(Args)]
 pub(super) struct Serve {
     /// Settings file, TOML; flags and the environment go before it. Without this none is read
-    #[arg(long, value_name = "FILE", env = "HEALTHIE_RELAY_CONFIG")]
+    #[arg(long, value_name = "FILE", value_parser = path(), env = "HEALTHIE_RELAY_CONFIG")]
     config: Option<PathBuf>,
     /// Serve plain HTTP here; port 0 takes a free one
     #[arg(long, value_name = "ADDR:PORT", value_parser = listener, env = "HEALTHIE_RELAY_HTTP")]
@@ -145,6 +146,7 @@ impl InForce {
         let unusable = |why: String| Reloaded {
             problems: vec![format!("the settings cannot be used: {why}")],
             waiting: Vec::new(),
+            mistaken: true,
         };
         let settled = match settle(&Cli::command(), self.arguments.clone(), "serve") {
             Ok(settled) => settled,
@@ -161,7 +163,7 @@ impl InForce {
         let changed = self.shown.iter().zip(&now.shown).filter(|(before, now)| before.digest != now.digest);
         let waiting =
             changed.filter(|_| settled.mistakes.is_empty()).map(|(before, _)| before.setting.clone()).collect();
-        Reloaded { problems, waiting }
+        Reloaded { problems, waiting, mistaken: !settled.mistakes.is_empty() }
     }
 }
 
@@ -219,7 +221,7 @@ async fn reload(relay: &Relay, settings: &Arc<InForce>) -> Reloaded {
     info!("reloading: certificates, tunnels and tokens");
     let mut problems = relay.reload().await;
     let keeper = Arc::clone(settings);
-    let Reloaded { problems: of_settings, waiting } =
+    let Reloaded { problems: of_settings, waiting, mistaken } =
         tokio::task::spawn_blocking(move || keeper.compare()).await.unwrap_or_default();
     // The same file may be wrong to both.
     problems.extend(
@@ -235,7 +237,7 @@ async fn reload(relay: &Relay, settings: &Arc<InForce>) -> Reloaded {
         warn!(settings = waiting.join(" "), "these settings have changed and take a restart to come into force");
     }
     supervisor::tell(&[supervisor::ready()]);
-    Reloaded { problems, waiting }
+    Reloaded { problems, waiting, mistaken }
 }
 
 /// As many open files as the system lets this process have: each connection is one, and the usual 1,024 are soon used up.

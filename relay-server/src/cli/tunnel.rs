@@ -12,7 +12,7 @@ use super::ending::{self, Removal};
 use super::shape::{Shape, apart, not_in_force};
 use super::{Data, Failure, print, tell};
 use crate::audit::What;
-use crate::control::{Question, Told, ask, ask_running};
+use crate::control::{Device, Question, Told, Without, ask, ask_running};
 use crate::registry::{AnswerMode, Registry, TunnelSettings};
 use crate::session::wall_clock;
 use crate::settings::units::span;
@@ -186,25 +186,12 @@ impl Tunnel {
             Tunnel::Devices { name, json, key, data } => {
                 data.there()?;
                 match ask(&data.data, key.source(), &Question::Devices { tunnel: name })? {
-                    Told::Devices { devices } if json => {
-                        print(&format!("{}\n", serde_json::json!(devices)));
-                    }
-                    Told::Devices { devices } => {
-                        if devices.is_empty() {
-                            tell("no device has connected yet: the first one gets all that waits");
-                        }
-                        for d in devices {
-                            let there = if d.connected {
-                                "connected".to_owned()
-                            } else {
-                                format!("away since {}", d.last_seen)
-                            };
-                            let missed = if d.missed > 0 { format!("\t{} dropped", d.missed) } else { String::new() };
-                            let looks = if d.only_looks { "\tonly looks" } else { "" };
-                            print(&format!(
-                                "{}\t{}\t{there}\t{} waiting{missed}{looks}\n",
-                                d.tunnel, d.device, d.waiting
-                            ));
+                    Told::Devices { devices, without } if json => print(&listed(&devices, &without)),
+                    Told::Devices { devices, without } => {
+                        devices.iter().for_each(|device| print(&shown(device)));
+                        without.iter().for_each(|tunnel| tell(&waits_alone(tunnel)));
+                        if devices.is_empty() && without.is_empty() {
+                            tell("there is no tunnel");
                         }
                     }
                     other => return Err(refused(other)),
@@ -220,10 +207,41 @@ impl Tunnel {
     }
 }
 
+/// Devices as JSON. A tunnel that has none to take what waits has an element too, whose device is null.
+fn listed(devices: &[Device], without: &[Without]) -> String {
+    let nobody = without.iter().map(|Without { tunnel, waiting }| {
+        serde_json::json!({ "tunnel": tunnel, "device": null, "connected": false, "waiting": waiting })
+    });
+    let all: Vec<_> = devices.iter().map(|device| serde_json::json!(device)).chain(nobody).collect();
+    format!("{}\n", serde_json::Value::from(all))
+}
+
+/// A device in one line.
+fn shown(d: &Device) -> String {
+    let there = match d {
+        Device { connected: true, .. } => "connected".to_owned(),
+        Device { perhaps_longer: true, .. } => format!("away, last known to be there at {}", d.last_seen),
+        _ => format!("away since {}", d.last_seen),
+    };
+    let missed = if d.missed > 0 { format!("\t{} dropped", d.missed) } else { String::new() };
+    let looks = if d.only_looks { "\tonly looks" } else { "" };
+    format!("{}\t{}\t{there}\t{} waiting{missed}{looks}\n", d.tunnel, d.device, d.waiting)
+}
+
+/// What is told of a tunnel without a device that takes.
+fn waits_alone(Without { tunnel, waiting }: &Without) -> String {
+    let what = match waiting {
+        0 => "nothing waits".to_owned(),
+        1 => "1 delivery waits for the first that comes".to_owned(),
+        n => format!("{n} deliveries wait for the first that comes"),
+    };
+    format!("{tunnel}: no device with full access has connected, or those that had are forgotten; {what}")
+}
+
 /// What becomes of what waits already, where sealing was turned on or off.
 fn sealing_changed(data: &Data, name: &TunnelName, on: bool) -> String {
     let devices = match ask_running(&data.data, &Question::Devices { tunnel: Some(name.clone()) }) {
-        Ok(Some(Told::Devices { devices })) => devices,
+        Ok(Some(Told::Devices { devices, .. })) => devices,
         // Without a running relay the spool would have to be opened, with its key.
         _ => Vec::new(),
     };
@@ -243,5 +261,38 @@ pub(super) fn refused(told: Told) -> Failure {
     match told {
         Told::No { why } => Failure { code: 1, message: why },
         other => Failure { code: 3, message: format!("the relay answered something else: {other:?}") },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_shown_with_what_waits_and_tunnels_without_one_too() {
+        let at = tunnel_delivery::Timestamp::from_micros(1_800_000_000_000_000);
+        let away = Device {
+            tunnel: "team".parse().unwrap(),
+            device: "laptop".parse().unwrap(),
+            connected: false,
+            only_looks: false,
+            last_seen: at,
+            perhaps_longer: false,
+            waiting: 3,
+            missed: 2,
+        };
+        assert_eq!(shown(&away), format!("team\tlaptop\taway since {at}\t3 waiting\t2 dropped\n"));
+        let killed = Device { perhaps_longer: true, missed: 0, ..away.clone() };
+        assert_eq!(shown(&killed), format!("team\tlaptop\taway, last known to be there at {at}\t3 waiting\n"));
+        let there = Device { connected: true, only_looks: true, ..killed.clone() };
+        assert_eq!(shown(&there), "team\tlaptop\tconnected\t3 waiting\tonly looks\n");
+        let without = |waiting| Without { tunnel: "other".parse().unwrap(), waiting };
+        for (waiting, told) in [(0, "nothing waits"), (1, "1 delivery waits for"), (7, "7 deliveries wait for")] {
+            assert!(waits_alone(&without(waiting)).contains(told), "{}", waits_alone(&without(waiting)));
+        }
+        let json: serde_json::Value = serde_json::from_str(&listed(&[killed], &[without(7)])).unwrap();
+        assert_eq!((&json[0]["waiting"], &json[0]["perhaps_longer"]), (&3.into(), &true.into()));
+        assert_eq!((&json[1]["tunnel"], &json[1]["waiting"]), (&"other".into(), &7.into()));
+        assert!(json[1]["device"].is_null() && json[2].is_null());
     }
 }

@@ -87,9 +87,21 @@ async fn answer(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()>
             let waiting = shared.offload.run(move || spooled::waiting(&tunnel, &*shared.spool, &shared.registry));
             waiting.await.unwrap_or_else(|e| Told::No { why: format!("the relay failed at it: {e}") })
         }
+        Ok(Question::Devices { tunnel }) => {
+            let (shared, now) = (Arc::clone(shared), shared.now());
+            let devices = shared.offload.run({
+                let shared = Arc::clone(&shared);
+                move || {
+                    let known = (&*shared.whose, Some(&shared.hub));
+                    spooled::devices(tunnel.as_ref(), &*shared.spool, &shared.registry, known, now)
+                }
+            });
+            devices.await.unwrap_or_else(|e| Told::No { why: format!("the relay failed at it: {e}") })
+        }
         Ok(question) => {
             let asked = question.clone();
-            let told = tell(question, &*shared.spool, &shared.registry, Some(&shared.hub), shared.now()).await;
+            let known = (&*shared.whose, Some(&shared.hub));
+            let told = tell(question, &*shared.spool, &shared.registry, known, shared.now()).await;
             if let (Question::Forget { tunnel, device }, Told::Forgotten) = (&asked, &told) {
                 shared.device_forgotten(tunnel, device).await;
             }
@@ -125,7 +137,7 @@ async fn reload(shared: &Arc<Shared>) -> Reloaded {
         }
     }
     // Nobody keeps settings, as in a relay within another program, or not any more.
-    Reloaded { problems: look_again(shared).await, waiting: Vec::new() }
+    Reloaded { problems: look_again(shared).await, ..Reloaded::default() }
 }
 
 /// Writes into the audit log what was done; looking is not doing.

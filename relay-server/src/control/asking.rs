@@ -15,6 +15,7 @@ use super::{LINE_MAX, Question, Told, WITHIN, path};
 use crate::audit::Who;
 use crate::backup::BackupError;
 use crate::registry::{Registry, RegistryError};
+use crate::whose::Whose;
 
 /// How often whoever waits for an answer is told that it is still to come.
 const WAITS: Duration = Duration::from_secs(1);
@@ -49,7 +50,8 @@ pub(crate) fn ask(data: &Path, key: Option<KeySource>, question: &Question) -> R
     let now = Timestamp::from_system(std::time::SystemTime::now());
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|source| AskError::Silent { path: path(data), source })?;
-    let told = runtime.block_on(tell(question.clone(), &spool, &registry, None, now));
+    let whose = Whose::load(&data.join("spool"));
+    let told = runtime.block_on(tell(question.clone(), &spool, &registry, (&whose, None), now));
     // What was made just now, where this is root, is the relay's all the same.
     if let Err(error) = crate::ownership::hand_over_all(&data.join("spool"), data) {
         tracing::error!(%error, "the spool cannot be given to the data folder's owner");
@@ -124,7 +126,7 @@ mod tests {
         // Left behind by a relay that was killed.
         drop(std::os::unix::net::UnixListener::bind(path(dir.path())).unwrap());
         let told = ask(dir.path(), None, &Question::Devices { tunnel: None }).unwrap();
-        assert_eq!(told, Told::Devices { devices: Vec::new() });
+        assert_eq!(told, Told::Devices { devices: Vec::new(), without: Vec::new() });
         // What is done so is noted like anything that a running relay does.
         let team: TunnelName = "team".parse().unwrap();
         let registry = Registry::open(dir.path()).unwrap();

@@ -1,44 +1,26 @@
 //! Questions that the spool and the registry answer: by the running relay, which also knows who is connected, or by a command that found none.
 
 use tunnel_delivery::{DeviceName, Timestamp, TunnelName};
-use tunnel_spool::{Role, Spool};
+use tunnel_spool::{DevicePlace, Role, Spool};
 
-use super::{Device, Question, Told};
+use super::{Device, Question, Told, Without};
 use crate::hub::Hub;
 use crate::registry::{Registry, RegistryError};
+use crate::whose::{Seen, Whose};
 
 /// The answer. Without a hub there is no running relay and nobody is connected.
 pub(super) async fn tell(
     question: Question,
     spool: &dyn Spool,
     registry: &Registry,
-    hub: Option<&Hub>,
+    (whose, hub): (&Whose, Option<&Hub>),
     now: Timestamp,
 ) -> Told {
     let all = registry.snapshot();
     let unknown = |tunnel: &TunnelName| Told::No { why: RegistryError::NoTunnel(tunnel.clone()).to_string() };
     let connected = |tunnel: &TunnelName, device: &DeviceName| hub.is_some_and(|hub| hub.is_there(tunnel, device));
     match question {
-        Question::Devices { tunnel: Some(tunnel) } if !all.tunnels.contains_key(&tunnel) => unknown(&tunnel),
-        Question::Devices { tunnel } => {
-            let mut devices = Vec::new();
-            for name in all.tunnels.keys().filter(|name| tunnel.as_ref().is_none_or(|only| only == *name)) {
-                let places = match spool.devices(name) {
-                    Ok(places) => places,
-                    Err(e) => return Told::No { why: e.to_string() },
-                };
-                devices.extend(places.into_iter().map(|place| Device {
-                    tunnel: name.clone(),
-                    connected: connected(name, &place.device),
-                    only_looks: place.role == Role::Watches,
-                    last_seen: hub.and_then(|hub| hub.last_seen(name, &place.device, now)).unwrap_or(place.joined),
-                    waiting: place.waiting,
-                    missed: place.gap.map_or(0, |gap| gap.count()),
-                    device: place.device,
-                }));
-            }
-            Told::Devices { devices }
-        }
+        Question::Devices { tunnel } => devices(tunnel.as_ref(), spool, registry, (whose, hub), now),
         Question::Waiting { tunnel } => waiting(&tunnel, spool, registry),
         Question::Forget { tunnel, .. } if !all.tunnels.contains_key(&tunnel) => unknown(&tunnel),
         Question::Forget { tunnel, device } if connected(&tunnel, &device) => {
@@ -92,6 +74,64 @@ pub(super) async fn tell(
     }
 }
 
+/// The devices of that tunnel, or of all. Blocks on the disk, for as long as the spool's file is being compacted.
+pub(super) fn devices(
+    only: Option<&TunnelName>,
+    spool: &dyn Spool,
+    registry: &Registry,
+    (whose, hub): (&Whose, Option<&Hub>),
+    now: Timestamp,
+) -> Told {
+    let all = registry.snapshot();
+    if let Some(tunnel) = only.filter(|tunnel| !all.tunnels.contains_key(*tunnel)) {
+        return Told::No { why: RegistryError::NoTunnel(tunnel.clone()).to_string() };
+    }
+    let (mut devices, mut without) = (Vec::new(), Vec::new());
+    for name in all.tunnels.keys().filter(|name| only.is_none_or(|only| only == *name)) {
+        let places = match spool.devices(name) {
+            Ok(places) => places,
+            Err(e) => return Told::No { why: e.to_string() },
+        };
+        if places.iter().all(|place| place.role == Role::Watches) {
+            match spool.stats(name) {
+                Ok(stats) => without.push(Without { tunnel: name.clone(), waiting: stats.waiting }),
+                Err(e) => return Told::No { why: e.to_string() },
+            }
+        }
+        devices.extend(places.into_iter().map(|place| {
+            let (last_seen, perhaps_longer) = last_seen(name, &place, (whose, hub), now);
+            Device {
+                tunnel: name.clone(),
+                connected: hub.is_some_and(|hub| hub.is_there(name, &place.device)),
+                only_looks: place.role == Role::Watches,
+                last_seen,
+                perhaps_longer,
+                waiting: place.waiting,
+                missed: place.gap.map_or(0, |gap| gap.count()),
+                device: place.device,
+            }
+        }));
+    }
+    Told::Devices { devices, without }
+}
+
+/// When a device was last there, and whether it may have been for longer: what this process saw, then what is noted. Without either it is known when it came.
+fn last_seen(
+    tunnel: &TunnelName,
+    place: &DevicePlace,
+    (whose, hub): (&Whose, Option<&Hub>),
+    now: Timestamp,
+) -> (Timestamp, bool) {
+    if let Some(at) = hub.and_then(|hub| hub.last_seen(tunnel, &place.device, now)) {
+        return (at, false);
+    }
+    match whose.seen(tunnel, &place.device) {
+        Some(Seen::Until(at)) if at >= place.joined => (at, false),
+        Some(Seen::AtLeast(at)) if at >= place.joined => (at, true),
+        _ => (place.joined, true),
+    }
+}
+
 /// How much waits for a tunnel's agents. Blocks on the disk, for as long as the spool's file is being compacted.
 pub(super) fn waiting(tunnel: &TunnelName, spool: &dyn Spool, registry: &Registry) -> Told {
     if !registry.snapshot().tunnels.contains_key(tunnel) {
@@ -134,17 +174,53 @@ mod tests {
         for device in [&here, &away] {
             spool.join(&team, device, Start::Now, NOW).await.unwrap();
         }
-        let _seat = hub.seat(&team, &here, &pass, 9).unwrap();
-        let ask = |question| tell(question, &spool, &registry, Some(&hub), NOW);
+        let seat = hub.seat(&team, &here, &pass, 9).unwrap();
+        let whose = Whose::load(&dir.path().join("spool"));
+        let ask = |question| tell(question, &spool, &registry, (&whose, Some(&hub)), NOW);
         let forget = |device: &DeviceName| Question::Forget { tunnel: team.clone(), device: device.clone() };
 
-        let Told::Devices { devices } = ask(Question::Devices { tunnel: None }).await else { panic!() };
+        let Told::Devices { devices, without } = ask(Question::Devices { tunnel: None }).await else { panic!() };
+        assert_eq!(without, []);
         let shown: Vec<_> = devices.iter().map(|d| (d.device.as_str(), d.connected)).collect();
         assert_eq!(shown, [("here", true), ("away", false)]);
         assert!(why(ask(forget(&here)).await).contains("is connected"));
         assert_eq!(ask(forget(&away)).await, Told::Forgotten);
         assert!(why(ask(forget(&away)).await).contains("no device away"));
+        assert!(
+            matches!(ask(Question::Devices { tunnel: None }).await, Told::Devices { without, .. } if without.is_empty())
+        );
+        drop(seat);
+        assert_eq!(ask(forget(&here)).await, Told::Forgotten);
+        spool.append(crate::sample::delivery(1, NOW, "{}")).await.unwrap();
+        let told = ask(Question::Devices { tunnel: Some(team.clone()) }).await;
+        let without = vec![Without { tunnel: team.clone(), waiting: 1 }];
+        assert_eq!(told, Told::Devices { devices: Vec::new(), without }, "it waits for whoever comes");
         let nobody = Question::Devices { tunnel: Some("nobody".parse().unwrap()) };
         assert!(why(ask(nobody).await).contains("no tunnel nobody"));
+    }
+
+    #[tokio::test]
+    async fn a_device_was_there_until_it_left_or_the_relay_last_gave_a_sign() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = RedbSpool::open(dir.path(), Limits { min_free_bytes: 0, ..Limits::default() }).unwrap();
+        let (team, laptop): (TunnelName, DeviceName) = ("team".parse().unwrap(), "laptop".parse().unwrap());
+        spool.join(&team, &laptop, Start::Now, NOW).await.unwrap();
+        let place = spool.devices(&team).unwrap().remove(0);
+        let after = |seconds: i64| Timestamp::from_micros(NOW.as_micros() + seconds * 1_000_000);
+        let token = TokenId::parse("0123456789ab").unwrap();
+        let seen = |whose: &Whose| last_seen(&team, &place, (whose, None), after(9999));
+        let whose = Whose::load(dir.path());
+        assert_eq!(seen(&whose), (NOW, true), "nothing more is known");
+        whose.came(&team, &laptop, &token);
+        whose.note_alive(after(60));
+        let killed = Whose::load(dir.path());
+        assert_eq!(seen(&killed), (after(60), true));
+        killed.came(&team, &laptop, &token);
+        killed.left(&team, &laptop, &token, after(90));
+        assert_eq!(seen(&killed), (after(90), false));
+        let hub = Hub::default();
+        let pass = Pass::made_up(&token, Access::Full);
+        let _seat = hub.seat(&team, &laptop, &pass, 9).unwrap();
+        assert_eq!(last_seen(&team, &place, (&killed, Some(&hub)), after(100)), (after(100), false), "it is there");
     }
 }

@@ -63,6 +63,9 @@ impl Question {
 pub(crate) enum Told {
     Devices {
         devices: Vec<Device>,
+        /// Those of the tunnels that were asked for which nobody takes anything from.
+        #[serde(default)]
+        without: Vec<Without>,
     },
     Waiting {
         /// That somebody has not taken.
@@ -100,6 +103,10 @@ pub(crate) enum Told {
     },
     /// It is in force.
     Taken,
+    /// It is to come, and for what it waits.
+    Waits {
+        why: String,
+    },
     /// It is begun.
     Begun,
     /// It cannot be done, and why.
@@ -115,6 +122,9 @@ pub(crate) struct Reloaded {
     pub(crate) problems: Vec<String>,
     /// Settings that have changed and wait for a restart.
     pub(crate) waiting: Vec<String>,
+    /// Whether the settings cannot be read as such: the file is no settings file, or holds keys or values that there are none of.
+    #[serde(default)]
+    pub(crate) mistaken: bool,
 }
 
 /// Somebody's wish that everything be looked at again, and where to say what came of it.
@@ -131,10 +141,21 @@ pub(crate) struct Device {
     pub(crate) only_looks: bool,
     /// When it was last there, as far as is known.
     pub(crate) last_seen: Timestamp,
+    /// Whether it may have been there for longer: the relay ended while it was.
+    #[serde(default)]
+    pub(crate) perhaps_longer: bool,
     /// How many deliveries are spooled that it has not taken.
     pub(crate) waiting: u64,
     /// How many were dropped before it could take them, and it was not told yet.
     pub(crate) missed: u64,
+}
+
+/// A tunnel without a device that deliveries are kept for: none has come yet, or those that had were forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Without {
+    pub(crate) tunnel: TunnelName,
+    /// How many deliveries wait for the first that comes.
+    pub(crate) waiting: u64,
 }
 
 /// The line for it, with a running relay or without one.

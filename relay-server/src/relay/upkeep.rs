@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{info, warn};
+use tunnel_delivery::Timestamp;
 
+use super::jumps::{Believed, DOUBT, News};
 use crate::shared::Shared;
 
 /// How often the registry's file is looked at for changes by `tunnel` and `token`.
@@ -42,13 +44,37 @@ async fn look_at_registry(shared: &Arc<Shared>) {
 
 async fn drop_old(shared: &Shared) {
     let mut expire = tokio::time::interval(EXPIRE);
+    let mut believed = Believed::new(shared.now(), Instant::now());
     loop {
         expire.tick().await;
+        note_alive(shared).await;
         // Also those that came in the moment when their token ended.
         shared.forget_lost().await;
-        forget_gone(shared).await;
-        expire_old(shared).await;
+        drop_too_old(shared, &mut believed, Instant::now()).await;
     }
+}
+
+/// Forgets who was away for too long and drops what is too old, by the time that is believed.
+pub(crate) async fn drop_too_old(shared: &Shared, believed: &mut Believed, steady: Instant) {
+    let (now, news) = believed.look(shared.now(), steady);
+    match news {
+        Some(News::Jumped(ahead)) => warn!(
+            ahead_seconds = ahead.as_secs(),
+            doubted_seconds = DOUBT.as_secs(),
+            "the clock has jumped ahead, or the machine has slept: until it has been so for that long, nothing is dropped and no device is forgotten for what it says; if it is wrong, set it before"
+        ),
+        Some(News::Back) => info!("the clock is right again: nothing was dropped for its jump"),
+        Some(News::Believed) => warn!("the clock is believed: what is too old by it is dropped"),
+        None => {}
+    }
+    forget_gone(shared, now).await;
+    expire_old(shared, now).await;
+}
+
+/// Notes that this process is at work.
+pub(super) async fn note_alive(shared: &Shared) {
+    let (whose, now) = (Arc::clone(&shared.whose), shared.now());
+    let _ = shared.offload.run(move || whose.note_alive(now)).await;
 }
 
 /// What was left out of the log and of the audit log is told as a number.
@@ -63,8 +89,8 @@ async fn sum_up(shared: &Shared) {
     }
 }
 
-async fn expire_old(shared: &Shared) {
-    match shared.spool.expire(shared.now()).await {
+async fn expire_old(shared: &Shared, now: Timestamp) {
+    match shared.spool.expire(now).await {
         Ok(dropped) => {
             for run in dropped {
                 let (count, bytes) = (run.count(), run.bytes);
@@ -76,8 +102,7 @@ async fn expire_old(shared: &Shared) {
 }
 
 /// Forgets devices that were away for longer than anything is kept: nothing is left that waits for them, and a tunnel has room for so many only.
-pub(crate) async fn forget_gone(shared: &Shared) {
-    let now = shared.now();
+pub(crate) async fn forget_gone(shared: &Shared, now: Timestamp) {
     for (tunnel, settings) in &shared.registry.snapshot().tunnels {
         // A tunnel that keeps things for minutes only has the same devices after lunch, and is sealed to the same keys.
         let kept = shared.config.spool.age_of(settings.share().as_ref()).max(shared.config.spool.max_age);

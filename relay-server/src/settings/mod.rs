@@ -9,6 +9,7 @@ mod example;
 mod file;
 mod keys;
 mod merge;
+pub(crate) mod paths;
 mod place;
 mod show;
 #[cfg(test)]

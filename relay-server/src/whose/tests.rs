@@ -176,3 +176,36 @@ fn a_disk_that_does_not_write_costs_no_memory() {
     whose.write();
     assert_eq!(Whose::load(dir.path()).last_seen(&team, &laptop), Some(at(19_999)));
 }
+
+#[test]
+fn who_was_there_when_a_relay_was_killed_was_there_until_its_last_sign() {
+    let dir = tempfile::tempdir().unwrap();
+    let (team, laptop): (TunnelName, DeviceName) = ("team".parse().unwrap(), "laptop".parse().unwrap());
+    let token = TokenId::parse("0123456789ab").unwrap();
+    let whose = Whose::load(dir.path());
+    whose.came(&team, &laptop, &token);
+    assert_eq!(whose.seen(&team, &laptop), None, "it is there");
+    whose.note_alive(at(60));
+    assert_eq!(std::fs::metadata(dir.path().join("alive")).unwrap().mode() & 0o777, 0o600);
+
+    let next = Whose::load(dir.path());
+    assert_eq!(next.seen(&team, &laptop), Some(Seen::AtLeast(at(60))));
+    assert_eq!(next.last_seen(&team, &laptop), None, "that it left is not known");
+    // This one is at work for longer, and the device does not come.
+    next.note_alive(at(600));
+    let later = Whose::load(dir.path());
+    assert_eq!(later.seen(&team, &laptop), Some(Seen::AtLeast(at(60))));
+    later.came(&team, &laptop, &token);
+    assert_eq!(later.seen(&team, &laptop), None);
+    assert!(later.is_kept(later.known().changes), "nobody waits for the disk for that");
+    later.note_alive(at(700));
+    let last = Whose::load(dir.path());
+    assert_eq!(last.seen(&team, &laptop), Some(Seen::AtLeast(at(700))));
+    last.came(&team, &laptop, &token);
+    last.left(&team, &laptop, &token, at(800));
+    last.note_alive(at(900));
+    assert_eq!(Whose::load(dir.path()).seen(&team, &laptop), Some(Seen::Until(at(800))));
+    // Half of it, as after a power cut.
+    std::fs::write(dir.path().join("alive"), "\"20").unwrap();
+    Whose::load(dir.path()).came(&team, &laptop, &token);
+}
