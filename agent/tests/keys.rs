@@ -290,6 +290,12 @@ async fn a_key_s_file_that_cannot_be_used_is_told_alike_by_all() {
             assert_eq!(said(command), wanted, "{command:?}");
         }
     }
+    // Nothing needs the key: whoever only looks does without a file that is gone, and waits at no pipe.
+    let pipe = folder.at("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for file in [folder.at("gone"), pipe] {
+        folder.run(&["events", "list", "--store-key-file", file.to_str().unwrap()]).exits(0);
+    }
     // A command is not run for a key that nothing needs.
     folder.run(&["events", "list", "--store-key-command", "touch ran; exit 1"]).exits(0);
     assert!(!folder.at("ran").exists());

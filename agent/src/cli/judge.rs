@@ -11,7 +11,7 @@ use tunnel_vault::{KeySource, Vault};
 use super::ui::Form;
 use super::{Failure, arguments, inspect, listen};
 use crate::control::has_store;
-use crate::data_folder;
+use crate::data_folder::{self, UnfitFolder};
 use crate::forward::{HostHeader, Route, TargetUrl};
 use crate::query::Saved;
 use crate::retry::{Backoff, Conditions};
@@ -45,6 +45,7 @@ pub(super) fn lacking(settings: &Settings) -> Vec<String> {
         let hint = missing.hint().unwrap_or_default();
         all.push(refused_by_listen(&format!("{missing}; {hint}")));
     }
+    all.extend(closed(settings).map(|e| refused_by_listen(&format!("{e}; {}", e.hint()))));
     let held = KEYS.iter().filter_map(|key| settings.read_each(key.name, |_| Ok(())).err());
     let held: Vec<_> = held.map(|e| refused_by_listen(&e.to_string())).collect();
     if !held.is_empty() {
@@ -137,7 +138,15 @@ fn refused(settings: &Settings, key: &'static str, why: String) -> SettingsError
 /// The folder may be there or not; where it is, it must be one to work in.
 fn data(settings: &Settings) -> Result<(), SettingsError> {
     let data = settings.data()?;
-    data_folder::check_writable(&data).map_err(|e| refused(settings, "data", e.to_string()))
+    // Where nobody named one, `listen` may still be given another.
+    let fit = if closed(settings).is_some() { Ok(()) } else { data_folder::check_writable(&data) };
+    fit.map_err(|e| refused(settings, "data", e.to_string()))
+}
+
+/// That no files can be made in the folder that is used where none is named.
+fn closed(settings: &Settings) -> Option<UnfitFolder> {
+    let data = settings.data().ok().filter(|_| settings.raw("data").is_none())?;
+    data_folder::check_writable(&data).err().filter(|e| matches!(e, UnfitFolder::Closed { .. }))
 }
 
 fn collector(address: &str) -> Result<(), String> {
@@ -279,6 +288,23 @@ mod tests {
         let two = told(ways);
         assert!(two.len() == 1 && two[0].starts_with("store_key_command (from file "), "{two:?}");
         assert!(two[0].contains("config.toml:3)") && two[0].contains("config.toml:4) counts"), "{two:?}");
+    }
+
+    #[test]
+    fn a_folder_that_nobody_named_and_that_is_closed_is_no_mistake() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let home = file.path().to_str().unwrap().to_owned();
+        let load = |flags: Vec<(&'static str, String)>| {
+            let environment = [("XDG_DATA_HOME".to_owned(), home.clone())].into_iter().collect();
+            Settings::load(flags, environment, Path::new("/nonexistent")).unwrap()
+        };
+        let unnamed = load(Vec::new());
+        assert_eq!(wrong(&unnamed).len(), 0, "{:?}", wrong(&unnamed));
+        let told = lacking(&unnamed);
+        assert!(told.iter().any(|line| line.contains("no files can be made") && line.contains("--data")), "{told:?}");
+        let named = load(vec![("data", format!("{home}/sub"))]);
+        assert_eq!(wrong(&named).len(), 1);
+        assert!(!lacking(&named).iter().any(|line| line.contains("no files can be made")));
     }
 
     #[test]

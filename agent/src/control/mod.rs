@@ -209,8 +209,12 @@ pub(crate) async fn open_archive(data: &Path, key: Option<UserKey>) -> Result<Ar
 pub(crate) async fn key_as_it_is(data: &Path, source: Option<&KeySource>) -> Result<Option<UserKey>, ArchiveError> {
     let standing = Vault::standing(&data.join("archive"))?;
     if source.is_some() && has_store(data) && standing.as_ref().is_none_or(|store| !store.needs) {
-        // A key that is at hand is judged as `listen` would; nobody is asked for one that nothing needs.
-        let at_hand = matches!(source, Some(KeySource::File(_) | KeySource::Text(..)));
+        // A key that is at hand is judged as `listen` would; nobody is asked for one that nothing needs, nor waits for one at a pipe or misses a file that is gone.
+        let at_hand = match source {
+            Some(KeySource::File(path)) => path.is_file(),
+            Some(KeySource::Text(..)) => true,
+            _ => false,
+        };
         let key = if at_hand || standing.is_some() { user_key(source).await? } else { None };
         // With the key that encrypting was turned off with, it stays off.
         if let Some(key) = key.filter(|key| standing.is_some_and(|off| off.key == key.id())) {

@@ -14,6 +14,9 @@ use super::{KeyBinding, Origin, SettingsError, Texts};
 /// The longest file that is read, in bytes.
 const FILE_MAX: u64 = 1 << 20;
 
+/// After so many mistakes no key is likened to those that are known any more, which takes its time.
+const HINTS_MAX: usize = 64;
+
 /// What a file says, in its order.
 #[derive(Debug, Default)]
 pub(super) struct Content {
@@ -61,7 +64,10 @@ impl Content {
                 return self.mistakes.push(SettingsError::File { path: path.display().to_string(), why });
             }
         };
-        let origin = |at: usize| Origin::File { path: path.to_owned(), line: line(text, at) };
+        // Once for all: a file of very many values, each asked for its line, would take minutes.
+        let ends: Vec<usize> = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).collect();
+        let line = |at: usize| ends.partition_point(|end| *end < at) + 1;
+        let origin = |at: usize| Origin::File { path: path.to_owned(), line: line(at) };
         for (name, value) in in_order(table) {
             let (at, name) = (name.span().start, name.into_inner());
             match (&*name, value.into_inner()) {
@@ -86,13 +92,15 @@ impl Content {
                 (_, value) => {
                     let origin = origin(at);
                     let Some(key) = KEYS.iter().find(|k| k.name == name) else {
-                        let near = nearest(&name).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                        let near =
+                            Some(&name).filter(|_| self.mistakes.len() < HINTS_MAX).and_then(|name| nearest(name));
+                        let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
                         self.wrong(origin, format!("the key {name:?}, which is not known{near}"));
                         continue;
                     };
                     match values(value, key.many, at) {
                         Some((values, places)) => {
-                            let lines = places.into_iter().map(|at| line(text, at)).collect();
+                            let lines = places.into_iter().map(line).collect();
                             self.values.push(Entry { key, values, origin, lines });
                         }
                         None => {

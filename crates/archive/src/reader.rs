@@ -21,16 +21,6 @@ pub(crate) enum ReadError {
     Unreadable(Unreadable),
 }
 
-impl ReadError {
-    /// What is damaged, where that is it.
-    fn damage(&self) -> Option<String> {
-        match self {
-            ReadError::Fault(fault) => fault.damaged.then(|| fault.detail.clone()),
-            ReadError::Unreadable(what) => Some(format!("unreadable {}", what.0)),
-        }
-    }
-}
-
 impl From<Fault> for ReadError {
     fn from(fault: Fault) -> ReadError {
         ReadError::Fault(fault)
@@ -243,13 +233,12 @@ pub(crate) fn list(kv: &impl Kv, query: &Query) -> Result<Page, ReadError> {
             Ok(Some(entry)) => entry,
             // An index may be a step ahead of the line that it names.
             Ok(None) => continue,
-            Err(error) => match error.damage().filter(|_| query.past_damage) {
-                Some(what) => {
-                    page.damaged.push((id, what));
-                    continue;
-                }
-                None => return Err(error),
-            },
+            // A fault is the engine's end, and says nothing of this line.
+            Err(ReadError::Unreadable(what)) if query.past_damage => {
+                page.damaged.push((id, format!("unreadable {}", what.0)));
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         if query.matches(&entry.summary)
             && match &needle {
