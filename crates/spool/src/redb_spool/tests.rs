@@ -126,9 +126,10 @@ async fn a_purge_goes_on_though_nobody_waits_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let team = "team".parse().unwrap();
     let spool = full(dir.path()).await;
+    // Asked once and gone: on a busy machine it may even be done by then.
     tokio::select! {
         biased;
-        _ = spool.purge(&team) => unreachable!("it takes a commit"),
+        _ = spool.purge(&team) => {}
         () = std::future::ready(()) => {}
     }
     until_left(&spool, 0).await;
