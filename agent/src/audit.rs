@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn root_leaves_no_log_in_another_s_folder() {
         let dir = tempfile::tempdir().unwrap();
-        let is_given = crate::data_folder::is_given_away(dir.path());
+        let is_given = data_folder::is_given_away(dir.path());
         let noted = Audit::new(dir.path(), By::Command).note_now(&Line::new(What::Exported));
         assert_eq!(noted.is_err(), is_given, "{noted:?}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count() == 0, is_given);
