@@ -286,15 +286,17 @@ impl Whose {
 
     /// Notes that this process is at work, for the one after it, and before that all else, which what is noted here could change. Blocks.
     pub(crate) fn note_alive(&self, now: Timestamp) {
-        {
+        let upto = {
             let mut known = self.known();
             if std::mem::take(&mut known.later) {
                 known.changes += 1;
                 known.anew = true;
             }
-        }
+            known.changes
+        };
         self.write();
-        if !self.is_kept(self.known().changes) {
+        // What came after that came after `now` too: where devices come and go all the time there is always something that is not written yet.
+        if !self.is_kept(upto) {
             return;
         }
         // It is only for people to read, and tried again soon.

@@ -212,10 +212,12 @@ mod tests {
             begun.recv().unwrap();
             let (stopping, mut told) = (Flag::default(), Vec::new());
             stopping.raise();
-            assert!(until_it_can_begin(&spool, &stopping, &mut told).is_err());
-            assert_eq!(told, line(&Told::No { why: "the relay stops".to_owned() }));
+            let refused = until_it_can_begin(&spool, &stopping, &mut told);
+            // First, so that a failure is told instead of waiting for the copy for ever.
             end.send(()).unwrap();
             copying.join().unwrap().unwrap();
+            assert!(refused.is_err());
+            assert_eq!(told, line(&Told::No { why: "the relay stops".to_owned() }));
         });
     }
 

@@ -121,14 +121,44 @@ async fn a_purge_that_was_cut_short_goes_on_when_it_is_opened_again() {
     assert_eq!(disk::open(dir.path(), None, Entropy::system()).unwrap().purges, [], "it is done");
 }
 
+/// One that has less to do than the others ends first: what is noted of those must not go with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_purges_beside_each_other_the_one_that_goes_furthest_is_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let team: TunnelName = "team".parse().unwrap();
+    drop(full(dir.path()).await);
+    let (handle, writer) = Handle::without_writer(dir.path(), LIMITS, None).unwrap();
+    for before in [None, None, Some(Seq(5))] {
+        let (answer, _) = oneshot::channel();
+        let purge = Order::Purge { tunnel: team.clone(), before, dropped: Vec::new(), answer };
+        handle.shared.queue_order(purge).unwrap();
+    }
+    handle.shared.close();
+    writer.run();
+    drop(handle);
+    let opened = disk::open(dir.path(), None, Entropy::system()).unwrap();
+    assert_eq!(opened.purges, [(team.clone(), Seq(MANY + 1))]);
+    assert_eq!(opened.tunnels[&team].first, Seq(20_001), "a portion of each that was not done");
+    drop(opened);
+
+    let spool = RedbSpool::open(dir.path(), LIMITS).unwrap();
+    // The tunnel is removed meanwhile, and one of its name is added and has something: its numbers go on, and none of it is what was purged.
+    spool.drop_tunnel(&team).await.unwrap();
+    assert_eq!(spool.append(delivery(7)).await.unwrap(), Seq(MANY + 1));
+    until_left(&spool, 1).await;
+    drop(spool);
+    assert_eq!(disk::open(dir.path(), None, Entropy::system()).unwrap().purges, []);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_goes_on_though_nobody_waits_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let team = "team".parse().unwrap();
     let spool = full(dir.path()).await;
+    // Asked once and gone: on a busy machine it may even be done by then.
     tokio::select! {
         biased;
-        _ = spool.purge(&team) => unreachable!("it takes a commit"),
+        _ = spool.purge(&team) => {}
         () = std::future::ready(()) => {}
     }
     until_left(&spool, 0).await;
