@@ -59,6 +59,13 @@ impl Trust {
         if extra.is_empty() {
             return Err(wrong("there is no PEM certificate in it".into()));
         }
+        // What cannot be read as a certificate would be told at the first connection only, and as the platform's.
+        let mut roots = rustls::RootCertStore::empty();
+        for (at, certificate) in extra.iter().enumerate() {
+            roots
+                .add(certificate.clone())
+                .map_err(|e| wrong(format!("certificate {} of {} in it: {e}", at + 1, extra.len())))?;
+        }
         Ok(Trust { inner: Arc::new(Inner { file: Some(path.to_owned()), extra, config: OnceLock::new() }) })
     }
 
@@ -138,6 +145,16 @@ mod tests {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         }
         params
+    }
+
+    #[test]
+    fn what_is_pem_and_no_certificate_is_told_with_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("given.pem");
+        let good = params("one", true).self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+        std::fs::write(&file, format!("{good}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")).unwrap();
+        let why = Trust::with_file(&file).unwrap_err().to_string();
+        assert!(why.contains("given.pem") && why.contains("certificate 2 of 2"), "{why}");
     }
 
     /// What is said of a server with that certificate by whoever gives `--ca` a file with `given`.

@@ -79,6 +79,7 @@ fn copy(db: &Database, new: &Path, old: &Path) -> Result<Database, redb::Error> 
     if (owner.uid(), owner.gid()) != (mine.uid(), mine.gid()) {
         chown(new, Some(owner.uid()), Some(owner.gid()))?;
     }
+    let (born, new_made) = (disk::born(db, old)?, disk::made(new));
     let from = db.begin_read()?;
     let txn = made.begin_write()?;
     {
@@ -88,6 +89,11 @@ fn copy(db: &Database, new: &Path, old: &Path) -> Result<Database, redb::Error> 
             if key.value() != disk::OWED {
                 meta.insert(key.value(), value.value())?;
             }
+        }
+        // It is the same spool, though the file is another.
+        if let (Some(born), Some(made)) = (born, new_made) {
+            meta.insert(disk::BORN, born)?;
+            meta.insert(disk::MADE, made)?;
         }
         let mut tunnels = txn.open_table(disk::TUNNELS)?;
         for entry in from.open_table(disk::TUNNELS)?.iter()? {
@@ -142,5 +148,29 @@ mod tests {
         assert!(!draft(dir.path()).exists(), "what a crash left is swept");
         assert!(matches!(write_anew(&db, dir.path(), 0).unwrap(), Anew::Done(_)));
         assert_ne!(fs::metadata(disk::file(dir.path())).unwrap().ino(), before);
+    }
+
+    /// However often: the second time what the first one noted is there. A copy is another spool, though it has what was noted in it.
+    #[test]
+    fn what_is_written_anew_stays_the_spool_that_it_was_and_a_copy_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |dir: &Path| disk::open(dir, None, Entropy::system()).unwrap();
+        let (file, first) = (disk::file(dir.path()), open(dir.path()));
+        let made = disk::made(&file);
+        assert_eq!(first.born, made);
+        if made.is_none() {
+            return; // the file system does not say
+        }
+        let mut db = first.db;
+        for _ in 0..2 {
+            let Anew::Done(new) = write_anew(&db, dir.path(), 0).unwrap() else { panic!("it has room") };
+            drop(std::mem::replace(&mut db, new));
+        }
+        drop(db);
+        assert_eq!(open(dir.path()).born, made);
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::copy(&file, disk::file(elsewhere.path())).unwrap();
+        let copy = open(elsewhere.path());
+        assert_eq!(copy.born, disk::made(&disk::file(elsewhere.path())));
     }
 }

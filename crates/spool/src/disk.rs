@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use redb::{
     Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition, TableError,
@@ -23,11 +23,16 @@ use crate::{Seq, SpoolError, anew};
 pub(crate) const DELIVERIES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("deliveries");
 /// A tunnel's name to its record as format.rs writes it.
 pub(crate) const TUNNELS: TableDefinition<&str, &[u8]> = TableDefinition::new("tunnels");
-/// `format`, [`OWED`] where it is so, and a [`purge_of`] for each tunnel that is being purged.
+/// `format`, [`OWED`] where it is so, a [`purge_of`] for each tunnel that is being purged, and [`BORN`] and [`MADE`] where the file was written anew.
 pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
 /// In [`META`] from the commit that removed something until its bytes have left the file, whatever happens in between.
 pub(crate) const OWED: &str = "compaction owed";
+
+/// In [`META`] of a file that was written anew: when the spool's first file was made (nanoseconds since 1970).
+pub(crate) const BORN: &str = "born";
+/// Likewise when this file was. Another than that of a file says that it was copied, and is no longer that spool.
+pub(crate) const MADE: &str = "made";
 
 /// Before the number of a tunnel, in [`META`].
 const PURGE: &str = "purge of ";
@@ -61,6 +66,8 @@ pub(crate) struct Opened {
     pub(crate) owed: bool,
     /// The tunnels whose purge was cut short, and before which place they are purged.
     pub(crate) purges: Vec<(TunnelName, Seq)>,
+    /// See [`born`].
+    pub(crate) born: Option<u64>,
 }
 
 /// Opens the spool in `dir`, making folder, file and data keys where they are missing.
@@ -101,7 +108,24 @@ pub(crate) fn open(dir: &Path, key: Option<&UserKey>, entropy: Entropy) -> Resul
     let damaged = |e: redb::Error| SpoolError::Damaged { path: path.clone(), reason: e.to_string() };
     let owed = owed(&db).map_err(damaged)?;
     let purges = purges(&db, &tunnels).map_err(damaged)?;
-    Ok(Opened { db, tunnels, vault, owed, purges })
+    let born = born(&db, &path).map_err(damaged)?;
+    Ok(Opened { db, tunnels, vault, owed, purges, born })
+}
+
+/// When the spool's first file was made, however often it was written anew since (nanoseconds since 1970); nothing where the file system does not say. A copy of
+/// the file was made when it was copied.
+pub(crate) fn born(db: &Database, path: &Path) -> Result<Option<u64>, redb::Error> {
+    let made = made(path);
+    let meta = db.begin_read()?.open_table(META)?;
+    let same = made.is_some() && meta.get(MADE)?.map(|there| there.value()) == made;
+    let born = if same { meta.get(BORN)?.map(|there| there.value()) } else { None };
+    Ok(born.or(made))
+}
+
+/// When that file was made.
+pub(crate) fn made(path: &Path) -> Option<u64> {
+    let at = fs::metadata(path).and_then(|file| file.created()).ok()?;
+    at.duration_since(UNIX_EPOCH).ok()?.as_nanos().try_into().ok()
 }
 
 fn purges(db: &Database, tunnels: &Tunnels) -> Result<Vec<(TunnelName, Seq)>, redb::Error> {

@@ -26,16 +26,19 @@ struct Handle {
     db: Arc<RwLock<Database>>,
     dir: PathBuf,
     vault: Option<Arc<Vault>>,
+    born: Option<u64>,
+    went_on: Vec<TunnelName>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Handle {
     /// An open spool, and what is to write it on a thread of its own: until then everything waits.
     fn without_writer(dir: &Path, limits: Limits, key: Option<&UserKey>) -> Result<(Handle, Writer), SpoolError> {
-        let disk::Opened { db, tunnels, vault, owed, purges } = disk::open(dir, key, Entropy::system())?;
+        let disk::Opened { db, tunnels, vault, owed, purges, born } = disk::open(dir, key, Entropy::system())?;
         let vault = vault.map(Arc::new);
         let next_id = tunnels.values().map(|t| t.id).max().unwrap_or(0) + 1;
         let shared = Arc::new(Shared::new(tunnels, limits));
+        let went_on = purges.iter().map(|(tunnel, _)| tunnel.clone()).collect();
         for (tunnel, before) in purges {
             tracing::info!(%tunnel, "a purge was cut short: it goes on");
             // Nobody waits for it.
@@ -46,7 +49,7 @@ impl Handle {
         let (theirs, keys) = (Arc::clone(&db), vault.clone());
         let dir_of_writer = dir.to_owned();
         let writer = Writer { shared: Arc::clone(&shared), db: theirs, dir: dir_of_writer, vault: keys, next_id, owed };
-        Ok((Handle { shared, db, dir: dir.to_owned(), vault, writer: None }, writer))
+        Ok((Handle { shared, db, dir: dir.to_owned(), vault, born, went_on, writer: None }, writer))
     }
 }
 
@@ -104,6 +107,17 @@ impl RedbSpool {
     /// The file that holds everything.
     pub fn file(&self) -> PathBuf {
         disk::file(&self.0.dir)
+    }
+
+    /// When its first file was made, however often that was written anew since (nanoseconds since 1970): another time is another spool. Nothing where the file
+    /// system does not say. What was copied or restored was made then.
+    pub fn born(&self) -> Option<u64> {
+        self.0.born
+    }
+
+    /// The tunnels whose purge was cut short before it was opened and goes on by itself.
+    pub fn purged_further(&self) -> &[TunnelName] {
+        &self.0.went_on
     }
 
     async fn ask<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, SpoolError> {

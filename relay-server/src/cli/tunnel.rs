@@ -189,7 +189,7 @@ impl Tunnel {
                     Told::Devices { devices, without } if json => print(&listed(&devices, &without)),
                     Told::Devices { devices, without } => {
                         devices.iter().for_each(|device| print(&shown(device)));
-                        without.iter().for_each(|tunnel| tell(&waits_alone(tunnel)));
+                        without.iter().for_each(|tunnel| print(&waits_alone(tunnel)));
                         if devices.is_empty() && without.is_empty() {
                             tell("there is no tunnel");
                         }
@@ -210,7 +210,10 @@ impl Tunnel {
 /// Devices as JSON. A tunnel that has none to take what waits has an element too, whose device is null.
 fn listed(devices: &[Device], without: &[Without]) -> String {
     let nobody = without.iter().map(|Without { tunnel, waiting }| {
-        serde_json::json!({ "tunnel": tunnel, "device": null, "connected": false, "waiting": waiting })
+        serde_json::json!({
+            "tunnel": tunnel, "device": null, "connected": false, "only_looks": false, "last_seen": null, "perhaps_longer": false,
+            "waiting": waiting, "missed": 0,
+        })
     });
     let all: Vec<_> = devices.iter().map(|device| serde_json::json!(device)).chain(nobody).collect();
     format!("{}\n", serde_json::Value::from(all))
@@ -235,7 +238,7 @@ fn waits_alone(Without { tunnel, waiting }: &Without) -> String {
         1 => "1 delivery waits for the first that comes".to_owned(),
         n => format!("{n} deliveries wait for the first that comes"),
     };
-    format!("{tunnel}: no device with full access has connected, or those that had are forgotten; {what}")
+    format!("{tunnel}\tno device with full access has connected, or those that had are forgotten; {what}\n")
 }
 
 /// What becomes of what waits already, where sealing was turned on or off.

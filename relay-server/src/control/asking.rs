@@ -109,6 +109,10 @@ fn exchange(mut stream: Blocking, question: &Question, waits: &mut dyn FnMut(Dur
         }
         waits(began.elapsed());
     }
+    if !line.ends_with(b"\n") {
+        let why = "it ended before it had answered; whether it was done, or goes on with its next start, is not known: ask again once it runs";
+        return Err(std::io::Error::new(ErrorKind::UnexpectedEof, why));
+    }
     Ok(serde_json::from_slice(&line)?)
 }
 
@@ -141,6 +145,21 @@ mod tests {
         registry.retire_tunnel(&team, NOW, false, NOW).unwrap();
         assert_eq!(drop(), Told::Dropped);
         assert_eq!(ask(dir.path(), None, &Question::Tidied).unwrap(), Told::Tidied { whole: true });
+    }
+
+    /// It was killed: nobody can say whether what was asked is done.
+    #[test]
+    fn a_relay_that_ends_before_it_answers_is_told_as_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(path(dir.path())).unwrap();
+        let relay = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            BufReader::new(&stream).read_until(b'\n', &mut Vec::new()).unwrap();
+            stream.write_all(b"{\"told\":\"ti").unwrap();
+        });
+        let why = ask(dir.path(), None, &Question::Tidied).unwrap_err().to_string();
+        relay.join().unwrap();
+        assert!(why.contains("ended before it had answered") && why.contains("ask again"), "{why}");
     }
 
     /// A relay that has much to do is waited for, and whoever waits is told.

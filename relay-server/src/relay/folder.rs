@@ -12,7 +12,7 @@ use tunnel_vault::KeySource;
 use super::{Addresses, StartError};
 use crate::acme::Keeper;
 use crate::admission::neighbourhood;
-use crate::audit::Audit;
+use crate::audit::{Audit, Entry, What, Who};
 use crate::config::Config;
 use crate::ground::{Clock, Offload};
 use crate::incarnations::Incarnations;
@@ -76,6 +76,10 @@ pub(super) fn open(config: &Config, clock: &Clock, offload: Offload) -> Result<O
     let key = config.data_key.as_ref().map(KeySource::read).transpose().map_err(SpoolError::Key)?;
     let spool = RedbSpool::open_with(&dir, config.spool, key.as_ref())?;
     let stream = stream_id(&dir.join("stream-id"), &spool)?;
+    for tunnel in spool.purged_further() {
+        let entry = Entry::new(clock.now(), What::Purged, Who::Relay).tunnel(tunnel);
+        audit.note(entry.note("went on with one that had been cut short"));
+    }
     let keeper = match (config.https.as_ref().and_then(|https| https.acme.clone()), &tls) {
         (Some(acme), Some(tls)) => {
             Some(Keeper::open(acme, &config.data, Arc::clone(tls), clock.clone(), offload, audit.clone())?)
@@ -104,11 +108,10 @@ pub(super) fn hand_over(data: &Path) {
     }
 }
 
-/// The stream's name lives beside the spool and holds which file it belongs to: a spool that is begun anew is another stream.
+/// The stream's name lives beside the spool and holds which one it belongs to: a spool that is begun anew, or was put back, is another stream.
 fn stream_id(path: &Path, spool: &RedbSpool) -> Result<Bytes, StartError> {
     let io = |source| StartError::Write { path: path.to_owned(), source };
-    let born = std::fs::metadata(spool.file()).and_then(|m| m.created()).ok();
-    let born = born.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |at| at.as_nanos());
+    let born = spool.born().map_or(0, u128::from);
     match std::fs::read(path) {
         Ok(id) if id.len() == 32 && id[16..] == born.to_be_bytes() => return Ok(Bytes::from(id).slice(..16)),
         Ok(_) => {}

@@ -123,6 +123,28 @@ async fn a_removed_tunnel_is_dropped_behind_all_that_is_being_taken_for_it() {
     relay.stop().await;
 }
 
+/// Were it another one, no agent would be believed how far it got, and each would be told again of what it has been told is gone.
+#[tokio::test]
+async fn a_spool_that_was_purged_is_the_same_stream_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::loopback(dir.path().to_owned());
+    let relay = Relay::start(config.clone()).await.unwrap();
+    let (stream, spool) = (relay.shared.stream.clone(), &relay.shared.spool);
+    let file = dir.path().join("spool/spool.redb");
+    let number = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&file).unwrap());
+    let before = number();
+    let delivery = crate::sample::delivery(1, relay.shared.now(), "{}");
+    let team = delivery.tunnel.clone();
+    spool.append(delivery).await.unwrap();
+    spool.purge(&team).await.unwrap();
+    assert!(spool.tidied().await.unwrap());
+    assert_ne!(number(), before, "the file is another");
+    relay.stop().await;
+    let relay = Relay::start(config).await.unwrap();
+    assert_eq!(relay.shared.stream, stream);
+    relay.stop().await;
+}
+
 #[tokio::test]
 async fn a_stop_waits_for_who_still_holds_the_spool() {
     let dir = tempfile::tempdir().unwrap();
