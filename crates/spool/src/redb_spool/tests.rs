@@ -112,6 +112,7 @@ async fn a_purge_that_was_cut_short_goes_on_when_it_is_opened_again() {
     drop(opened);
 
     let spool = RedbSpool::open(dir.path(), LIMITS).unwrap();
+    assert_eq!(spool.purged_further(), std::slice::from_ref(&team));
     assert_eq!(spool.append(delivery(7)).await.unwrap(), Seq(MANY + 1));
     until_left(&spool, 1).await;
     let all = ReadLimit { count: usize::MAX, bytes: usize::MAX };
