@@ -55,7 +55,7 @@ fn devices_are_seen_and_forgotten_with_the_relay_running_and_without() {
     world.relay.run(&["tunnel", "forget", TUNNEL, "laptop", "--yes"]).ok();
     assert!(world.relay.run(&["tunnel", "forget", TUNNEL, "laptop"]).exits(1).err().contains("no device laptop"));
     assert_eq!(devices(&world), [("nobody".to_owned(), false, 2)], "they wait for the first to come");
-    let told = world.relay.run(&["tunnel", "devices", TUNNEL]).ok().err();
+    let told = world.relay.run(&["tunnel", "devices", TUNNEL]).ok().out();
     assert!(told.contains("2 deliveries wait for the first"), "{told}");
 }
 
